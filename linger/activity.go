@@ -1,0 +1,70 @@
+package linger
+
+import "fmt"
+
+// Activity is what a connection was doing, as its server saw it.
+type Activity uint8
+
+// The activities, in the order in which a connection usually goes through them.
+const (
+	New       Activity = iota // accepted, not a byte received yet
+	Idle                      // between two requests, all answers handed to the kernel
+	Receiving                 // part of a request received
+	Handling                  // a handler works on a request
+	Sending                   // part of an answer waits for the peer to read
+	Closing                   // last answer handed to the kernel, FIN sent or about to be sent
+	activities
+)
+
+var activityNames = [activities]string{"new", "idle", "receiving", "handling", "sending", "closing"}
+
+// String returns the name as the Report prints it.
+func (a Activity) String() string {
+	if a < activities {
+		return activityNames[a]
+	}
+	return fmt.Sprintf("activity %d", uint8(a))
+}
+
+// Tally counts connections by activity. The zero value counts nothing.
+type Tally [activities]int
+
+// Total is the number of connections counted.
+func (t Tally) Total() int {
+	n := 0
+	for _, v := range t {
+		n += v
+	}
+	return n
+}
+
+// Add counts what u counted.
+func (t *Tally) Add(u Tally) {
+	for i, v := range u {
+		t[i] += v
+	}
+}
+
+// MarshalJSON writes an object with the activities that occurred, by name.
+func (t Tally) MarshalJSON() ([]byte, error) {
+	b := []byte{'{'}
+	for i, v := range t {
+		if v == 0 {
+			continue
+		}
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		b = fmt.Appendf(b, "%q:%d", Activity(i), v)
+	}
+	return append(b, '}'), nil
+}
+
+// each calls f for every activity that occurred.
+func (t Tally) each(f func(a Activity, n int)) {
+	for i, v := range t {
+		if v != 0 {
+			f(Activity(i), v)
+		}
+	}
+}

@@ -1,0 +1,17 @@
+// Package linger ends TCP connections with RST and proves from the kernel's own tables that nothing of them is left.
+//
+// Ending a connection with RST (here: to abort it) has a price, and it is the peer's to pay: bytes that were written but
+// not yet acknowledged are thrown away, and a peer that had not read its answer to the end finds ECONNRESET in place of it
+// (RFC 9112, section 9.6). The RST is sent once and never repeated, so a peer that the network hides at that moment learns
+// of the end only when it next writes. What it buys is that both sides are told at once, that no TIME_WAIT is left, and
+// that the local port can be bound again immediately.
+//
+// Three calls work on one descriptor: [Arm] makes its last close(2) an abort, [Disarm] makes it an ordinary close again, and
+// [Abort] resets the connection in place while the descriptor stays open, so that nobody else in the process can be
+// handed its number. [Table] keeps track of the descriptors that are alive, so that any goroutine can abort all of them
+// without ever touching a number that was closed and given to somebody else. [Verify] asks the kernel what is left on the
+// port, and [Report] says what a teardown did.
+//
+// Never let a FIN go out before the RST: the reading peer would see a clean end of the stream, and a truncated answer
+// would look whole.
+package linger

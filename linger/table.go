@@ -1,0 +1,255 @@
+package linger
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// Table holds one small atomic state for each descriptor of the process that is a live connection, so that any goroutine
+// can abort connections that others own. Slots are indexed by descriptor and allocated in chunks; there is no lock on the
+// path of a connection.
+//
+// A slot goes through these states. "Owner" is the one goroutine that may close the descriptor.
+//
+//	free ──Open──▶ live ──────────────────Close──▶ free      (owner; Close returns before the number may be closed)
+//	               live ──Abort──▶ aborting ─▶ aborted        (any goroutine)
+//	                               aborting, aborted ──Close──▶ free
+//
+// Close waits while a slot is aborting, which is one system call. That wait is the whole proof that a number is never
+// aborted after it was closed and handed to somebody else.
+//
+// The zero value is an empty table. All methods may be called from any goroutine, save where they name the owner.
+type Table struct {
+	chunks [maxChunks]atomic.Pointer[chunk]
+	grow   sync.Mutex   // serialises the allocation of chunks
+	top    atomic.Int64 // 1 + the highest descriptor ever opened
+}
+
+const (
+	chunkBits = 12
+	chunkSize = 1 << chunkBits
+	maxChunks = 1 << 14 // 67 million descriptors, beyond fs.nr_open of common systems (1,048,576)
+)
+
+type chunk [chunkSize]slot
+
+type slot struct {
+	// state packs, from the lowest bit: the phase (2 bits), the Activity (6), the owner (24).
+	state atomic.Uint32
+	// cookie is the socket's; written by Open before the slot becomes live, read by whoever aborts it.
+	cookie atomic.Uint64
+}
+
+const (
+	phaseFree uint32 = iota
+	phaseLive
+	phaseAborting
+	phaseAborted
+
+	phaseMask    = 3
+	activityBits = 6
+	activityMask = (1<<activityBits - 1) << 2
+	ownerShift   = 2 + activityBits
+	// MaxOwner is the highest owner that a Table can tell apart.
+	MaxOwner = 1<<(32-ownerShift) - 1
+)
+
+// ErrTableRange is returned by [Table.Open] for a descriptor that no table has room for.
+var ErrTableRange = errors.New("linger: descriptor is out of the table's range")
+
+func (t *Table) slot(fd int) *slot {
+	if fd < 0 || fd >= maxChunks<<chunkBits {
+		return nil
+	}
+	c := t.chunks[fd>>chunkBits].Load()
+	if c == nil {
+		return nil
+	}
+	return &c[fd&(chunkSize-1)]
+}
+
+// Open enters fd as a live connection of owner (0 to [MaxOwner], a number of the caller's choice) whose activity is [New].
+// From here on other goroutines may abort it. The owner calls it once the descriptor is open; afterwards it looks whether a
+// teardown has begun meanwhile (publish, then look), since that teardown may have missed the slot.
+//
+// The error wraps [ErrTableRange], or says that fd is in the table already, which means that an owner closed it without
+// [Table.Close]; nothing has changed then.
+func (t *Table) Open(fd, owner int) error {
+	if fd < 0 || fd >= maxChunks<<chunkBits || owner < 0 || owner > MaxOwner {
+		return fmt.Errorf("%w: descriptor %d, owner %d", ErrTableRange, fd, owner)
+	}
+	s := t.slot(fd)
+	if s == nil {
+		t.addChunk(fd >> chunkBits)
+		s = t.slot(fd)
+	}
+	if s.state.Load()&phaseMask != phaseFree {
+		return fmt.Errorf("linger: descriptor %d is in the table already", fd)
+	}
+	for {
+		top := t.top.Load()
+		if int64(fd) < top || t.top.CompareAndSwap(top, int64(fd)+1) {
+			break
+		}
+	}
+	// A socket without a cookie (kernels before 4.6) is told apart by nothing, so Verify then counts it with the others'.
+	cookie, _ := Cookie(fd)
+	s.cookie.Store(cookie)
+	s.state.Store(phaseLive | uint32(owner)<<ownerShift)
+	return nil
+}
+
+func (t *Table) addChunk(i int) {
+	t.grow.Lock()
+	defer t.grow.Unlock()
+	if t.chunks[i].Load() == nil {
+		t.chunks[i].Store(new(chunk))
+	}
+}
+
+// SetActivity notes what the connection is doing now. Only its owner may call it. A connection that is being aborted keeps
+// the activity that it had.
+func (t *Table) SetActivity(fd int, a Activity) {
+	s := t.slot(fd)
+	if s == nil {
+		return
+	}
+	old := s.state.Load()
+	if old&phaseMask == phaseLive {
+		// Failing means that an abort came between.
+		s.state.CompareAndSwap(old, old&^activityMask|uint32(a)<<2)
+	}
+}
+
+// Close takes fd out of the table and tells whether it had been aborted through the table. Only its owner may call it, and
+// must do so before it closes the descriptor. It waits for an abort that is under way. A descriptor that is not in the
+// table is none of the table's business: Close returns false.
+func (t *Table) Close(fd int) (aborted bool) {
+	s := t.slot(fd)
+	if s == nil {
+		return false
+	}
+	for {
+		switch old := s.state.Load(); old & phaseMask {
+		case phaseFree:
+			return false
+		case phaseAborting:
+			runtime.Gosched()
+		case phaseAborted:
+			s.state.Store(phaseFree)
+			return true
+		default:
+			if s.state.CompareAndSwap(old, phaseFree) {
+				return false
+			}
+		}
+	}
+}
+
+// Abort resets the connection of fd, if it is live, and tells whether it did. A refusal of the kernel is returned as [Abort]
+// returns it; the slot counts as aborted then too, since the owner's close will abort.
+func (t *Table) Abort(fd int) (bool, error) {
+	s := t.slot(fd)
+	if s == nil {
+		return false, nil
+	}
+	_, did, err := s.abort(fd, anyOwner)
+	return did, err
+}
+
+const anyOwner = -1
+
+// ended is what abort knew of the connection that it reset.
+type ended struct {
+	activity Activity
+	cookie   uint64
+}
+
+// abort claims the slot if it is live and owner's, and resets the connection.
+func (s *slot) abort(fd, owner int) (e ended, did bool, err error) {
+	for {
+		old := s.state.Load()
+		if old&phaseMask != phaseLive || owner != anyOwner && old>>ownerShift != uint32(owner) {
+			return ended{}, false, nil
+		}
+		if !s.state.CompareAndSwap(old, old&^phaseMask|phaseAborting) {
+			continue
+		}
+		// Only while the slot is aborting is the cookie sure to be this connection's.
+		e = ended{Activity(old & activityMask >> 2), s.cookie.Load()}
+		err = Abort(fd)
+		s.state.Store(old&^phaseMask | phaseAborted)
+		return e, true, err
+	}
+}
+
+// Sweep says what one pass of [Table.AbortOwned] did.
+type Sweep struct {
+	Aborted Tally    // the connections, by what they were doing
+	Cookies []uint64 // their sockets, for Verify
+	Refused int      // those that connect(2) with AF_UNSPEC did not reset: armed, so that their owner's close will
+	Err     error    // the first such refusal
+}
+
+// Add joins what another pass did.
+func (s *Sweep) Add(u Sweep) {
+	s.Aborted.Add(u.Aborted)
+	s.Cookies = append(s.Cookies, u.Cookies...)
+	s.Refused += u.Refused
+	if s.Err == nil {
+		s.Err = u.Err
+	}
+}
+
+// AbortOwned resets every live connection of owner. It may run on the owner's goroutine, which is the fastest (nobody is
+// woken up meanwhile), or on any other while the owner is stuck, or on both at once: each connection is reset once and
+// counted once.
+func (t *Table) AbortOwned(owner int) Sweep {
+	var sweep Sweep
+	top := int(t.top.Load())
+	for base := 0; base < top; base += chunkSize {
+		c := t.chunks[base>>chunkBits].Load()
+		if c == nil {
+			continue
+		}
+		for i := range c {
+			s := &c[i]
+			e, did, err := s.abort(base+i, owner)
+			if !did {
+				continue
+			}
+			sweep.Aborted[e.activity]++
+			sweep.Cookies = append(sweep.Cookies, e.cookie)
+			if err != nil {
+				sweep.Refused++
+				if sweep.Err == nil {
+					sweep.Err = fmt.Errorf("linger: descriptor %d: %w", base+i, err)
+				}
+			}
+		}
+	}
+	return sweep
+}
+
+// Live counts the live connections by activity. The figure is a snapshot that other goroutines may be changing.
+func (t *Table) Live() Tally {
+	var tally Tally
+	top := int(t.top.Load())
+	for base := 0; base < top; base += chunkSize {
+		c := t.chunks[base>>chunkBits].Load()
+		if c == nil {
+			continue
+		}
+		for i := range c {
+			if old := c[i].state.Load(); old&phaseMask == phaseLive {
+				if a := old & activityMask >> 2; a < uint32(activities) {
+					tally[a]++
+				}
+			}
+		}
+	}
+	return tally
+}
