@@ -1,0 +1,93 @@
+// Command rstserver serves HTTP/1.1 on event loops and lets go of its port at once: on SIGTERM or SIGINT it resets every
+// connection, and says what the kernel has left of them.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit codes. Those of a server that ran are ok and failed.
+const (
+	exitOK     = 0 // nothing that the server held outlived the teardown
+	exitFailed = 1 // something did, or it could not be verified, or the server did not start
+	exitUsage  = 2
+)
+
+type commandLine struct {
+	Serve serveCommand `cmd:"" default:"withargs" help:"Serve HTTP/1.1 until SIGTERM or SIGINT, then reset every connection. The default command."`
+}
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is main without the process around it.
+func run(args []string, stdout, stderr io.Writer) int {
+	var cl commandLine
+	var exited *exitError
+	parser, err := kong.New(&cl,
+		kong.Name("rstserver"),
+		kong.Description("An HTTP/1.1 server whose port is gone the moment you say so."),
+		kong.Writers(stdout, stderr),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
+		// Help ends the program from within the parser.
+		kong.Exit(func(code int) { panic(&exitError{code: code}) }),
+	)
+	if err != nil {
+		fmt.Fprintln(stderr, "rstserver:", err)
+		return exitFailed
+	}
+	err = parse(parser, args)
+	if err == nil {
+		err = cl.Serve.run(stdout, stderr)
+	}
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &exited):
+		if exited.err != nil {
+			fmt.Fprintln(stderr, "rstserver:", exited.err)
+		}
+		if exited.code == exitUsage {
+			fmt.Fprintln(stderr, "Try 'rstserver --help'.")
+		}
+		return exited.code
+	default:
+		fmt.Fprintln(stderr, "rstserver:", err)
+		return exitFailed
+	}
+}
+
+// exitError ends the program with a code of its own.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+func usage(format string, args ...any) error {
+	return &exitError{exitUsage, fmt.Errorf(format, args...)}
+}
+
+func parse(parser *kong.Kong, args []string) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			e, ok := p.(*exitError)
+			if !ok {
+				panic(p)
+			}
+			err = e
+		}
+	}()
+	if _, err := parser.Parse(args); err != nil {
+		return &exitError{exitUsage, err}
+	}
+	return nil
+}

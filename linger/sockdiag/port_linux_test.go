@@ -1,0 +1,532 @@
+//go:build linux
+
+package sockdiag
+
+import (
+	"cmp"
+	"errors"
+	"net"
+	"net/netip"
+	"runtime"
+	"slices"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestPort makes a real socket of each state on each kind of address and asks for it.
+func TestPort(t *testing.T) {
+	type wanted struct {
+		Socket
+		orphan bool                // no descriptor, so no inode; otherwise there is one
+		queue  func(s Socket) bool // what the queues have to satisfy; by default both are empty
+	}
+	// accepted is a connection's server side, client the other.
+	accepted := func(state State, client *net.TCPConn, s *server) wanted {
+		peer := unmap(client.LocalAddr())
+		local := netip.AddrPortFrom(netip.MustParseAddr(s.family.dial), s.port)
+		return wanted{Socket: Socket{State: state, Local: local, Remote: peer}}
+	}
+	pending := func(s Socket) bool { return s.SendQueue > 0 }
+
+	tests := []struct {
+		name string
+		// make returns the port to ask about and what is to be found there.
+		make func(t *testing.T, s *server) (uint16, wanted)
+		// notInProc is set where /proc does not show the socket.
+		notInProc bool
+	}{
+		{name: "LISTEN", make: func(t *testing.T, s *server) (uint16, wanted) {
+			control(t, s, func(fd int) error { return unix.Listen(fd, 77) })
+			local := unmap(s.Addr())
+			w := wanted{Socket: Socket{State: Listen, Local: local, Remote: netip.AddrPortFrom(unspecified(local), 0),
+				Inode: inodeOf(t, s)}}
+			w.queue = func(s Socket) bool { return s.RecvQueue == 0 && (s.SendQueue == 77 || s.Cookie == 0) }
+			return s.port, w
+		}},
+		{name: "LISTEN with a queue", make: func(t *testing.T, s *server) (uint16, wanted) {
+			for range 3 {
+				s.dial(t)
+			}
+			local := unmap(s.Addr())
+			w := wanted{Socket: Socket{State: Listen, Local: local, Remote: netip.AddrPortFrom(unspecified(local), 0),
+				Inode: inodeOf(t, s)}}
+			w.queue = func(s Socket) bool { return s.RecvQueue == 3 }
+			return s.port, w
+		}},
+		{name: "ESTABLISHED not accepted", make: func(t *testing.T, s *server) (uint16, wanted) {
+			w := accepted(Established, s.dial(t), s)
+			w.orphan = true
+			return s.port, w
+		}},
+		{name: "ESTABLISHED", make: func(t *testing.T, s *server) (uint16, wanted) {
+			client, conn := s.connect(t)
+			w := accepted(Established, client, s)
+			w.Inode = inodeOf(t, conn)
+			return s.port, w
+		}},
+		{name: "ESTABLISHED client", make: func(t *testing.T, s *server) (uint16, wanted) {
+			client, _ := s.connect(t)
+			return portOf(client.LocalAddr()), wanted{Socket: Socket{State: Established, Inode: inodeOf(t, client),
+				Local: unmap(client.LocalAddr()), Remote: unmap(client.RemoteAddr())}}
+		}},
+		{name: "ESTABLISHED with unread input", make: func(t *testing.T, s *server) (uint16, wanted) {
+			client, conn := s.connect(t)
+			if _, err := client.Write(make([]byte, 1000)); err != nil {
+				t.Fatal(err)
+			}
+			w := accepted(Established, client, s)
+			w.Inode = inodeOf(t, conn)
+			w.queue = func(s Socket) bool { return s.RecvQueue == 1000 && s.SendQueue == 0 }
+			return s.port, w
+		}},
+		{name: "ESTABLISHED with output pending", make: func(t *testing.T, s *server) (uint16, wanted) {
+			client, conn := s.connect(t)
+			fill(t, conn)
+			w := accepted(Established, client, s)
+			w.queue = pending
+			return s.port, w
+		}},
+		{name: "SYN_SENT", make: func(t *testing.T, s *server) (uint16, wanted) {
+			// A listening socket whose queue is full drops the next SYN.
+			control(t, s, func(fd int) error { return unix.Listen(fd, 0) })
+			s.dial(t)
+			waitFor(t, kernel, s.port, func(d Dump) bool { return d.Count()[Established] == 1 })
+			fd, local := connectRaw(t, s)
+			var st unix.Stat_t
+			if err := unix.Fstat(fd, &st); err != nil {
+				t.Fatal(err)
+			}
+			w := wanted{Socket: Socket{State: SynSent, Inode: uint32(st.Ino), Local: local,
+				Remote: netip.AddrPortFrom(netip.MustParseAddr(s.family.dial), s.port)}}
+			w.queue = func(s Socket) bool { return s.SendQueue <= 1 } // the SYN itself counts
+			return local.Port(), w
+		}},
+		{name: "SYN_RECV", make: func(t *testing.T, s *server) (uint16, wanted) {
+			// The kernel keeps the request a request until data comes.
+			control(t, s, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_TCP, unix.TCP_DEFER_ACCEPT, 60) })
+			w := accepted(SynRecv, s.dial(t), s)
+			w.orphan = true
+			return s.port, w
+		}},
+		{name: "FIN_WAIT1", make: func(t *testing.T, s *server) (uint16, wanted) {
+			client, conn := s.connect(t)
+			fill(t, conn)
+			must(t, conn.CloseWrite())
+			w := accepted(FinWait1, client, s)
+			w.Inode = inodeOf(t, conn)
+			w.queue = pending
+			return s.port, w
+		}},
+		{name: "FIN_WAIT1 orphan", make: func(t *testing.T, s *server) (uint16, wanted) {
+			client, conn := s.connect(t)
+			fill(t, conn)
+			must(t, conn.Close())
+			w := accepted(FinWait1, client, s)
+			w.orphan = true
+			w.queue = pending
+			return s.port, w
+		}},
+		{name: "FIN_WAIT2", make: func(t *testing.T, s *server) (uint16, wanted) {
+			client, conn := s.connect(t)
+			must(t, conn.CloseWrite())
+			w := accepted(FinWait2, client, s)
+			w.Inode = inodeOf(t, conn)
+			return s.port, w
+		}},
+		{name: "FIN_WAIT2 orphan", make: func(t *testing.T, s *server) (uint16, wanted) {
+			client, conn := s.connect(t)
+			must(t, conn.Close())
+			w := accepted(FinWait2, client, s)
+			w.orphan = true
+			return s.port, w
+		}},
+		{name: "TIME_WAIT", make: func(t *testing.T, s *server) (uint16, wanted) {
+			client, conn := s.connect(t)
+			w := accepted(TimeWait, client, s)
+			must(t, conn.Close())
+			waitFor(t, kernel, s.port, func(d Dump) bool { return d.Count()[FinWait2] == 1 })
+			must(t, client.CloseWrite()) // FIN; Close would send RST
+			w.orphan = true
+			return s.port, w
+		}},
+		{name: "CLOSE", notInProc: true, make: func(t *testing.T, s *server) (uint16, wanted) {
+			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+			must(t, err)
+			t.Cleanup(func() { unix.Close(fd) })
+			must(t, unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+			local := sockname(t, fd)
+			var st unix.Stat_t
+			must(t, unix.Fstat(fd, &st))
+			d, err := Port(local.Port())
+			must(t, err)
+			if len(d.Sockets) == 0 {
+				t.Skip("this kernel does not report sockets that are only bound (Linux 6.8 does)")
+			}
+			return local.Port(), wanted{Socket: Socket{State: Close, Inode: uint32(st.Ino), Local: local,
+				Remote: netip.AddrPortFrom(unspecified(local), 0)}}
+		}},
+		{name: "CLOSE_WAIT", make: func(t *testing.T, s *server) (uint16, wanted) {
+			client, conn := s.connect(t)
+			must(t, client.CloseWrite())
+			w := accepted(CloseWait, client, s)
+			w.Inode = inodeOf(t, conn)
+			w.queue = func(s Socket) bool { return s.RecvQueue <= 1 } // the FIN itself counts
+			return s.port, w
+		}},
+		{name: "LAST_ACK", make: func(t *testing.T, s *server) (uint16, wanted) {
+			client, conn := s.connect(t)
+			fill(t, conn)
+			must(t, client.CloseWrite())
+			waitFor(t, kernel, s.port, func(d Dump) bool { return d.Count()[CloseWait] == 1 })
+			must(t, conn.Close())
+			w := accepted(LastAck, client, s)
+			w.orphan = true
+			w.queue = pending
+			return s.port, w
+		}},
+		{name: "CLOSING", make: func(t *testing.T, s *server) (uint16, wanted) {
+			client, conn := s.connect(t)
+			fill(t, conn)
+			must(t, conn.Close())
+			must(t, client.CloseWrite())
+			w := accepted(Closing, client, s)
+			w.orphan = true
+			w.queue = pending
+			return s.port, w
+		}},
+	}
+	for _, f := range families {
+		for _, tt := range tests {
+			t.Run(f.name+"/"+tt.name, func(t *testing.T) {
+				port, want := tt.make(t, newServer(t, f))
+				if want.queue == nil {
+					want.queue = func(s Socket) bool { return s.RecvQueue == 0 && s.SendQueue == 0 }
+				}
+				check := func(sys system, source Source) Dump {
+					d := waitFor(t, sys, port, func(d Dump) bool {
+						return slices.ContainsFunc(d.Sockets, func(s Socket) bool {
+							return s.State == want.State && s.Local == want.Local && s.Remote == want.Remote &&
+								want.queue(s) && (s.Inode == 0) == want.orphan && (want.Inode == 0 || s.Inode == want.Inode)
+						})
+					})
+					if d.Source != source {
+						t.Errorf("Port(%d).Source = %s, want %s", port, d.Source, source)
+					}
+					for _, s := range d.Sockets {
+						if s.Local.Port() != port {
+							t.Errorf("Port(%d) has a socket of port %d", port, s.Local.Port())
+						}
+						if (s.Cookie != 0) != (source == FromNetlink) {
+							t.Errorf("Port(%d) from %s has cookie %d", port, source, s.Cookie)
+						}
+					}
+					counts, _, err := sys.count(port)
+					if err != nil || counts != d.Count() {
+						t.Errorf("Count(%d) = %v, %v, want %v", port, counts, err, d.Count())
+					}
+					return d
+				}
+				d := check(kernel, FromNetlink)
+				if tt.notInProc {
+					return
+				}
+				if p := check(procOnly, FromProc); !slices.Equal(comparable(d), comparable(p)) {
+					t.Errorf("port %d\nnetlink %+v\n/proc   %+v", port, comparable(d), comparable(p))
+				}
+			})
+		}
+	}
+}
+
+// comparable is d without what /proc cannot know, in an order of its own.
+func comparable(d Dump) []Socket {
+	sockets := slices.Clone(d.Sockets)
+	for i := range sockets {
+		s := &sockets[i]
+		s.Cookie = 0
+		if s.State == Listen {
+			s.SendQueue = 0
+		}
+	}
+	slices.SortFunc(sockets, func(a, b Socket) int {
+		return cmp.Or(a.Local.Compare(b.Local), a.Remote.Compare(b.Remote), cmp.Compare(a.State, b.State))
+	})
+	return sockets
+}
+
+func unmap(addr net.Addr) netip.AddrPort {
+	a := addr.(*net.TCPAddr).AddrPort()
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+}
+
+func unspecified(like netip.AddrPort) netip.Addr {
+	if like.Addr().Is4() {
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// connectRaw begins to connect to s and does not wait.
+func connectRaw(t testing.TB, s *server) (fd int, local netip.AddrPort) {
+	t.Helper()
+	addr := netip.MustParseAddr(s.family.dial)
+	domain, sa := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{Addr: addr.As16(), Port: int(s.port)})
+	if addr.Is4() {
+		domain, sa = unix.AF_INET, &unix.SockaddrInet4{Addr: addr.As4(), Port: int(s.port)}
+	}
+	fd, err := unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	must(t, err)
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.Connect(fd, sa); err != unix.EINPROGRESS {
+		t.Fatalf("connect = %v, want EINPROGRESS", err)
+	}
+	return fd, sockname(t, fd)
+}
+
+func sockname(t testing.TB, fd int) netip.AddrPort {
+	t.Helper()
+	sa, err := unix.Getsockname(fd)
+	must(t, err)
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port))
+	}
+	t.Fatalf("getsockname = %T", sa)
+	panic("unreachable")
+}
+
+// TestCookie: a descriptor gives the cookie of its connection, which outlives the descriptor.
+func TestCookie(t *testing.T) {
+	s := newServer(t, families[0])
+	client, conn := s.connect(t)
+	var cookie uint64
+	control(t, conn, func(fd int) (err error) {
+		cookie, err = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
+		return err
+	})
+	check := func(state State, orphan bool) {
+		t.Helper()
+		match := func(s Socket) bool { return s.State == state && (s.Inode == 0) == orphan }
+		d := waitFor(t, kernel, s.port, func(d Dump) bool { return slices.ContainsFunc(d.Sockets, match) })
+		if got := d.Sockets[slices.IndexFunc(d.Sockets, match)].Cookie; got != cookie {
+			t.Errorf("cookie of %v = %d, want %d", state, got, cookie)
+		}
+	}
+	check(Established, false)
+	must(t, conn.CloseWrite())
+	check(FinWait2, false)
+	must(t, conn.Close())
+	check(FinWait2, true)
+	must(t, client.CloseWrite())
+	check(TimeWait, true)
+}
+
+func TestOtherPortsAreNotReported(t *testing.T) {
+	a, b := newServer(t, families[0]), newServer(t, families[0])
+	clientA, _ := a.connect(t)
+	b.connect(t)
+	b.connect(t)
+	for _, sys := range []system{kernel, procOnly} {
+		for port, want := range map[uint16]Counts{
+			a.port: {Listen: 1, Established: 1},
+			b.port: {Listen: 1, Established: 2},
+		} {
+			if got, source, err := sys.count(port); got != want || err != nil {
+				t.Errorf("Count(%d) from %s = %v, %v, want %v", port, source, got, err, want)
+			}
+		}
+		// The port of a client may have been that of an earlier one, so there may be TIME_WAIT too.
+		port := portOf(clientA.LocalAddr())
+		if got, source, err := sys.count(port); got[Established] != 1 || got[Listen] != 0 || err != nil {
+			t.Errorf("Count(%d) from %s = %v, %v, want ESTABLISHED 1", port, source, got, err)
+		}
+	}
+	must(t, a.Close())
+	clientA.Close()
+	waitFor(t, kernel, a.port, func(d Dump) bool { return len(d.Sockets) == 0 })
+}
+
+func TestPortZero(t *testing.T) {
+	if d, err := Port(0); err == nil {
+		t.Errorf("Port(0) = %v, want an error", d)
+	}
+}
+
+// many holds n connections to a new server, whose accepted ends are open too, and returns its port.
+func many(t testing.TB, n int) uint16 {
+	t.Helper()
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || limit.Cur < uint64(2*n+100) {
+		t.Skipf("%d descriptors allowed, %d needed", limit.Cur, 2*n+100)
+	}
+	return manyRaw(t, n, false)
+}
+
+// manyRaw makes n connections with bare system calls. Where timeWait is set they are closed, by the server first.
+func manyRaw(t testing.TB, n int, timeWait bool) uint16 {
+	t.Helper()
+	var (
+		ln   int
+		port uint16
+	)
+	for {
+		var err error
+		ln, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		must(t, err)
+		must(t, unix.Bind(ln, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+		must(t, unix.Listen(ln, 16))
+		if port = sockname(t, ln).Port(); fresh(t, port) {
+			break
+		}
+		unix.Close(ln)
+	}
+	t.Cleanup(func() { unix.Close(ln) })
+	fds := make([]int, 0, 2*n)
+	t.Cleanup(func() {
+		for _, fd := range fds {
+			unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+			unix.Close(fd)
+		}
+	})
+	// Ports that the kernel chooses for the clients recur before long, and a recurring one takes up its TIME_WAIT.
+	source := 0
+	bind := func(fd int) error {
+		for {
+			sa := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 1, byte(1 + source/50_000)}, Port: 10_000 + source%50_000}
+			source++
+			if err := unix.Bind(fd, sa); err != unix.EADDRINUSE {
+				return err
+			}
+		}
+	}
+	for range n {
+		client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		must(t, err)
+		must(t, bind(client))
+		must(t, unix.Connect(client, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: int(port)}))
+		conn, _, err := unix.Accept4(ln, unix.SOCK_CLOEXEC)
+		must(t, err)
+		if timeWait {
+			unix.Close(conn)
+			unix.Close(client)
+		} else {
+			fds = append(fds, client, conn)
+		}
+	}
+	return port
+}
+
+func TestFiveThousand(t *testing.T) {
+	const n = 5000
+	port := many(t, n)
+	want := Counts{Listen: 1, Established: n}
+	for _, sys := range []system{kernel, procOnly} {
+		counts, source, err := sys.count(port)
+		if counts != want || err != nil {
+			t.Errorf("Count from %s = %v, %v, want %v", source, counts, err, want)
+		}
+		d, err := sys.port(port)
+		if d.Count() != want || err != nil {
+			t.Errorf("Port from %s = %v, %v, want %v", source, d.Count(), err, want)
+		}
+		remotes := make(map[netip.AddrPort]bool)
+		if _, err := sys.each(port, func(s *Socket) bool { remotes[s.Remote] = true; return true }); err != nil {
+			t.Error(err)
+		}
+		if len(remotes) != n+1 {
+			t.Errorf("Each from %s found %d remote addresses, want %d", source, len(remotes), n+1)
+		}
+	}
+}
+
+func TestEachEndsEarly(t *testing.T) {
+	port := many(t, 500)
+	for _, sys := range []system{kernel, procOnly} {
+		calls := 0
+		source, err := sys.each(port, func(*Socket) bool { calls++; return calls < 3 })
+		if calls != 3 || err != nil {
+			t.Errorf("Each from %s called f %d times, %v, want 3", source, calls, err)
+		}
+	}
+}
+
+func TestConcurrentUse(t *testing.T) {
+	s := newServer(t, families[0])
+	errs := make(chan error)
+	for range 4 {
+		go func() {
+			var failure error
+			for range 5 {
+				c, _, err := Count(s.port)
+				if err == nil && c != (Counts{Listen: 1}) {
+					err = errors.New(c.String())
+				}
+				failure = errors.Join(failure, err)
+			}
+			errs <- failure
+		}()
+	}
+	for range 4 {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// onThread runs f on a thread of its own that ends with it, whatever f does to it.
+func onThread(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never unlocked
+		f()
+	}()
+	<-done
+}
+
+func TestNoPrivilegeNeeded(t *testing.T) {
+	if unix.Geteuid() != 0 {
+		t.Skip("has no privilege to give up")
+	}
+	s := newServer(t, families[0])
+	s.connect(t)
+	onThread(func() {
+		// The bare system call changes this thread alone. It clears the effective capabilities too.
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, 65534, 65534, 65534); errno != 0 {
+			t.Errorf("setresuid: %v", errno)
+			return
+		}
+		for source, sys := range map[Source]system{FromNetlink: kernel, FromProc: procOnly} {
+			c, got, err := sys.count(s.port)
+			if want := (Counts{Listen: 1, Established: 1}); c != want || got != source || err != nil {
+				t.Errorf("Count = %v, %v, %v, want %v from %s", c, got, err, want, source)
+			}
+		}
+	})
+}
+
+func TestNetworkNamespace(t *testing.T) {
+	s := newServer(t, families[0])
+	onThread(func() {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			t.Logf("no other namespace to be had: %v", err)
+			return
+		}
+		for source, sys := range map[Source]system{FromNetlink: kernel, FromProc: procOnly} {
+			c, got, err := sys.count(s.port)
+			if c != (Counts{}) || got != source || err != nil {
+				t.Errorf("Count in another namespace = %v, %v, %v, want none from %s", c, got, err, source)
+			}
+		}
+	})
+}

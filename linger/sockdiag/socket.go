@@ -1,0 +1,70 @@
+// Package sockdiag tells which TCP sockets the kernel holds on a local port: IPv4 and IPv6, every state, with and
+// without an owner. It asks over netlink (NETLINK_SOCK_DIAG), where the kernel picks the sockets of the port, and
+// falls back to /proc/net/tcp and /proc/net/tcp6 where netlink is refused. Neither needs a privilege.
+//
+// A connection that this host closed first stays on its port as TIME_WAIT or FIN_WAIT2 long after the program is
+// gone. A port is free, for bind(2) without SO_REUSEADDR too, when [Count] finds nothing on it.
+//
+// A dump is not a snapshot: the kernel walks its tables while connections come and go, so a socket that changes
+// state meanwhile can be seen twice or not at all. Sockets that do not change are each reported exactly once.
+// Everything concerns the network namespace of the calling thread.
+package sockdiag
+
+import "net/netip"
+
+// Socket is one TCP socket, as the kernel described it at one moment.
+type Socket struct {
+	// Local and Remote are the two ends. An IPv4 connection of a dual-stack socket has IPv4 addresses here; a
+	// listening socket's Remote is the zero port of the unspecified address, and so is its Local address where it
+	// listens on all of them. A scope is never given as a zone: see Interface.
+	Local, Remote netip.AddrPort
+
+	State State
+
+	// Inode is the number that /proc/PID/fd shows as socket:[Inode]. It is 0 for a socket without a file:
+	// TIME_WAIT, SYN_RECV, a connection that waits for accept(2), and one whose descriptor is closed already.
+	Inode uint32
+
+	// Cookie names the socket for as long as the kernel runs. It is what getsockopt(2) gives for SO_COOKIE, and what
+	// SOCK_DESTROY takes. The kernel makes it up when it is first asked for; from then on a connection keeps it
+	// to its end, TIME_WAIT included. An MPTCP socket's descriptor gives the cookie of that socket, not of the TCP
+	// ones below it, which are those reported here. It is 0 where Dump.Source is FromProc.
+	Cookie uint64
+
+	// UID is the user that made the socket, 0 for one without a file.
+	UID uint32
+
+	// RecvQueue is the number of bytes received and not yet read, SendQueue the number written and not yet
+	// acknowledged. For LISTEN they are the connections that wait for accept(2) and the backlog, which is 0
+	// where Dump.Source is FromProc.
+	RecvQueue, SendQueue uint32
+
+	// Interface is the index of the interface that the socket is bound to, 0 for none. It is 0 where Dump.Source
+	// is FromProc.
+	Interface uint32
+}
+
+// Source says where an answer comes from.
+type Source string
+
+const (
+	FromNetlink Source = "netlink"
+	// FromProc is less of an answer in one respect besides the fields that Socket names: /proc/net/tcp leaves out
+	// sockets that are bound and do nothing else, which netlink (since Linux 6.8) reports as CLOSE.
+	FromProc Source = "proc"
+)
+
+// Dump is the answer to one question.
+type Dump struct {
+	Sockets []Socket // in no particular order
+	Source  Source
+}
+
+// Count counts the sockets by state.
+func (d Dump) Count() Counts {
+	var c Counts
+	for i := range d.Sockets {
+		c.add(uint8(d.Sockets[i].State))
+	}
+	return c
+}

@@ -1,0 +1,190 @@
+//go:build linux
+
+package poller
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
+
+	"rstserver/linger"
+)
+
+// bootState is what a loop needs to get hold of a new engine. gnet binds the sockets that it polls and tells neither their
+// numbers nor its epoll's, and gives the handle through which tasks reach a loop only to a connection. So an engine is
+// started on a placeholder, a listener on a free loopback port, to which the loop connects itself: in that first
+// connection's OnOpen, on the engine's own goroutine, all is at hand to put the server's listener under the placeholder's
+// number. Owned by the engine's goroutine; OnBoot runs before there is one.
+type bootState struct {
+	done   bool
+	fd     int    // our end of the first connection
+	port   int    // the port that it connects from
+	number int    // the placeholder's number, which will be the listener's
+	inode  uint64 // the placeholder's
+	err    error
+}
+
+func (b *bootState) close() {
+	if b.fd >= 0 {
+		_ = unix.Close(b.fd)
+		b.fd = -1
+	}
+}
+
+// OnBoot implements gnet.EventHandler: the engine has its listener and does not poll it yet.
+func (l *loop) OnBoot(e gnet.Engine) gnet.Action {
+	if err := l.boot.connect(e); err != nil {
+		l.boot.err = fmt.Errorf("preparing the event loop: %w", err)
+		return gnet.Shutdown
+	}
+	return gnet.None
+}
+
+// connect finds the placeholder's number and connects to it.
+func (b *bootState) connect(e gnet.Engine) error {
+	dup, err := e.Dup()
+	if err != nil {
+		return fmt.Errorf("duplicating gnet's listener: %w", err)
+	}
+	defer unix.Close(dup)
+	if b.number, b.inode, err = twin(dup); err != nil {
+		return err
+	}
+	addr, err := unix.Getsockname(dup)
+	if err != nil {
+		return os.NewSyscallError("getsockname", err)
+	}
+	b.fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	// The handshake on the loopback needs nobody to accept.
+	if err := unix.Connect(b.fd, addr); err != nil {
+		return os.NewSyscallError("connect to the placeholder", err)
+	}
+	own, err := localAddr(b.fd)
+	b.port = int(own.Port())
+	return err
+}
+
+// twin returns the other number under which the process holds the socket of fd.
+func twin(fd int) (number int, inode uint64, err error) {
+	var want, st unix.Stat_t
+	if err := unix.Fstat(fd, &want); err != nil {
+		return 0, 0, os.NewSyscallError("fstat", err)
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0, 0, os.NewSyscallError("getrlimit", err)
+	}
+	for n := 0; n < int(limit.Cur); n++ {
+		if n != fd && unix.Fstat(n, &st) == nil && st.Ino == want.Ino && st.Dev == want.Dev {
+			return n, want.Ino, nil
+		}
+	}
+	return 0, 0, fmt.Errorf("gnet's listener has no number of its own below %d", limit.Cur)
+}
+
+// bootConn is OnOpen for what reaches the placeholder.
+func (l *loop) bootConn(gc gnet.Conn) gnet.Action {
+	peer, ok := gc.RemoteAddr().(*net.TCPAddr)
+	if !ok || peer.Port != l.boot.port {
+		// Somebody else tried this port in the millisecond that it exists.
+		_ = linger.Abort(gc.Fd())
+		return gnet.Close
+	}
+	err := l.takeOver(gc)
+	l.boot.done = true
+	// Resetting our end is what keeps TIME_WAIT off the loopback port.
+	_ = linger.Abort(gc.Fd())
+	l.boot.close()
+	switch {
+	case errors.Is(err, errTeardown):
+		return gnet.Shutdown
+	case err != nil:
+		l.boot.err = fmt.Errorf("preparing the event loop: %w", err)
+		return gnet.Shutdown
+	}
+	if !l.isReady {
+		l.isReady = true
+		close(l.ready)
+	}
+	return gnet.Close
+}
+
+// errTeardown: there is no listener to poll any more.
+var errTeardown = errors.New("poller: teardown has begun")
+
+// takeOver puts the server's listener under the placeholder's number and makes the engine reachable.
+func (l *loop) takeOver(gc gnet.Conn) error {
+	epoll, err := findEpoll(gc.Fd())
+	if err != nil {
+		return err
+	}
+	handle := gc.EventLoop()
+	return l.run.withListener(func(fd int, accepting bool) error {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_DEL, l.boot.number, nil); err != nil {
+			return os.NewSyscallError("epoll_ctl", err)
+		}
+		if err := unix.Dup3(fd, l.boot.number, unix.O_CLOEXEC); err != nil {
+			return os.NewSyscallError("dup3", err)
+		}
+		if err := add(epoll, l.boot.number, accepting); err != nil {
+			return err
+		}
+		l.handle, l.epoll, l.number = handle, epoll, l.boot.number
+		return nil
+	})
+}
+
+// findEpoll returns the number of the epoll in which fd is registered: the eventpoll whose /proc/self/fdinfo names it as
+// tfd (proc(5)).
+func findEpoll(fd int) (int, error) {
+	const dir = "/proc/self/fd"
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return 0, fmt.Errorf("finding gnet's epoll needs /proc: %w", err)
+	}
+	for _, e := range entries {
+		// A descriptor that was closed meanwhile is not the one.
+		if target, err := os.Readlink(dir + "/" + e.Name()); err != nil || target != "anon_inode:[eventpoll]" {
+			continue
+		}
+		watches, err := watches("/proc/self/fdinfo/"+e.Name(), fd)
+		if err != nil {
+			return 0, fmt.Errorf("finding gnet's epoll needs /proc: %w", err)
+		}
+		if watches {
+			return strconv.Atoi(e.Name())
+		}
+	}
+	return 0, fmt.Errorf("no eventpoll in %s watches descriptor %d", dir, fd)
+}
+
+// watches tells whether the fdinfo of an eventpoll lists fd.
+func watches(fdinfo string, fd int) (bool, error) {
+	f, err := os.Open(fdinfo)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		fields := strings.Fields(lines.Text())
+		if len(fields) > 1 && fields[0] == "tfd:" && fields[1] == strconv.Itoa(fd) {
+			return true, nil
+		}
+	}
+	return false, nil
+}

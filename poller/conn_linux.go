@@ -1,0 +1,196 @@
+//go:build linux
+
+package poller
+
+import (
+	"context"
+	"io"
+	"net/netip"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
+
+	"rstserver/httpcodec"
+	"rstserver/linger"
+)
+
+// conn is one connection. It is owned by its loop: only that goroutine touches it, save for the fields that say otherwise.
+// From elsewhere a connection is reached through the table (abort), or by giving the loop a task.
+//
+// An idle connection holds no buffer: in, pending and out exist only while they hold something.
+type conn struct {
+	loop   *loop // immutable, as are the next four
+	gc     gnet.Conn
+	fd     int
+	id     uint64
+	remote netip.AddrPort
+
+	parser    httpcodec.Parser
+	in        []byte    // bytes received and not consumed: part of a head, or requests behind one that is being answered
+	pending   *pending  // the request whose content is being received
+	out       []byte    // bytes that the kernel did not take
+	source    io.Reader // content to be sent behind out
+	left      int64     // bytes still to be read from source
+	discarded int64     // bytes that came after the last answer
+
+	prev, next *conn // within the timeout list of what it waits for
+	deadline   time.Duration
+	lingersBy  time.Duration // when lingering ends in any case
+	waits      timeoutKind
+	activity   linger.Activity
+
+	paused     bool // reading is paused
+	closeAfter bool // the answers being sent are the last
+	lingering  bool // the last answer is sent, and so is FIN
+	ending     bool // this package wants gnet to close
+	gone       bool // gnet has closed, or is about to
+	watched    bool // registered with the writeWatcher
+	untracked  bool // not in the table
+	wasParked  bool // parked once
+	parked     bool // not admitted yet; guarded by admission.mu
+}
+
+// received deals with bytes that were read. data is gnet's and valid until it returns.
+func (c *conn) received(data []byte) gnet.Action {
+	switch {
+	case c.ending:
+	case c.lingering:
+		c.discard(len(data))
+	case c.paused:
+		// Only what had been read when reading was paused comes here, once.
+		c.in = append(c.in, data...)
+	case len(c.in) > 0:
+		c.in = append(c.in, data...)
+		c.serve(c.in)
+	default:
+		c.serve(data)
+	}
+	if c.ending {
+		return gnet.Close
+	}
+	return gnet.None
+}
+
+// Run continues a connection whose output was held up. It implements gnet.Runnable, so that the loop can be given the
+// connection itself as a task.
+func (c *conn) Run(context.Context) error {
+	if c.gone || c.ending || len(c.out) == 0 && c.source == nil {
+		return nil
+	}
+	c.loop.clock.tick()
+	c.loop.out = c.loop.out[:0]
+	if c.send() {
+		c.serve(c.in)
+	}
+	c.settle()
+	return nil
+}
+
+// settle closes the connection if that was decided outside of gnet's callbacks.
+func (c *conn) settle() {
+	if c.ending && !c.gone {
+		_ = c.gc.EventLoop().Close(c.gc)
+	}
+}
+
+// admit lets a parked connection begin.
+func (c *conn) admit() error {
+	if !c.gone {
+		c.resumeReading()
+		c.loop.clock.tick()
+		c.loop.setTimeout(c, headerTimeout)
+		c.settle()
+	}
+	return nil
+}
+
+// pauseReading leaves what the client sends in the kernel's buffer, and the client's FIN unnoticed. It has no effect on
+// RST, which gnet finds as a hang-up.
+func (c *conn) pauseReading() {
+	if !c.paused {
+		c.paused = true
+		c.setReading(false)
+	}
+}
+
+func (c *conn) resumeReading() {
+	if c.paused {
+		c.paused = false
+		c.setReading(true)
+	}
+}
+
+func (c *conn) setReading(on bool) {
+	if err := modify(c.loop.epoll, c.fd, on); err != nil {
+		c.loop.log.Error("connection is aborted, as reading from it cannot be switched", "conn", c.id, "on", on, "error", err)
+		c.abort()
+	}
+}
+
+// close ends the connection with FIN; whatever was handed to the kernel is delivered.
+func (c *conn) close() { c.ending = true }
+
+// abort ends the connection with RST.
+func (c *conn) abort() {
+	// A refusal has armed the connection, so that closing it has the same effect.
+	_, _ = c.loop.run.table.Abort(c.fd)
+	c.ending = true
+}
+
+// finish sends FIN behind the last answer and waits for the client's, discarding what it still sends: closing with unread
+// input would reset the connection and could cost the client its answer (RFC 9112, section 9.6).
+func (c *conn) finish() {
+	c.lingering = true
+	c.in, c.pending = nil, nil
+	c.setActivity(linger.Closing)
+	if err := unix.Shutdown(c.fd, unix.SHUT_WR); err != nil {
+		// The client has reset it.
+		c.close()
+		return
+	}
+	c.lingersBy = c.loop.clock.now + lingerLimit
+	c.loop.setTimeout(c, lingerTimeout)
+	c.resumeReading()
+}
+
+// maxDiscard bounds what is read from a client after its last answer, beside LingerTimeout: a client that uploads without
+// looking at answers is cut off in the end.
+const maxDiscard = 256 << 20
+
+func (c *conn) discard(n int) {
+	c.discarded += int64(n)
+	if c.discarded > maxDiscard {
+		c.close()
+		return
+	}
+	if c.loop.clock.now+LingerTimeout < c.lingersBy {
+		c.loop.setTimeout(c, lingerTimeout)
+	}
+}
+
+// orderly tells whether all that was to be sent has been handed to the kernel, so that close may deliver it.
+func (c *conn) orderly() bool { return len(c.out) == 0 && c.source == nil }
+
+// timedOut ends a connection for which the event of kind did not come in time.
+func (c *conn) timedOut(kind timeoutKind) {
+	switch {
+	case kind == headerTimeout && len(c.in) > 0, kind == bodyTimeout:
+		c.loop.out = c.loop.out[:0]
+		c.refuse(errRequestTimeout)
+		if c.send() {
+			c.finish()
+		}
+	default:
+		c.close()
+	}
+	c.settle()
+}
+
+// setActivity notes what the connection is doing, for the Report.
+func (c *conn) setActivity(a linger.Activity) {
+	if c.activity != a {
+		c.activity = a
+		c.loop.run.table.SetActivity(c.fd, a)
+	}
+}

@@ -1,0 +1,51 @@
+package poller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+)
+
+// engineLogger routes what gnet logs into the server's logger, and keeps the last error, since an engine that ends does
+// not return it. gnet's loggers are of two kinds, the engine's and one for the whole package, so several goroutines may
+// use it.
+type engineLogger struct {
+	log *slog.Logger
+
+	mu  sync.Mutex
+	err error
+}
+
+func (g *engineLogger) last() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.err
+}
+
+// What gnet informs of, and what it warns of, is daily life to it: its start, and an event for a descriptor that was
+// closed in the same round.
+
+func (g *engineLogger) Debugf(format string, args ...any) { g.debug(format, args) }
+func (g *engineLogger) Infof(format string, args ...any)  { g.debug(format, args) }
+func (g *engineLogger) Warnf(format string, args ...any)  { g.debug(format, args) }
+
+// Errorf does not print: the error is reported where the engine's end is dealt with.
+func (g *engineLogger) Errorf(format string, args ...any) {
+	g.debug(format, args)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.err == nil {
+		g.err = errors.New("gnet: " + fmt.Sprintf(format, args...))
+	}
+}
+
+// Fatalf is an error like any other: a library must not end the process.
+func (g *engineLogger) Fatalf(format string, args ...any) { g.Errorf(format, args...) }
+
+func (g *engineLogger) debug(format string, args []any) {
+	if g.log.Enabled(context.Background(), slog.LevelDebug) {
+		g.log.Debug("gnet: " + fmt.Sprintf(format, args...))
+	}
+}

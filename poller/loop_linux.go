@@ -1,0 +1,264 @@
+//go:build linux
+
+package poller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
+
+	"rstserver/httpcodec"
+	"rstserver/linger"
+)
+
+// loop is one event loop: a gnet engine of its own, the connections that it accepted, and the buffers that serve them one
+// after the other. It outlives its engine: one that ends unasked is followed by another.
+type loop struct {
+	run   *run // immutable, as are the next two
+	index int  // the owner of its connections in the table
+	log   *slog.Logger
+
+	mu sync.Mutex // guards the engine's handle and descriptors, which are only sure to be the engine's under it
+	// handle is nil while no engine polls. A task given to an engine that has closed its descriptors would write to
+	// whatever has their numbers by then, so every task goes through execute.
+	handle gnet.EventLoop
+	epoll  int // the engine's epoll descriptor
+	number int // the descriptor number under which the engine polls the listener; -1: the listener was taken away
+
+	// Owned by the goroutine that runs the engine, of which there is one at a time.
+	boot    bootState
+	clock   clock
+	request Request
+	respond Responder
+	out     []byte // answers of the batch that is being served
+	body    []byte // content of a chunked request that came whole
+	piece   []byte // of a source
+	lists   [timeoutKinds]timeoutList
+	alarm   alarm
+	late    linger.Sweep // connections that were accepted while the teardown had begun
+
+	ready   chan struct{} // closed when the first engine polls the listener
+	isReady bool          // owned by the engine's goroutine
+	swept   chan struct{} // closed when sweep holds what the loop aborted
+	sweep   linger.Sweep
+	ended   chan struct{} // closed when no engine runs any more, and none will
+}
+
+func newLoop(r *run, index int) *loop {
+	return &loop{
+		run: r, index: index, log: r.cfg.log.With("loop", index), number: -1,
+		ready: make(chan struct{}), swept: make(chan struct{}), ended: make(chan struct{}),
+	}
+}
+
+// Back-off between an engine that ended unasked and the next. An engine that held out for steadyAfter counts as recovered.
+const (
+	restartDelay    = 10 * time.Millisecond
+	restartDelayMax = time.Second
+	restartLimit    = 10 // failures in a row
+	steadyAfter     = 10 * time.Second
+)
+
+// serve runs engines until the teardown begins or restartLimit of them have failed in a row. It owns the loop.
+func (l *loop) serve() {
+	defer close(l.ended)
+	delay, failures := restartDelay, 0
+	for {
+		began := time.Now()
+		err := l.runEngine()
+		if l.run.closing() {
+			return
+		}
+		if !l.isReady {
+			l.run.failed <- fmt.Errorf("poller: event loop %d does not start: %w", l.index, err)
+			return
+		}
+		if time.Since(began) > steadyAfter {
+			delay, failures = restartDelay, 0
+		}
+		if failures++; failures > restartLimit {
+			l.run.failed <- fmt.Errorf("poller: event loop %d ended %d times in a row: %w", l.index, failures, err)
+			return
+		}
+		l.log.Error("event loop ended unasked, its connections were aborted; restarting it",
+			"error", err, "delay", delay, "failures_in_a_row", failures)
+		select {
+		case <-l.run.closingC:
+			return
+		case <-time.After(delay):
+		}
+		delay = min(2*delay, restartDelayMax)
+	}
+}
+
+// runEngine runs one engine to its end.
+func (l *loop) runEngine() error {
+	logger := &engineLogger{log: l.log}
+	l.boot = bootState{fd: -1}
+	err := gnet.Run(l, "tcp://127.0.0.1:0",
+		gnet.WithNumEventLoop(1), gnet.WithReusePort(true), gnet.WithLogger(logger))
+	l.forgetEngine()
+	l.boot.close()
+	l.alarm.stop()
+	return errors.Join(err, l.boot.err, logger.last())
+}
+
+// execute has f run on the loop and tells whether it was taken. A task that was taken can still be dropped when the engine
+// ends, so whoever waits for it waits for ended too. Any goroutine may call it, the loop's own too.
+func (l *loop) execute(f gnet.Runnable) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.handle != nil && l.handle.Execute(context.Background(), f) == nil
+}
+
+func (l *loop) executeFunc(f func() error) bool {
+	return l.execute(gnet.RunnableFunc(func(context.Context) error { return f() }))
+}
+
+func (l *loop) forgetEngine() {
+	l.mu.Lock()
+	l.handle, l.number = nil, -1
+	l.mu.Unlock()
+}
+
+// setAccepting has the loop poll the listener, or leave new connections in the kernel's queue. Any goroutine may call it.
+func (l *loop) setAccepting(on bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.number < 0 {
+		return nil
+	}
+	return modify(l.epoll, l.number, on)
+}
+
+// dropListener takes the listener away from a running engine. The number stays taken, by a socket that nobody can connect
+// to: accept finds it empty, whereas anything else would make accept fail, which ends an engine. The order matters: once
+// the number refers to something else, the listener can no longer be deleted from the epoll, and the engine would spin
+// while anybody else holds it.
+func (l *loop) dropListener(empty int) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.number < 0 {
+		return nil
+	}
+	err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, l.number, nil)
+	if e := unix.Dup3(empty, l.number, unix.O_CLOEXEC); e != nil && err == nil {
+		err = e
+	}
+	l.number = -1
+	if err != nil {
+		return fmt.Errorf("poller: taking the listener away from loop %d: %w", l.index, err)
+	}
+	return nil
+}
+
+// OnOpen implements gnet.EventHandler: a connection was accepted.
+func (l *loop) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
+	if !l.boot.done {
+		return nil, l.bootConn(gc)
+	}
+	r := l.run
+	fd := gc.Fd()
+	c := &conn{loop: l, gc: gc, fd: fd, id: r.ids.Add(1), remote: netip.AddrPort{}}
+	if addr, ok := gc.RemoteAddr().(interface{ AddrPort() netip.AddrPort }); ok {
+		a := addr.AddrPort()
+		c.remote = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+	}
+	gc.SetContext(c)
+	if err := r.table.Open(fd, l.index); err != nil {
+		l.log.Error("connection is not tracked and therefore refused", "conn", c.id, "error", err)
+		_ = linger.Abort(fd)
+		c.untracked = true
+		return nil, gnet.Close
+	}
+	// Publish, then look: either the teardown's sweep finds the slot, or this finds the teardown.
+	if r.closing() {
+		var late linger.Sweep
+		if did, err := r.table.Abort(fd); did {
+			late.Aborted[linger.New]++
+			if err != nil {
+				late.Refused, late.Err = 1, err
+			}
+			if cookie, err := linger.Cookie(fd); err == nil {
+				late.Cookies = []uint64{cookie}
+			}
+		}
+		l.late.Add(late)
+		r.hook(r.hooks.opened, c)
+		return nil, gnet.Close
+	}
+	l.clock.tick()
+	r.hook(r.hooks.opened, c)
+	l.setTimeout(c, headerTimeout)
+	r.admission.opened(c)
+	return nil, gnet.None
+}
+
+// OnTraffic implements gnet.EventHandler: bytes were read from a connection.
+func (l *loop) OnTraffic(gc gnet.Conn) gnet.Action {
+	c, ok := gc.Context().(*conn)
+	data, _ := gc.Next(-1)
+	if !ok {
+		return gnet.Close
+	}
+	l.clock.tick()
+	return c.received(data)
+}
+
+// OnClose implements gnet.EventHandler: gnet is about to close the descriptor, whoever asked for it. err is nil when this
+// package did, or when the engine is ending.
+func (l *loop) OnClose(gc gnet.Conn, err error) gnet.Action {
+	c, ok := gc.Context().(*conn)
+	if !ok || c.gone {
+		return gnet.None
+	}
+	c.gone = true
+	r := l.run
+	orderly := c.orderly()
+	l.clearTimeout(c)
+	r.writes.forget(c)
+	c.dropSource()
+	if c.untracked {
+		return gnet.None
+	}
+	if err == nil && !c.ending {
+		// The engine ends without having been asked to. Its connections must not look as if they had ended in order.
+		_, _ = r.table.Abort(c.fd)
+	}
+	aborted := r.table.Close(c.fd)
+	if !aborted && r.cfg.arm && orderly {
+		if err := linger.Disarm(c.fd); err != nil {
+			l.log.Warn("a connection ends with RST in place of FIN", "conn", c.id, "error", err)
+		}
+	}
+	if aborted {
+		r.hook(r.hooks.aborted, c)
+	} else {
+		r.hook(r.hooks.closed, c)
+	}
+	r.admission.closed(c)
+	return gnet.None
+}
+
+// OnShutdown implements gnet.EventHandler: the engine has been told to end, and has not closed its descriptors yet.
+func (l *loop) OnShutdown(gnet.Engine) {
+	if err := l.dropListener(l.run.empty); err != nil {
+		l.log.Warn("an engine that ends keeps the listener until it has", "error", err)
+	}
+	l.forgetEngine()
+}
+
+// OnTick implements gnet.EventHandler. The engine runs without gnet's ticker, which is not on the loop.
+func (l *loop) OnTick() (time.Duration, gnet.Action) { return time.Hour, gnet.None }
+
+// limits for a request's head.
+func (l *loop) limits() httpcodec.Limits {
+	return httpcodec.Limits{HeaderBytes: l.run.cfg.maxHeaderBytes, Fields: l.run.cfg.maxFields}
+}

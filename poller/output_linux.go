@@ -1,0 +1,157 @@
+//go:build linux
+
+package poller
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"golang.org/x/sys/unix"
+
+	"rstserver/linger"
+)
+
+const (
+	// pieceSize is how much of a source is read at a time.
+	pieceSize = 64 << 10
+	// turnBytes is how much a connection may send at a time before the loop's other connections have their turn.
+	turnBytes = 1 << 20
+)
+
+// send hands the kernel what waits, then what the batch has put into l.out, then what the source has. It tells whether that
+// was all and went out. If not, either the connection is ending, or the rest is kept in c, reading is paused, and Run goes on
+// later.
+func (c *conn) send() bool {
+	l := c.loop
+	if len(c.out) > 0 {
+		n, ok := c.write(c.out)
+		if !ok {
+			return false
+		}
+		if c.out = c.out[n:]; len(c.out) > 0 {
+			c.out = append(c.out, l.out...)
+			return c.hold()
+		}
+		c.out = nil
+	}
+	n, ok := c.write(l.out)
+	if !ok {
+		return false
+	}
+	if n < len(l.out) {
+		c.out = bytes.Clone(l.out[n:])
+	}
+	if l.out = l.out[:0]; cap(l.out) > keepCapacity {
+		l.out = nil
+	}
+	if len(c.out) > 0 {
+		return c.hold()
+	}
+	return c.source == nil || c.sendSource()
+}
+
+// sendSource is send for the source.
+func (c *conn) sendSource() bool {
+	l := c.loop
+	if l.piece == nil {
+		l.piece = make([]byte, pieceSize)
+	}
+	for turn := 0; c.left > 0; {
+		if turn >= turnBytes {
+			return c.yield()
+		}
+		piece, err := c.read()
+		if err != nil {
+			l.log.Error("connection is aborted, as the content of its answer cannot be read", "conn", c.id,
+				"missing_bytes", c.left, "error", err)
+			c.abort()
+			return false
+		}
+		c.left -= int64(len(piece))
+		n, ok := c.write(piece)
+		if !ok {
+			return false
+		}
+		if n < len(piece) {
+			c.out = bytes.Clone(piece[n:])
+			return c.hold()
+		}
+		turn += n
+	}
+	c.dropSource()
+	return true
+}
+
+// read reads the next piece of the source.
+func (c *conn) read() (piece []byte, err error) {
+	l := c.loop
+	n := 0
+	returned := l.call(c, func() {
+		n, err = c.source.Read(l.piece[:min(int64(len(l.piece)), c.left)])
+	})
+	switch {
+	case !returned:
+		return nil, errors.New("Read panicked")
+	case n > 0:
+		return l.piece[:n], nil
+	case err == io.EOF:
+		return nil, io.ErrUnexpectedEOF
+	case err == nil:
+		return nil, io.ErrNoProgress
+	}
+	return nil, fmt.Errorf("Read: %w", err)
+}
+
+func (c *conn) dropSource() {
+	closeSource(c.source)
+	c.source, c.left = nil, 0
+}
+
+// write writes as much of b as the kernel takes. It fails when the client has gone, and the connection is ending then.
+func (c *conn) write(b []byte) (n int, ok bool) {
+	for n < len(b) {
+		m, err := unix.Write(c.fd, b[n:])
+		switch err {
+		case nil:
+			n += m
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return n, true
+		default:
+			// EPIPE, ECONNRESET, ETIMEDOUT: nothing that is sent can arrive any more.
+			c.close()
+			return n, false
+		}
+	}
+	return n, true
+}
+
+// hold waits until the kernel takes output again.
+func (c *conn) hold() bool {
+	c.holdUp()
+	if err := c.loop.run.writes.add(c); err != nil {
+		if !c.loop.run.closing() {
+			c.loop.log.Error("connection is aborted, as its output cannot be watched", "conn", c.id, "error", err)
+		}
+		c.abort()
+	}
+	return false
+}
+
+// yield gives the loop's other connections a turn.
+func (c *conn) yield() bool {
+	c.holdUp()
+	if !c.loop.execute(c) {
+		c.abort() // the engine is ending
+	}
+	return false
+}
+
+// holdUp notes that the client's next request has to wait for the output before it.
+func (c *conn) holdUp() {
+	c.pauseReading()
+	c.setActivity(linger.Sending)
+	c.loop.clearTimeout(c)
+}

@@ -1,0 +1,196 @@
+//go:build linux
+
+package poller
+
+import (
+	"bytes"
+
+	"rstserver/httpcodec"
+	"rstserver/linger"
+)
+
+// flushAt is how many bytes of answers a batch of pipelined requests collects before they are sent in between.
+const flushAt = 64 << 10
+
+// serve answers the requests in data, which may be c.in, keeps what is left of it, and sees to what the connection does
+// next. The answers leave in one write for each flushAt of them. It takes up to one request whose answers the client does
+// not read: from there on the rest waits, and reading pauses.
+func (c *conn) serve(data []byte) {
+	l := c.loop
+	l.out = l.out[:0]
+	served, sent := c.activity == linger.Sending, true
+	for more := !c.closeAfter; more; {
+		var n int
+		n, more = c.takeRequest(data)
+		data = data[n:]
+		served = served || more
+		if c.ending {
+			return
+		}
+		if c.closeAfter || c.source != nil || len(l.out) >= flushAt {
+			if sent = c.send(); !sent || c.closeAfter {
+				break
+			}
+		}
+	}
+	if sent {
+		sent = c.send()
+	}
+	if c.ending {
+		return
+	}
+	if sent && c.closeAfter {
+		c.finish()
+		return
+	}
+	c.keep(data)
+	if !sent {
+		return
+	}
+	c.await(served)
+	c.resumeReading()
+}
+
+// keep holds on to what the requests so far have left of the input.
+func (c *conn) keep(rest []byte) {
+	switch {
+	case len(rest) == 0:
+		c.in = nil
+	case cap(c.in) > 4*len(rest) && cap(c.in) > 4<<10:
+		c.in = bytes.Clone(rest)
+	default:
+		c.in = append(c.in[:0], rest...) // rest may be the end of c.in: append moves it
+	}
+}
+
+// await notes what the connection waits for. served says that requests were answered since it last did.
+func (c *conn) await(served bool) {
+	l := c.loop
+	switch {
+	case c.pending != nil:
+		c.setActivity(linger.Receiving)
+		l.setTimeout(c, bodyTimeout)
+	case len(c.in) > 0:
+		c.setActivity(linger.Receiving)
+		// Further bytes of one head do not win it more time.
+		if served || c.waits != headerTimeout {
+			l.setTimeout(c, headerTimeout)
+		}
+	case served:
+		c.setActivity(linger.Idle)
+		l.setTimeout(c, idleTimeout)
+	}
+}
+
+// takeRequest answers the first request in data, where it is complete. n bytes are consumed, and more tells whether it is worth
+// calling again with those behind them.
+func (c *conn) takeRequest(data []byte) (n int, more bool) {
+	if c.pending != nil {
+		return c.receive(data)
+	}
+	if len(data) == 0 {
+		return 0, false
+	}
+	l := c.loop
+	n, err := c.parser.Parse(data, l.limits(), &l.request.Request)
+	switch {
+	case err != nil:
+		c.refuse(err)
+		return len(data), false
+	case n == 0:
+		return 0, false
+	case l.request.HasBody():
+		return c.begin(data, n)
+	}
+	l.request.Body, l.request.Trailers = nil, nil
+	c.answer(&l.request)
+	return n, true
+}
+
+// pending is a request whose content has not come whole.
+type pending struct {
+	request Request // its slices are views into head
+	head    []byte
+	decoder httpcodec.BodyDecoder
+	parser  httpcodec.Parser
+}
+
+// begin takes the content of the request in l.request, whose head was data[:n].
+func (c *conn) begin(data []byte, n int) (consumed int, more bool) {
+	l := c.loop
+	r := &l.request
+	var decoder httpcodec.BodyDecoder
+	if err := decoder.Reset(&r.Request, l.run.cfg.maxBodyBytes); err != nil {
+		c.refuse(err)
+		return len(data), false
+	}
+	body, m, err := l.collect(&decoder, data[n:])
+	if err != nil {
+		c.refuse(err)
+		return len(data), false
+	}
+	if decoder.Done() {
+		r.Body, r.Trailers = body, decoder.Trailers()
+		c.answer(r)
+		return n + m, true
+	}
+	if r.ExpectContinue && m == 0 {
+		l.out = httpcodec.AppendContinue(l.out)
+	}
+	p := &pending{head: bytes.Clone(data[:n]), decoder: decoder}
+	// The head passed before; this time its views are into memory that stays.
+	if _, err := p.parser.Parse(p.head, l.limits(), &p.request.Request); err != nil {
+		c.refuse(err)
+		return len(data), false
+	}
+	p.request.Body = bytes.Clone(body)
+	c.pending = p
+	return n + m, false
+}
+
+// collect decodes the content in src as far as it goes. Content in one piece is a view into src, other is in l.body.
+func (l *loop) collect(decoder *httpcodec.BodyDecoder, src []byte) (body []byte, n int, err error) {
+	for !decoder.Done() {
+		data, m, err := decoder.Next(src[n:])
+		if err != nil {
+			return nil, n, err
+		}
+		if m == 0 {
+			break
+		}
+		n += m
+		switch {
+		case len(data) == 0:
+		case body == nil:
+			body = data
+		default:
+			if len(body) > 0 && (len(l.body) == 0 || &body[0] != &l.body[0]) {
+				l.body = append(l.body[:0], body...)
+			}
+			l.body = append(l.body, data...)
+			body = l.body
+		}
+	}
+	return body, n, nil
+}
+
+// receive takes more of the content of the pending request.
+func (c *conn) receive(data []byte) (n int, more bool) {
+	p := c.pending
+	for !p.decoder.Done() {
+		content, m, err := p.decoder.Next(data[n:])
+		if err != nil {
+			c.refuse(err)
+			return len(data), false
+		}
+		if m == 0 {
+			return n, false
+		}
+		n += m
+		p.request.Body = append(p.request.Body, content...)
+	}
+	p.request.Trailers = p.decoder.Trailers()
+	c.pending = nil
+	c.answer(&p.request)
+	return n, true
+}

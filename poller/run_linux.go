@@ -1,0 +1,209 @@
+//go:build linux
+
+package poller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"rstserver/linger"
+)
+
+// run is what a Server has from Serve to the end of its teardown. The fields are set before the first loop starts and not
+// changed afterwards; what they refer to says itself who may use it.
+type run struct {
+	cfg       config
+	hooks     hooks
+	table     *linger.Table
+	loops     []*loop
+	admission *admission
+	writes    *writeWatcher
+	empty     int // a listening socket that is always empty, see emptyListener
+	ids       atomic.Uint64
+	closingC  chan struct{} // closed when the teardown begins
+	failed    chan error    // why a loop gave up, at most once for each
+
+	listenerMu sync.Mutex // serialises the loops that take the listener with the teardown that takes it away; before loop.mu
+	listener   *listener
+}
+
+// ListenAndServe listens on addr and serves it; see [Listen] and [Server.Serve].
+func (s *Server) ListenAndServe(addr string) error {
+	ln, err := Listen(context.Background(), addr, s.ReusePort)
+	if err != nil {
+		return err
+	}
+	return s.Serve(ln)
+}
+
+// Serve takes ln over, whose socket has to be a TCP listener with a SyscallConn method, and serves it until Close. ln is
+// closed in any case: Serve works on a duplicate. It returns when the teardown is complete, then always with an error:
+// [ErrServerClosed] after Close; [ErrServing] if the Server serves a listener already; or why it could not serve, or not go
+// on. By then nothing of the server is left, save what [Server.Report] says, and the same process can serve the same port.
+func (s *Server) Serve(ln net.Listener) error {
+	r, err := s.start(ln)
+	if err != nil {
+		return err
+	}
+	err = r.watch(func() {
+		if s.Serving != nil {
+			s.Serving(r.listener.addr)
+		}
+	})
+	if err != nil {
+		return errors.Join(err, s.Close())
+	}
+	s.mu.Lock()
+	done := s.doneLocked()
+	s.mu.Unlock()
+	<-done
+	return ErrServerClosed
+}
+
+// start takes the listener over and starts the loops.
+func (s *Server) start(ln net.Listener) (*run, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var refusal error
+	switch s.state.Load() {
+	case stateServing:
+		refusal = ErrServing
+	case stateClosing, stateClosed:
+		refusal = ErrServerClosed
+	}
+	if refusal != nil {
+		_ = ln.Close()
+		return nil, refusal
+	}
+	cfg, err := s.config()
+	if err != nil {
+		_ = ln.Close()
+		return nil, err
+	}
+	r := &run{
+		cfg: cfg, hooks: hooks{s.ConnOpened, s.ConnClosed, s.ConnAborted},
+		table: new(linger.Table), closingC: make(chan struct{}), failed: make(chan error, cfg.loops),
+	}
+	if r.empty, err = emptyListener(); err != nil {
+		_ = ln.Close()
+		return nil, fmt.Errorf("poller: %w", err)
+	}
+	if r.writes, err = newWriteWatcher(); err != nil {
+		_ = unix.Close(r.empty)
+		_ = ln.Close()
+		return nil, fmt.Errorf("poller: %w", err)
+	}
+	if r.listener, err = adopt(ln, cfg.arm); err != nil {
+		_ = unix.Close(r.empty)
+		r.writes.close()
+		return nil, err
+	}
+	r.admission = newAdmission(r)
+	for i := range cfg.loops {
+		r.loops = append(r.loops, newLoop(r, i))
+	}
+	s.run = r
+	s.report.Address = r.listener.addr.String()
+	s.state.Store(stateServing)
+	for _, l := range r.loops {
+		go l.serve()
+	}
+	return r, nil
+}
+
+// watch calls serving once all loops accept, and returns when the teardown begins, or with the reason for which it has to:
+// a loop that does not start or that gave up.
+func (r *run) watch(serving func()) error {
+	for _, l := range r.loops {
+		select {
+		case <-l.ready:
+		case <-r.closingC:
+			return nil
+		case err := <-r.failed:
+			return err
+		}
+	}
+	serving()
+	select {
+	case <-r.closingC:
+		return nil
+	case err := <-r.failed:
+		return err
+	}
+}
+
+// closing tells whether the teardown has begun.
+func (r *run) closing() bool {
+	select {
+	case <-r.closingC:
+		return true
+	default:
+		return false
+	}
+}
+
+// withListener calls f with the listener's descriptor, which stays open meanwhile, and whether connections are to be
+// accepted at present. It fails with errTeardown when there is no listener any more.
+func (r *run) withListener(f func(fd int, accepting bool) error) error {
+	r.listenerMu.Lock()
+	defer r.listenerMu.Unlock()
+	if r.closing() || r.listener.fd < 0 {
+		return errTeardown
+	}
+	return r.admission.withState(func(accepting bool) error { return f(r.listener.fd, accepting) })
+}
+
+// hooks are the callbacks of the Server.
+type hooks struct {
+	opened, closed, aborted func(Conn)
+}
+
+func (r *run) hook(f func(Conn), c *conn) {
+	if f != nil {
+		f(Conn{ID: c.id, Remote: c.remote})
+	}
+}
+
+// Addr is the address served, and not valid before Serve has taken a listener over.
+func (s *Server) Addr() netip.AddrPort {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.run == nil {
+		return netip.AddrPort{}
+	}
+	return s.run.listener.addr
+}
+
+// checkFileLimit refuses a bound on connections that the limit of open files does not allow.
+func checkFileLimit(maxConns int) error {
+	limit, err := fileLimit()
+	if err != nil {
+		return fmt.Errorf("poller: %w", err)
+	}
+	if room := limit - reserve(limit); maxConns > room {
+		return fmt.Errorf("poller: Server.MaxConns is %d, but the limit of open files (RLIMIT_NOFILE) is %d and leaves room "+
+			"for %d connections: raise the limit (ulimit -n, LimitNOFILE=) or lower MaxConns", maxConns, limit, room)
+	}
+	return nil
+}
+
+// fileLimit is the process's soft limit of open files; the Go runtime has raised it to the hard one by itself.
+func fileLimit() (int, error) {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		return 0, os.NewSyscallError("getrlimit", err)
+	}
+	return int(min(l.Cur, maxOption)), nil
+}
+
+// reserve is how many of limit descriptors are kept for other purposes than connections: the server's own, and what the
+// program around it opens.
+func reserve(limit int) int { return min(limit/8, 128) }

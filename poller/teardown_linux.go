@@ -1,0 +1,206 @@
+//go:build linux
+
+package poller
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	gneterrors "github.com/panjf2000/gnet/v2/pkg/errors"
+	"golang.org/x/sys/unix"
+
+	"rstserver/linger"
+)
+
+// Close lets go of the port at once: it refuses new connections, resets every one that exists, and has the kernel say what
+// is left; see [Server.Report]. It returns when the teardown is complete. It may be called from any goroutine, repeatedly
+// and concurrently, and from a LoopHandler as `go srv.Close()`: all calls return when the one teardown is complete, with
+// its error. A Server that does not serve yet will not: Serve then returns ErrServerClosed.
+//
+// Close waits for loops, but not for handlers: the connections of a loop that a handler has blocked for Server.StuckGrace
+// are reset from outside, and the error names the loop, which ends when the handler returns.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	done := s.doneLocked()
+	switch s.state.Load() {
+	case stateNew:
+		s.state.Store(stateClosed)
+		close(done)
+	case stateServing:
+		s.state.Store(stateClosing)
+		go s.teardown()
+	}
+	s.mu.Unlock()
+	<-done
+	return s.closeErr
+}
+
+// Report says what the teardown did, once it is complete; before that, what is served. Any goroutine may call it.
+func (s *Server) Report() linger.Report {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rep := s.report
+	if s.run != nil && rep.Mode == linger.ModeNone {
+		rep.Connections = s.run.table.Live()
+	}
+	return rep
+}
+
+// teardown runs once, on a goroutine of its own, so that nobody who calls Close is part of it.
+func (s *Server) teardown() {
+	r := s.run
+	rep := linger.Report{Mode: linger.ModeAbort, Address: r.listener.addr.String(), Started: time.Now()}
+	var errs []error
+	close(r.closingC)
+
+	errs = append(errs, r.refuse())
+	rep.Steps.Refused = time.Since(rep.Started)
+
+	sweep, stuck := r.abortAll()
+	rep.Steps.PortFree = time.Since(rep.Started)
+	for _, l := range stuck {
+		rep.AbortedOutside += l.sweep.Aborted.Total()
+		errs = append(errs, fmt.Errorf("poller: event loop %d was stuck in a handler for more than %s; its %d connections "+
+			"were aborted from outside", l.loop.index, r.cfg.stuckGrace, l.sweep.Aborted.Total()))
+		sweep.Add(l.sweep)
+	}
+
+	// The loops close the descriptors meanwhile.
+	left, err := linger.Verify(r.listener.addr.Port(), sweep.Cookies)
+	if err != nil || left.Outlived.Total() > 0 {
+		// What the kernel refused to reset in place goes with its descriptor.
+		r.waitLoops(stuck)
+		left, err = linger.Verify(r.listener.addr.Port(), sweep.Cookies)
+	}
+	rep.Steps.Verified = time.Since(rep.Started)
+	if err != nil {
+		rep.Unverified = strings.ReplaceAll(err.Error(), "\n", "; ")
+		errs = append(errs, fmt.Errorf("poller: verifying the teardown: %w", err))
+	}
+	rep.Left = left
+	if n := left.Outlived.Total(); n > 0 {
+		errs = append(errs, errors.Join(fmt.Errorf("poller: %d connections outlived the teardown: %s", n, left.Outlived), sweep.Err))
+	}
+
+	r.waitLoops(stuck)
+	r.writes.close()
+	r.admission.stop()
+	rep.HandlersRunning = running(stuck)
+	if rep.HandlersRunning == 0 {
+		_ = unix.Close(r.empty)
+	} else {
+		// A loop that is stuck still needs it when it ends.
+		go func() {
+			for _, l := range stuck {
+				<-l.loop.ended
+			}
+			_ = unix.Close(r.empty)
+		}()
+	}
+	rep.Connections, rep.Refused = sweep.Aborted, sweep.Refused
+	rep.Steps.Done = time.Since(rep.Started)
+
+	s.mu.Lock()
+	s.report, s.closeErr = rep, errors.Join(errs...)
+	s.state.Store(stateClosed)
+	close(s.done)
+	s.mu.Unlock()
+}
+
+// refuse takes the listener away from all loops and closes it. No child may be between fork and exec meanwhile: its copies
+// of our descriptors would keep the port.
+func (r *run) refuse() error {
+	r.listenerMu.Lock()
+	defer r.listenerMu.Unlock()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	var errs []error
+	for _, l := range r.loops {
+		errs = append(errs, l.dropListener(r.empty))
+	}
+	return errors.Join(append(errs, r.listener.close())...)
+}
+
+// stuckLoop is a loop that did not abort its connections in time, and what was aborted for it.
+type stuckLoop struct {
+	loop  *loop
+	sweep linger.Sweep
+}
+
+// abortAll has every loop reset its own connections, which is the fastest: a goroutine beside them would compete for the
+// processors with the loops that wake up for each hang-up. Loops that do not get to it within the grace are helped out.
+func (r *run) abortAll() (sweep linger.Sweep, stuck []stuckLoop) {
+	for _, l := range r.loops {
+		l.executeFunc(l.abortOwn)
+	}
+	grace := time.NewTimer(r.cfg.stuckGrace)
+	defer grace.Stop()
+	var waiting []*loop
+	expired := false
+	for _, l := range r.loops {
+		if expired {
+			select {
+			case <-l.swept:
+				sweep.Add(l.sweep)
+			case <-l.ended:
+			default:
+				waiting = append(waiting, l)
+			}
+			continue
+		}
+		select {
+		case <-l.swept:
+			sweep.Add(l.sweep)
+		case <-l.ended:
+		case <-grace.C:
+			expired = true
+			waiting = append(waiting, l)
+		}
+	}
+	for _, l := range waiting {
+		s := r.table.AbortOwned(l.index)
+		select {
+		case <-l.swept:
+			// It came to itself after all. Each connection was counted by one of the two.
+			sweep.Add(l.sweep)
+			sweep.Add(s)
+		default:
+			stuck = append(stuck, stuckLoop{l, s})
+		}
+	}
+	return sweep, stuck
+}
+
+// abortOwn is the loop's part of the teardown: it runs on the loop, and ends its engine, which closes the descriptors.
+func (l *loop) abortOwn() error {
+	l.sweep = l.run.table.AbortOwned(l.index)
+	l.sweep.Add(l.late)
+	close(l.swept)
+	return gneterrors.ErrEngineShutdown
+}
+
+// waitLoops waits until all loops but the stuck ones have ended.
+func (r *run) waitLoops(stuck []stuckLoop) {
+	for _, l := range r.loops {
+		if !slices.ContainsFunc(stuck, func(s stuckLoop) bool { return s.loop == l }) {
+			<-l.ended
+		}
+	}
+}
+
+// running counts the stuck loops that still are.
+func running(stuck []stuckLoop) int {
+	n := 0
+	for _, s := range stuck {
+		select {
+		case <-s.loop.ended:
+		default:
+			n++
+		}
+	}
+	return n
+}

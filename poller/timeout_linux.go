@@ -1,0 +1,153 @@
+//go:build linux
+
+package poller
+
+import (
+	"sync"
+	"time"
+)
+
+// timeoutKind says what a connection is waiting for.
+type timeoutKind uint8
+
+const (
+	noTimeout     timeoutKind = iota
+	headerTimeout             // the rest of a request's head
+	bodyTimeout               // more of a request's content
+	idleTimeout               // the next request
+	lingerTimeout             // the client's FIN after the last answer
+	timeoutKinds
+)
+
+// LingerTimeout is how long a connection on which the last answer was sent waits for its client to send more or to close,
+// and lingerLimit how long it does so in all.
+const (
+	LingerTimeout = 5 * time.Second
+	lingerLimit   = 30 * time.Second
+)
+
+// timeoutSlack is the resolution of timeouts: they are never early, and this much late at the most when the loop is free. It
+// saves moving a busy connection within its list for every request.
+const timeoutSlack = 5 * time.Millisecond
+
+// timeoutList holds the connections that wait for one kind of event, ordered by deadline: timeouts of one kind share one
+// duration, so whoever comes last is due last. Owned by the loop.
+type timeoutList struct {
+	first, last *conn
+}
+
+func (t *timeoutList) append(c *conn) {
+	c.prev, c.next = t.last, nil
+	if t.last == nil {
+		t.first = c
+	} else {
+		t.last.next = c
+	}
+	t.last = c
+}
+
+func (t *timeoutList) remove(c *conn) {
+	if c.prev == nil {
+		t.first = c.next
+	} else {
+		c.prev.next = c.next
+	}
+	if c.next == nil {
+		t.last = c.prev
+	} else {
+		c.next.prev = c.prev
+	}
+	c.prev, c.next = nil, nil
+}
+
+func (l *loop) duration(kind timeoutKind) time.Duration {
+	cfg := &l.run.cfg
+	switch kind {
+	case headerTimeout:
+		return cfg.headerTimeout
+	case bodyTimeout:
+		return cfg.bodyTimeout
+	case idleTimeout:
+		return cfg.idleTimeout
+	case lingerTimeout:
+		return LingerTimeout
+	}
+	return 0
+}
+
+// setTimeout has c wait for kind from now on, or anew.
+func (l *loop) setTimeout(c *conn, kind timeoutKind) {
+	d := l.duration(kind)
+	if d == 0 {
+		l.clearTimeout(c)
+		return
+	}
+	deadline := l.clock.now + d + timeoutSlack
+	if c.waits == kind && deadline-c.deadline < timeoutSlack {
+		return
+	}
+	l.clearTimeout(c)
+	c.waits, c.deadline = kind, deadline
+	l.lists[kind].append(c)
+	l.alarm.before(l, deadline)
+}
+
+func (l *loop) clearTimeout(c *conn) {
+	if c.waits != noTimeout {
+		l.lists[c.waits].remove(c)
+		c.waits = noTimeout
+	}
+}
+
+// expire ends what is due. It runs on the loop when the alarm has gone off.
+func (l *loop) expire() error {
+	l.clock.tick()
+	l.alarm.clear()
+	for kind := range l.lists {
+		list := &l.lists[kind]
+		for c := list.first; c != nil && c.deadline <= l.clock.now; c = list.first {
+			l.clearTimeout(c)
+			c.timedOut(timeoutKind(kind))
+		}
+		if list.first != nil {
+			l.alarm.before(l, list.first.deadline)
+		}
+	}
+	return nil
+}
+
+// alarm is the loop's one timer. The timer's goroutine only gives the loop a task, so all but the timer itself is the
+// loop's.
+type alarm struct {
+	mu    sync.Mutex // guards timer, which stop may find being set
+	timer *time.Timer
+	at    time.Duration // when it goes off; 0: not set. Owned by the loop.
+}
+
+// before has the alarm go off at the given time unless it does so earlier anyway.
+func (a *alarm) before(l *loop, at time.Duration) {
+	if a.at != 0 && a.at <= at {
+		return
+	}
+	a.at = at
+	in := max(at-l.clock.now, 0)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.timer == nil {
+		a.timer = time.AfterFunc(in, func() { l.executeFunc(l.expire) })
+	} else {
+		a.timer.Reset(in)
+	}
+}
+
+func (a *alarm) clear() { a.at = 0 }
+
+// stop is called when the engine has ended.
+func (a *alarm) stop() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.at = 0
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+}
