@@ -2,7 +2,8 @@ package httpcodec
 
 // BodyDecoder decodes the content of one request: as many bytes as Content-Length says, or chunks (RFC 9112 6, 7.1).
 // It takes whatever bytes have come and keeps none but those of a trailer section, so nothing has to be put by until a
-// line is whole. The zero value decodes no content at all.
+// line is whole. The zero value decodes no content at all. Reset keeps the memory of a trailer section, at most some 16 KiB,
+// for the next one.
 type BodyDecoder struct {
 	state     bodyState
 	digits    uint8 // hexadecimal digits of the chunk-size so far
@@ -13,16 +14,15 @@ type BodyDecoder struct {
 	trailer   trailer
 }
 
-// bodyState says what comes next. States from chunkSize on are those of chunked content:
+// bodyState says what comes next. States from chunkSize on are those of chunked content; each of extName, extToken and
+// extQuotedEnd, like chunkSize itself, can also go to extBWS, extName0 and chunkSizeLF:
 //
-//	 chunkSize → [chunk-ext states] → chunkSizeLF → chunkData → chunkDataCR → chunkDataLF → chunkSize
-//	                                            ↓ chunk-size 0
-//	        trailerLine (one or more times, the last one empty) → bodyDone
+//	chunkSize → chunkSizeLF → chunkData → chunkDataCR → chunkDataLF → chunkSize
+//	                        ↘ trailerLine, after chunk-size 0 → bodyDone, after an empty line
 //
-//	 chunk-ext = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] ), RFC 9112 7.1.1:
-//
-//		chunkSize → extBWS → extName0 → extName → extNameBWS → extValue0 → extToken   → extBWS
-//		                                                                 → extQuoted ⇄ extQuotedPair
+//	extBWS → extName0 → extName → extNameBWS → extValue0 → extToken
+//	                                                     ↘ extQuoted ⇄ extQuotedPair
+//	                                                       extQuoted → extQuotedEnd
 type bodyState uint8
 
 const (

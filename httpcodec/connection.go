@@ -9,7 +9,7 @@ const (
 	upgradeOption                          // upgrade
 	otherOption                            // something else, the name of a field as a rule
 	badOption                              // something that is not a token
-	upgradeValue                           // an Upgrade field
+	upgradeValue                           // an Upgrade field with a value
 )
 
 // connectionOptions reads the value of a Connection field (RFC 9110 7.6.1).
@@ -44,7 +44,7 @@ func (c connection) persists(minorVersion int) bool {
 	case minorVersion >= 1:
 		return true // the default since HTTP/1.1
 	case c&keepAliveOption != 0:
-		return true // a client of HTTP/1.0 that asks for it; what is not understood is answered by Connection too
+		return true // a client of HTTP/1.0 that asks for it; the answer's Connection field says yes
 	default:
 		return false // HTTP/1.0
 	}

@@ -61,7 +61,7 @@ func (s *section) add(name, value []byte, req *Request) *Error {
 			s.addExpect(value)
 		}
 	case len("upgrade"):
-		if equalFold(name, "upgrade") && s.connection&upgradeValue == 0 {
+		if len(value) > 0 && s.connection&upgradeValue == 0 && equalFold(name, "upgrade") {
 			s.connection |= upgradeValue
 			req.Upgrade = value
 		}

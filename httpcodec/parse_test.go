@@ -128,10 +128,10 @@ var goodHeads = []struct {
 			Fields: []field{{Name: "Content-Length", Value: "1"}, {Name: "Expect", Value: "100-continue, more"}}},
 	}, {
 		name: "Upgrade",
-		in:   "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive,, Upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n\r\n",
+		in:   "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive,, Upgrade\r\nUpgrade:\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n\r\n",
 		want: head{Method: "GET", Target: "/chat", Path: "/chat", Host: "a", Minor: 1, Length: -1, KeepAlive: true,
 			Upgrade: "websocket", HasUpgrade: true, Fields: []field{{Name: "Host", Value: "a"}, {Name: "Connection", Value: "keep-alive,, Upgrade"},
-				{Name: "Upgrade", Value: "websocket"}, {Name: "Upgrade", Value: "h2c"}}},
+				{Name: "Upgrade"}, {Name: "Upgrade", Value: "websocket"}, {Name: "Upgrade", Value: "h2c"}}},
 	}, {
 		name: "Upgrade that Connection does not list",
 		in:   "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrades\r\n\r\n",

@@ -14,8 +14,8 @@ type Limits struct {
 	// HeaderBytes bounds the bytes from the first of the request to the empty line that ends the head, that line
 	// (and an empty line before the request line) included. A head of exactly HeaderBytes passes. Zero and less
 	// mean DefaultHeaderBytes. What is larger is refused with 414 when the request-target alone does not fit, with
-	// 501 when it is the method, else with 431 (ErrRequestTargetTooLong, ErrMethodTooLong, ErrHeaderTooLarge). Up
-	// to 2 GiB - 1 is told apart.
+	// 501 when it is the method, else with 431 (ErrRequestTargetTooLong, ErrMethodTooLong, ErrHeaderTooLarge). Above
+	// 2 GiB - 1 counts as that.
 	HeaderBytes int
 	// Fields bounds the number of field lines. Zero and less mean DefaultFields. More are ErrTooManyFields.
 	Fields int
@@ -57,8 +57,8 @@ type Request struct {
 	// ExpectContinue: the client waits for 100 (Continue) before it sends the content (RFC 9110 10.1.1). Not set when
 	// there is no content, and never for HTTP/1.0.
 	ExpectContinue bool
-	// Upgrade is the first Upgrade field when the Connection field lists it too and the version is 1.1, else nil
-	// (RFC 9110 7.8).
+	// Upgrade is the first Upgrade field that is not empty, when the Connection field lists it too and the version is
+	// 1.1, else nil (RFC 9110 7.8).
 	Upgrade []byte
 }
 

@@ -32,7 +32,8 @@ func (d *BodyDecoder) trailerSection(src []byte) (n int, err *Error) {
 	}
 	// An empty line that came in one piece is seen where it is, so a message without trailers needs no memory.
 	if n == 2 && whole && src[0] == '\r' && t.line == len(t.buf) {
-		return n, d.endTrailers()
+		d.endTrailers()
+		return n, nil
 	}
 	t.buf = append(t.buf, src[:n]...)
 	if !whole {
@@ -44,7 +45,8 @@ func (d *BodyDecoder) trailerSection(src []byte) (n int, err *Error) {
 	}
 	if len(line) == 2 {
 		t.buf = t.buf[:t.line]
-		return n, d.endTrailers()
+		d.endTrailers()
+		return n, nil
 	}
 	if t.lines++; t.lines > MaxTrailerFields {
 		return n, ErrTrailerTooLarge
@@ -60,22 +62,18 @@ func (d *BodyDecoder) trailerSection(src []byte) (n int, err *Error) {
 	return n, nil
 }
 
-// endTrailers makes the fields, now that buf moves no more.
-func (d *BodyDecoder) endTrailers() *Error {
+// endTrailers makes the fields, now that buf moves no more. Its lines were checked as they came.
+func (d *BodyDecoder) endTrailers() {
 	d.state = bodyDone
 	t := &d.trailer
 	for rest := t.buf; len(rest) > 0; {
 		end := bytes.IndexByte(rest, '\n')
-		name, value, err := splitField(rest[:end-1])
-		if err != nil {
-			return err
-		}
+		name, value, _ := splitField(rest[:end-1])
 		if trailerUse(name) == trailerKept {
 			t.fields = append(t.fields, Field{Name: name, Value: value})
 		}
 		rest = rest[end+1:]
 	}
-	return nil
 }
 
 // What becomes of a field in a trailer section.
