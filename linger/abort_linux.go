@@ -12,9 +12,9 @@ import (
 
 // Arm turns the next close(2) of fd into an abort: RST, unsent and unacknowledged bytes lost (SO_LINGER with a timeout of
 // zero; socket(7) does not describe that case, tcp_close of the kernel does). On a listening socket it arms every
-// connection that is accepted from then on, and those waiting in its queue are not changed. It does not help while another
-// descriptor (dup, fork) refers to the same socket: the last close decides. A failure is an [*os.SyscallError] and leaves
-// fd as it was. Only the owner of fd may call it.
+// connection that is established from then on; those that wait in its queue already stay as they are, whatever is done to
+// the listener. It does not help while another descriptor (dup, fork) refers to the same socket: the last close decides. A
+// failure is an [*os.SyscallError] and leaves fd as it was. Only the owner of fd may call it.
 func Arm(fd int) error {
 	return setLinger(fd, unix.Linger{Onoff: 1, Linger: 0})
 }
@@ -34,7 +34,12 @@ func Armed(fd int) (bool, error) {
 
 // Abort resets the TCP connection of fd at once and leaves the descriptor open: connect(2) with AF_UNSPEC, which runs the
 // same code of the kernel as a close of an armed descriptor. The peer reads ECONNRESET, the local port is given up, no
-// TIME_WAIT is made, and it works while duplicates of fd exist. The descriptor still has to be closed by its owner.
+// TIME_WAIT is made, and it works while duplicates of fd exist. The descriptor still has to be closed by its owner. A
+// second Abort changes nothing.
+//
+// What it cannot do: a peer that had our FIN before sees a clean end, and a TIME_WAIT that exists already stays. A socket
+// that bind(2) gave a port by number (a listener, never an accepted connection) keeps the port until its close. And the
+// peer of an MPTCP connection whose window is closed may learn nothing, for Linux then resets the TCP connection below only.
 //
 // When the kernel refuses, Abort arms fd, so that its owner's close aborts, and returns an error that wraps the refusal, an
 // [*os.SyscallError]. Whoever calls it has to be sure that fd is not closed meanwhile: the owner is, others use [Table].

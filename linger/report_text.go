@@ -1,21 +1,27 @@
 package linger
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// String is the report as a table of at most 100 columns, to be read in five seconds. It ends without a newline.
+// String is the report as a table of at most 100 columns (a word that is longer is not broken), to be read in five seconds.
+// It ends without a newline.
 func (r Report) String() string {
 	var b strings.Builder
 	if r.Mode == ModeNone {
-		fmt.Fprintf(&b, "serving %s\n", r.Address)
+		fmt.Fprintf(&b, "serving %s\n", cmp.Or(r.Address, "nothing"))
 		row(&b, "connections", r.connections("alive"))
 		return strings.TrimSuffix(b.String(), "\n")
 	}
-	fmt.Fprintf(&b, "teardown of %s by %s: %s\n", r.Address, r.Mode, r.verdict())
+	head, verdict := fmt.Sprintf("teardown of %s by %s:", r.Address, r.Mode), r.verdict()
+	if len(head)+1+len(verdict) > columns {
+		head += "\n "
+	}
+	fmt.Fprintf(&b, "%s %s\n", head, verdict)
 	row(&b, "listener refused", step(r.Steps.Refused))
 	row(&b, "port free", r.portFree())
 	row(&b, "verified", r.verified())
@@ -28,7 +34,7 @@ func (r Report) String() string {
 		row(&b, "", grouped(r.Refused)+" by close, as the kernel refused to reset them in place")
 	}
 	row(&b, "handlers running", grouped(r.HandlersRunning))
-	if r.Unverified == "" {
+	if r.Unverified == "" && r.Steps.Verified != 0 {
 		row(&b, "left, ours", r.Left.Outlived.String())
 		row(&b, "left, residue", r.Left.Residue.String())
 		row(&b, "left, others", r.Left.Others.String())
@@ -65,7 +71,10 @@ func (r Report) portFree() string {
 
 func (r Report) verified() string {
 	if r.Unverified != "" {
-		return "no: " + r.Unverified
+		return "no: " + strings.ReplaceAll(r.Unverified, "\n", "; ")
+	}
+	if r.Steps.Verified == 0 {
+		return step(0)
 	}
 	return fmt.Sprintf("%s  from %s", step(r.Steps.Verified), r.Left.Source)
 }
@@ -81,8 +90,35 @@ func (r Report) connections(what string) string {
 	return s
 }
 
+const columns, nameColumns = 100, 20
+
+// row writes one line, or several where value is too long for one.
 func row(b *strings.Builder, name, value string) {
-	fmt.Fprintf(b, "  %-17s %s\n", name, value)
+	for more := true; more; name = "" {
+		var line string
+		line, value, more = breakLine(value, columns-nameColumns)
+		fmt.Fprintf(b, "  %-*s%s\n", nameColumns-2, name, line)
+	}
+}
+
+// breakLine cuts s so that line is at most n bytes, behind a comma or the like if there is one, at a space if not. A word
+// longer than that is left whole.
+func breakLine(s string, n int) (line, rest string, more bool) {
+	if len(s) <= n {
+		return s, "", false
+	}
+	fits := s[:n+1]
+	end := max(strings.LastIndex(fits, ", "), strings.LastIndex(fits, "; "), strings.LastIndex(fits, ": ")) + 1
+	if end == 0 {
+		end = strings.LastIndexByte(fits, ' ')
+	}
+	if end < 0 {
+		end = strings.IndexByte(s, ' ')
+	}
+	if end < 0 {
+		return s, "", false
+	}
+	return s[:end], s[end+1:], true
 }
 
 // step is a duration right-aligned, so that the points of a column of them stand below each other.

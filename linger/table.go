@@ -95,7 +95,7 @@ func (t *Table) Open(fd, owner int) error {
 			break
 		}
 	}
-	// A socket without a cookie (kernels before 4.6) is told apart by nothing, so Verify then counts it with the others'.
+	// Without cookies (kernels before 4.6) Verify takes what the process still holds for what was to end.
 	cookie, _ := Cookie(fd)
 	s.cookie.Store(cookie)
 	s.state.Store(phaseLive | uint32(owner)<<ownerShift)
@@ -110,11 +110,11 @@ func (t *Table) addChunk(i int) {
 	}
 }
 
-// SetActivity notes what the connection is doing now. Only its owner may call it. A connection that is being aborted keeps
-// the activity that it had.
+// SetActivity notes what the connection is doing now; a value that is none of the activities changes nothing. Only its
+// owner may call it. A connection that is being aborted keeps the activity that it had.
 func (t *Table) SetActivity(fd int, a Activity) {
 	s := t.slot(fd)
-	if s == nil {
+	if s == nil || a >= activities {
 		return
 	}
 	old := s.state.Load()
@@ -245,9 +245,7 @@ func (t *Table) Live() Tally {
 		}
 		for i := range c {
 			if old := c[i].state.Load(); old&phaseMask == phaseLive {
-				if a := old & activityMask >> 2; a < uint32(activities) {
-					tally[a]++
-				}
+				tally[old&activityMask>>2]++
 			}
 		}
 	}

@@ -4,6 +4,7 @@ package poller
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/netip"
 	"time"
@@ -49,6 +50,15 @@ type conn struct {
 	untracked  bool // not in the table
 	wasParked  bool // parked once
 	parked     bool // not admitted yet; guarded by admission.mu
+}
+
+// inherit gives a connection what it would have got from the listener, had that been prepared before.
+func (c *conn) inherit() error {
+	err := setOptions(c.fd)
+	if c.loop.run.cfg.arm {
+		err = errors.Join(err, linger.Arm(c.fd))
+	}
+	return err
 }
 
 // received deals with bytes that were read. data is gnet's and valid until it returns.

@@ -51,9 +51,11 @@ func Listen(ctx context.Context, addr string, reusePort bool) (net.Listener, err
 type listener struct {
 	fd   int // -1 once closed
 	addr netip.AddrPort
-	// was is how the socket was armed before, for others who hold it too.
-	was   bool
+	// armed: it was this listener that armed the socket, so it disarms it in the end, for others who hold it too.
 	armed bool
+	// queued is how many connections were established before the socket's options were set. They were not inherited then,
+	// and the queue is first in, first out: so many accepted connections get them one by one.
+	queued int
 }
 
 // adopt takes ln over: it duplicates the descriptor, sets the options that accepted connections inherit, and closes ln. On
@@ -109,6 +111,31 @@ func (l *listener) prepare(arm bool) error {
 	if err := unix.SetNonblock(l.fd, true); err != nil {
 		return os.NewSyscallError("fcntl O_NONBLOCK", err)
 	}
+	if err := setOptions(l.fd); err != nil {
+		return err
+	}
+	was, err := linger.Armed(l.fd)
+	if err != nil {
+		return err
+	}
+	if arm && !was {
+		if err := linger.Arm(l.fd); err != nil {
+			return err
+		}
+		l.armed = true
+	}
+	l.queued = maxQueued
+	if info, err := unix.GetsockoptTCPInfo(l.fd, unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+		l.queued = int(info.Unacked) // of a listening socket: the length of its accept queue
+	}
+	return nil
+}
+
+// maxQueued stands for a queue whose length is not known, as that of an MPTCP socket.
+const maxQueued = 1 << 16
+
+// setOptions sets the options of connections, on one or on a listener, whose connections inherit them.
+func setOptions(fd int) error {
 	for _, o := range []struct {
 		name       string
 		level, opt int
@@ -121,18 +148,9 @@ func (l *listener) prepare(arm bool) error {
 		{"TCP_KEEPINTVL", unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int(keepAliveInterval / time.Second)},
 		{"TCP_KEEPCNT", unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveCount},
 	} {
-		if err := unix.SetsockoptInt(l.fd, o.level, o.opt, o.value); err != nil {
+		if err := unix.SetsockoptInt(fd, o.level, o.opt, o.value); err != nil {
 			return os.NewSyscallError("setsockopt "+o.name, err)
 		}
-	}
-	if l.was, err = linger.Armed(l.fd); err != nil {
-		return err
-	}
-	if arm && !l.was {
-		if err := linger.Arm(l.fd); err != nil {
-			return err
-		}
-		l.armed = true
 	}
 	return nil
 }

@@ -194,6 +194,11 @@ func (l *loop) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 		r.hook(r.hooks.opened, c)
 		return nil, gnet.Close
 	}
+	if r.queued.Load() > 0 && r.queued.Add(-1) >= 0 {
+		if err := c.inherit(); err != nil {
+			l.log.Warn("a connection from before the start lacks socket options", "conn", c.id, "error", err)
+		}
+	}
 	l.clock.tick()
 	r.hook(r.hooks.opened, c)
 	l.setTimeout(c, headerTimeout)

@@ -60,7 +60,8 @@ func (c *conn) sendSource() bool {
 	}
 	for turn := 0; c.left > 0; {
 		if turn >= turnBytes {
-			return c.yield()
+			// Not as a task for the loop: gnet runs those that come while it runs tasks before it looks at connections.
+			return c.hold()
 		}
 		piece, err := c.read()
 		if err != nil {
@@ -128,9 +129,12 @@ func (c *conn) write(b []byte) (n int, ok bool) {
 	return n, true
 }
 
-// hold waits until the kernel takes output again.
+// hold puts the rest of the output off until the kernel takes it. The client's next request waits for it; the loop's other
+// connections do not.
 func (c *conn) hold() bool {
-	c.holdUp()
+	c.pauseReading()
+	c.setActivity(linger.Sending)
+	c.loop.clearTimeout(c)
 	if err := c.loop.run.writes.add(c); err != nil {
 		if !c.loop.run.closing() {
 			c.loop.log.Error("connection is aborted, as its output cannot be watched", "conn", c.id, "error", err)
@@ -138,20 +142,4 @@ func (c *conn) hold() bool {
 		c.abort()
 	}
 	return false
-}
-
-// yield gives the loop's other connections a turn.
-func (c *conn) yield() bool {
-	c.holdUp()
-	if !c.loop.execute(c) {
-		c.abort() // the engine is ending
-	}
-	return false
-}
-
-// holdUp notes that the client's next request has to wait for the output before it.
-func (c *conn) holdUp() {
-	c.pauseReading()
-	c.setActivity(linger.Sending)
-	c.loop.clearTimeout(c)
 }

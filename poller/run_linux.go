@@ -28,6 +28,7 @@ type run struct {
 	writes    *writeWatcher
 	empty     int // a listening socket that is always empty, see emptyListener
 	ids       atomic.Uint64
+	queued    atomic.Int64  // connections to come that did not inherit the listener's options, see listener.queued
 	closingC  chan struct{} // closed when the teardown begins
 	failed    chan error    // why a loop gave up, at most once for each
 
@@ -106,6 +107,7 @@ func (s *Server) start(ln net.Listener) (*run, error) {
 		r.writes.close()
 		return nil, err
 	}
+	r.queued.Store(int64(r.listener.queued))
 	r.admission = newAdmission(r)
 	for i := range cfg.loops {
 		r.loops = append(r.loops, newLoop(r, i))
@@ -141,14 +143,7 @@ func (r *run) watch(serving func()) error {
 }
 
 // closing tells whether the teardown has begun.
-func (r *run) closing() bool {
-	select {
-	case <-r.closingC:
-		return true
-	default:
-		return false
-	}
-}
+func (r *run) closing() bool { return isClosed(r.closingC) }
 
 // withListener calls f with the listener's descriptor, which stays open meanwhile, and whether connections are to be
 // accepted at present. It fails with errTeardown when there is no listener any more.

@@ -139,40 +139,49 @@ func (r *run) abortAll() (sweep linger.Sweep, stuck []stuckLoop) {
 	}
 	grace := time.NewTimer(r.cfg.stuckGrace)
 	defer grace.Stop()
-	var waiting []*loop
-	expired := false
+	expired := make(chan struct{})
 	for _, l := range r.loops {
-		if expired {
-			select {
-			case <-l.swept:
-				sweep.Add(l.sweep)
-			case <-l.ended:
-			default:
-				waiting = append(waiting, l)
-			}
-			continue
-		}
 		select {
 		case <-l.swept:
-			sweep.Add(l.sweep)
 		case <-l.ended:
 		case <-grace.C:
-			expired = true
-			waiting = append(waiting, l)
+			close(expired) // for the other loops too
+		case <-expired:
 		}
-	}
-	for _, l := range waiting {
-		s := r.table.AbortOwned(l.index)
-		select {
-		case <-l.swept:
+		own, done := l.ownSweep()
+		sweep.Add(own)
+		if done {
+			continue
+		}
+		helped := r.table.AbortOwned(l.index)
+		if own, done := l.ownSweep(); done {
 			// It came to itself after all. Each connection was counted by one of the two.
-			sweep.Add(l.sweep)
-			sweep.Add(s)
-		default:
-			stuck = append(stuck, stuckLoop{l, s})
+			sweep.Add(own)
+			sweep.Add(helped)
+		} else {
+			stuck = append(stuck, stuckLoop{l, helped})
 		}
 	}
 	return sweep, stuck
+}
+
+// ownSweep is what the loop has aborted itself, and whether it is done with that.
+func (l *loop) ownSweep() (linger.Sweep, bool) {
+	ended := isClosed(l.ended) // before swept, which comes first
+	if isClosed(l.swept) {
+		return l.sweep, true
+	}
+	// A loop that ends without having swept was between two engines, and had no connections.
+	return linger.Sweep{}, ended
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // abortOwn is the loop's part of the teardown: it runs on the loop, and ends its engine, which closes the descriptors.
@@ -196,9 +205,7 @@ func (r *run) waitLoops(stuck []stuckLoop) {
 func running(stuck []stuckLoop) int {
 	n := 0
 	for _, s := range stuck {
-		select {
-		case <-s.loop.ended:
-		default:
+		if !isClosed(s.loop.ended) {
 			n++
 		}
 	}

@@ -1,0 +1,113 @@
+//go:build linux
+
+// Package lingertest holds what tests of servers that let go of their port have in common: that nothing leaks, that a port
+// is free, and how to wait for what the kernel does in its own time.
+package lingertest
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+)
+
+// Patience bounds every wait of a test: long enough for a busy machine under the race detector, and no measure of speed.
+const Patience = 30 * time.Second
+
+// Main runs the tests of a package and exits. It fails them when goroutines or descriptors are left. Goroutines that a
+// library starts for good are named by opts.
+func Main(m *testing.M, opts ...goleak.Option) {
+	before := Descriptors()
+	code := m.Run()
+	if err := goleak.Find(opts...); err != nil {
+		fmt.Fprintln(os.Stderr, "leaked goroutines:", err)
+		code = max(code, 1)
+	}
+	if leaked := NewDescriptors(before); len(leaked) > 0 {
+		fmt.Fprintln(os.Stderr, "leaked descriptors:", leaked)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+// Descriptors lists the open descriptors of the process, each as "number target". The Go runtime's own epoll, which comes
+// with the first poll and stays, is opened first.
+func Descriptors() []string {
+	if r, w, err := os.Pipe(); err == nil {
+		r.Close()
+		w.Close()
+	}
+	const dir = "/proc/self/fd"
+	f, err := os.Open(dir)
+	if err != nil {
+		panic(err)
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
+	if err != nil {
+		panic(err)
+	}
+	var fds []string
+	for _, name := range names {
+		if name == strconv.Itoa(int(f.Fd())) {
+			continue
+		}
+		if target, err := os.Readlink(dir + "/" + name); err == nil {
+			fds = append(fds, name+" "+target)
+		}
+	}
+	return fds
+}
+
+// NewDescriptors lists the open descriptors that are not in before.
+func NewDescriptors(before []string) []string {
+	return slices.DeleteFunc(Descriptors(), func(fd string) bool { return slices.Contains(before, fd) })
+}
+
+// Wait polls until ok returns true. It fails the test, naming what was waited for, when that takes longer than [Patience].
+func Wait(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(Patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %s for this: %s", Patience, what)
+		}
+	}
+}
+
+// Free reports why addr cannot be bound without SO_REUSEADDR, or nil: the proof that no socket of any state is left on it.
+func Free(addr netip.AddrPort) error {
+	domain, sa := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{Port: int(addr.Port()), Addr: addr.Addr().As16()})
+	if ip := addr.Addr().Unmap(); ip.Is4() {
+		domain, sa = unix.AF_INET, &unix.SockaddrInet4{Port: int(addr.Port()), Addr: ip.As4()}
+	}
+	fd, err := unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Bind(fd, sa); err != nil {
+		return fmt.Errorf("%s: %w", addr, os.NewSyscallError("bind", err))
+	}
+	return nil
+}
+
+// Leftover is the test's own reading of what is on a local port, for its failure messages: lines of /proc/net/tcp{,6}.
+func Leftover(port uint16) string {
+	var lines []string
+	for _, name := range []string{"/proc/self/net/tcp", "/proc/self/net/tcp6"} {
+		b, _ := os.ReadFile(name)
+		for line := range strings.Lines(string(b)) {
+			if f := strings.Fields(line); len(f) > 3 && strings.HasSuffix(f[1], fmt.Sprintf(":%04X", port)) {
+				lines = append(lines, strings.TrimSpace(line))
+			}
+		}
+	}
+	return strings.Join(lines, "\n")
+}

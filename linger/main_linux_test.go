@@ -1,0 +1,11 @@
+//go:build linux
+
+package linger
+
+import (
+	"testing"
+
+	"rstserver/linger/lingertest"
+)
+
+func TestMain(m *testing.M) { lingertest.Main(m) }

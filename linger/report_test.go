@@ -1,0 +1,390 @@
+package linger
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"rstserver/linger/sockdiag"
+)
+
+// reports are the teardowns that one may meet, and how they read.
+var reports = []struct {
+	name     string
+	report   Report
+	complete bool
+	want     string
+}{
+	{
+		name:   "zero value",
+		report: Report{},
+		want: `serving nothing
+  connections       0 alive`,
+	},
+	{
+		name:   "serving",
+		report: Report{Address: "127.0.0.1:8080", Connections: Tally{New: 1, Idle: 1234, Handling: 2}},
+		want: `serving 127.0.0.1:8080
+  connections       1,237 alive: 1 new, 1,234 idle, 2 handling`,
+	},
+	{
+		name:     "nothing left",
+		complete: true,
+		report: Report{
+			Mode: ModeAbort, Address: "127.0.0.1:8080", Connections: Tally{Idle: 9990, Receiving: 10},
+			Steps: steps(120*time.Microsecond, 57340*time.Microsecond, 58900*time.Microsecond, 1071230*time.Microsecond),
+			Left:  Left{Source: sockdiag.FromNetlink},
+		},
+		want: `teardown of 127.0.0.1:8080 by abort: nothing is left, the port is free
+  listener refused     0.12 ms
+  port free           57.34 ms
+  verified            58.90 ms  from netlink
+  done              1071.23 ms
+  connections       10,000 aborted: 9,990 idle, 10 receiving
+  handlers running  0
+  left, ours        none
+  left, residue     none
+  left, others      none`,
+	},
+	{
+		name:     "nobody was connected",
+		complete: true,
+		report: Report{
+			Mode: ModeAbort, Address: "[::1]:8080",
+			Steps: steps(1e5, 2e5, 3e5, 4e5), Left: Left{Source: sockdiag.FromProc},
+		},
+		want: `teardown of [::1]:8080 by abort: nothing is left, the port is free
+  listener refused     0.10 ms
+  port free            0.20 ms
+  verified             0.30 ms  from proc
+  done                 0.40 ms
+  connections       0 aborted
+  handlers running  0
+  left, ours        none
+  left, residue     none
+  left, others      none`,
+	},
+	{
+		name:     "residue and others",
+		complete: true,
+		report: Report{
+			Mode: ModeAbort, Address: "127.0.0.1:8080", Connections: Tally{Idle: 3},
+			Steps: steps(1e5, 2e5, 3e5, 4e5),
+			Left: Left{
+				Source:  sockdiag.FromNetlink,
+				Residue: sockdiag.Counts{sockdiag.TimeWait: 12, sockdiag.FinWait2: 3},
+				Others:  sockdiag.Counts{sockdiag.Listen: 1},
+			},
+		},
+		want: `teardown of 127.0.0.1:8080 by abort: nothing of ours is left
+  listener refused     0.10 ms
+  port free            0.20 ms  of all that was ours; see below what else is on it
+  verified             0.30 ms  from netlink
+  done                 0.40 ms
+  connections       3 aborted: 3 idle
+  handlers running  0
+  left, ours        none
+  left, residue     TIME_WAIT 12, FIN_WAIT2 3
+  left, others      LISTEN 1`,
+	},
+	{
+		name: "outlived",
+		report: Report{
+			Mode: ModeAbort, Address: "127.0.0.1:8080", Connections: Tally{Idle: 1000}, Refused: 2,
+			Steps: steps(1e5, 2e5, 3e5, 4e5),
+			Left:  Left{Source: sockdiag.FromNetlink, Outlived: sockdiag.Counts{sockdiag.Established: 2}},
+		},
+		want: `teardown of 127.0.0.1:8080 by abort: NOT complete, connections of ours are left
+  listener refused     0.10 ms
+  port free            0.20 ms  but the kernel still lists connections of ours
+  verified             0.30 ms  from netlink
+  done                 0.40 ms
+  connections       1,000 aborted: 1,000 idle
+                    2 by close, as the kernel refused to reset them in place
+  handlers running  0
+  left, ours        ESTABLISHED 2
+  left, residue     none
+  left, others      none`,
+	},
+	{
+		name: "unverified",
+		report: Report{
+			Mode: ModeAbort, Address: "127.0.0.1:8080", Connections: Tally{New: 1},
+			Steps:      steps(1e5, 2e5, 3e5, 4e5),
+			Unverified: "sockdiag: netlink: permission denied",
+		},
+		want: `teardown of 127.0.0.1:8080 by abort: not verified
+  listener refused     0.10 ms
+  port free            0.20 ms
+  verified          no: sockdiag: netlink: permission denied
+  done                 0.40 ms
+  connections       1 aborted: 1 new
+  handlers running  0`,
+	},
+	{
+		name: "unverified for long reasons",
+		report: Report{
+			Mode: ModeAbort, Address: "127.0.0.1:8080", Connections: Tally{New: 1},
+			Steps: steps(1e5, 2e5, 3e5, 4e5),
+			Unverified: "sockdiag: sockets of port 8080: netlink: socket: operation not permitted; open " +
+				"/proc/thread-self/net/tcp: permission denied\nand more",
+		},
+		want: `teardown of 127.0.0.1:8080 by abort: not verified
+  listener refused     0.10 ms
+  port free            0.20 ms
+  verified          no: sockdiag: sockets of port 8080: netlink: socket: operation not permitted;
+                    open /proc/thread-self/net/tcp: permission denied; and more
+  done                 0.40 ms
+  connections       1 aborted: 1 new
+  handlers running  0`,
+	},
+	{
+		name: "not finished",
+		report: Report{
+			Mode: ModeAbort, Address: "127.0.0.1:8080", Connections: Tally{New: 1},
+			Steps: Steps{Refused: 1e5},
+		},
+		want: `teardown of 127.0.0.1:8080 by abort: not finished
+  listener refused     0.10 ms
+  port free                  -
+  verified                   -
+  done                       -
+  connections       1 aborted: 1 new
+  handlers running  0`,
+	},
+	{
+		name:     "stuck loop",
+		complete: true,
+		report: Report{
+			Mode: ModeAbort, Address: "127.0.0.1:8080", Connections: Tally{Idle: 5000, Handling: 1},
+			AbortedOutside: 2500, HandlersRunning: 1,
+			Steps: steps(1e5, 1002e6, 1003e6, 1004e6),
+			Left:  Left{Source: sockdiag.FromNetlink},
+		},
+		want: `teardown of 127.0.0.1:8080 by abort: nothing is left, the port is free
+  listener refused     0.10 ms
+  port free         1002.00 ms
+  verified          1003.00 ms  from netlink
+  done              1004.00 ms
+  connections       5,001 aborted: 5,000 idle, 1 handling
+                    2,500 from outside, as their loop was stuck
+  handlers running  1
+  left, ours        none
+  left, residue     none
+  left, others      none`,
+	},
+	{
+		name: "as wide as it gets",
+		report: Report{
+			Mode: ModeAbort, Address: "[2001:db8:85a3:1234:5678:8a2e:370:7334%enp0s31f6]:65535",
+			Connections: Tally{New: 1234567, Idle: 1234567, Receiving: 1234567, Handling: 1234567, Sending: 1234567, Closing: 1234567},
+			Steps:       steps(1e5, 200e9, 300e9, 400e9),
+			Left: Left{
+				Source: sockdiag.FromNetlink,
+				Outlived: sockdiag.Counts{sockdiag.Established: 1234567, sockdiag.FinWait1: 1234567, sockdiag.CloseWait: 1234567,
+					sockdiag.LastAck: 1234567},
+				Residue: sockdiag.Counts{sockdiag.TimeWait: 1234567, sockdiag.FinWait1: 1234567, sockdiag.FinWait2: 1234567,
+					sockdiag.Closing: 1234567, sockdiag.LastAck: 1234567},
+				Others: sockdiag.Counts{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13},
+			},
+		},
+		want: `teardown of [2001:db8:85a3:1234:5678:8a2e:370:7334%enp0s31f6]:65535 by abort:
+  NOT complete, connections of ours are left
+  listener refused     0.10 ms
+  port free         200000.00 ms  but the kernel still lists connections of ours
+  verified          300000.00 ms  from netlink
+  done              400000.00 ms
+  connections       7,407,402 aborted: 1,234,567 new, 1,234,567 idle, 1,234,567 receiving,
+                    1,234,567 handling, 1,234,567 sending, 1,234,567 closing
+  handlers running  0
+  left, ours        ESTABLISHED 1234567, FIN_WAIT1 1234567, CLOSE_WAIT 1234567, LAST_ACK 1234567
+  left, residue     FIN_WAIT1 1234567, FIN_WAIT2 1234567, TIME_WAIT 1234567, LAST_ACK 1234567,
+                    CLOSING 1234567
+  left, others      NEW_SYN_RECV 13, CLOSING 12, LISTEN 11, LAST_ACK 10, CLOSE_WAIT 9, CLOSE 8,
+                    TIME_WAIT 7, FIN_WAIT2 6, FIN_WAIT1 5, SYN_RECV 4, SYN_SENT 3, ESTABLISHED 2,
+                    UNKNOWN 1`,
+	},
+}
+
+func steps(refused, portFree, verified, done time.Duration) Steps {
+	return Steps{Refused: refused, PortFree: portFree, Verified: verified, Done: done}
+}
+
+func TestReportString(t *testing.T) {
+	for _, tt := range reports {
+		t.Run(tt.name, func(t *testing.T) {
+			got := tt.report.String()
+			if got != tt.want {
+				t.Errorf("String() =\n%s\nwant\n%s", got, tt.want)
+			}
+			for line := range strings.Lines(got) {
+				if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 100 {
+					t.Errorf("%d columns, want at most 100: %s", n, line)
+				}
+			}
+		})
+	}
+}
+
+func TestBreakLine(t *testing.T) {
+	tests := []struct {
+		in, line, rest string
+		more           bool
+	}{
+		{in: "", line: ""},
+		{in: "0123456789", line: "0123456789"},
+		{in: "0123 56789 b", line: "0123 56789", rest: "b", more: true},
+		{in: "0123 567890", line: "0123", rest: "567890", more: true},
+		{in: "012, 56789 b", line: "012,", rest: "56789 b", more: true},
+		{in: "012345678, b", line: "012345678,", rest: "b", more: true},
+		{in: "0123456789, b", line: "0123456789,", rest: "b", more: true},
+		{in: "01234567890", line: "01234567890"},
+		{in: "01234567890 b", line: "01234567890", rest: "b", more: true},
+	}
+	for _, tt := range tests {
+		if line, rest, more := breakLine(tt.in, 10); line != tt.line || rest != tt.rest || more != tt.more {
+			t.Errorf("breakLine(%q, 10) = %q, %q, %v, want %q, %q, %v", tt.in, line, rest, more, tt.line, tt.rest, tt.more)
+		}
+	}
+}
+
+func TestReportComplete(t *testing.T) {
+	for _, tt := range reports {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := tt.report.Complete(); got != tt.complete {
+				t.Errorf("Complete() = %v, want %v", got, tt.complete)
+			}
+		})
+	}
+}
+
+func TestReportJSON(t *testing.T) {
+	started := time.Date(2026, 3, 14, 15, 9, 26, 535897932, time.UTC)
+	tests := []struct {
+		name   string
+		report Report
+		want   string
+	}{
+		{name: "zero value", want: `{
+  "mode": "",
+  "address": "",
+  "started_at": "0001-01-01T00:00:00Z",
+  "steps": {
+    "listener_refused_ms": 0,
+    "port_free_ms": 0,
+    "verified_ms": 0,
+    "done_ms": 0
+  },
+  "connections": {},
+  "aborted_from_outside": 0,
+  "refused_in_place": 0,
+  "handlers_running": 0,
+  "left": {
+    "source": "",
+    "outlived": {},
+    "residue": {},
+    "others": {}
+  }
+}`},
+		{name: "everything", report: Report{
+			Mode: ModeAbort, Address: "127.0.0.1:8080", Started: started,
+			Steps:       steps(123456, 57345678, 58*time.Millisecond, 1999999),
+			Connections: Tally{New: 1, Idle: 2, Receiving: 3, Handling: 4, Sending: 5, Closing: 6}, AbortedOutside: 7, Refused: 8,
+			HandlersRunning: 9, Unverified: "because",
+			Left: Left{Source: sockdiag.FromProc, Outlived: sockdiag.Counts{sockdiag.Established: 10},
+				Residue: sockdiag.Counts{sockdiag.TimeWait: 11, sockdiag.FinWait2: 12}, Others: sockdiag.Counts{sockdiag.Listen: 13}},
+		}, want: `{
+  "mode": "abort",
+  "address": "127.0.0.1:8080",
+  "started_at": "2026-03-14T15:09:26.535897932Z",
+  "steps": {
+    "listener_refused_ms": 0.123,
+    "port_free_ms": 57.346,
+    "verified_ms": 58,
+    "done_ms": 2
+  },
+  "connections": {
+    "new": 1,
+    "idle": 2,
+    "receiving": 3,
+    "handling": 4,
+    "sending": 5,
+    "closing": 6
+  },
+  "aborted_from_outside": 7,
+  "refused_in_place": 8,
+  "handlers_running": 9,
+  "left": {
+    "source": "proc",
+    "outlived": {
+      "established": 10
+    },
+    "residue": {
+      "fin_wait2": 12,
+      "time_wait": 11
+    },
+    "others": {
+      "listen": 13
+    }
+  },
+  "unverified": "because"
+}`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := json.MarshalIndent(tt.report, "", "  ")
+			if string(got) != tt.want || err != nil {
+				t.Errorf("JSON = %s, %v, want %s", got, err, tt.want)
+			}
+		})
+	}
+}
+
+func TestTally(t *testing.T) {
+	tests := []struct {
+		tally Tally
+		json  string
+		total int
+	}{
+		{Tally{}, `{}`, 0},
+		{Tally{New: 1}, `{"new":1}`, 1},
+		{Tally{Closing: 20}, `{"closing":20}`, 20},
+		{Tally{Idle: 10000, Sending: 3}, `{"idle":10000,"sending":3}`, 10003},
+	}
+	var sum Tally
+	for _, tt := range tests {
+		if got, err := json.Marshal(tt.tally); string(got) != tt.json || err != nil {
+			t.Errorf("JSON of %v = %s, %v, want %s", tt.tally, got, err, tt.json)
+		}
+		if got := tt.tally.Total(); got != tt.total {
+			t.Errorf("%v.Total() = %d, want %d", tt.tally, got, tt.total)
+		}
+		sum.Add(tt.tally)
+	}
+	if want := (Tally{New: 1, Closing: 20, Idle: 10000, Sending: 3}); sum != want {
+		t.Errorf("Add = %v, want %v", sum, want)
+	}
+}
+
+func TestActivityString(t *testing.T) {
+	tests := map[Activity]string{
+		New: "new", Idle: "idle", Receiving: "receiving", Handling: "handling", Sending: "sending", Closing: "closing",
+		6: "activity 6", 255: "activity 255",
+	}
+	for a, want := range tests {
+		if got := a.String(); got != want {
+			t.Errorf("Activity(%d).String() = %q, want %q", uint8(a), got, want)
+		}
+	}
+}
+
+func TestGrouped(t *testing.T) {
+	tests := map[int]string{0: "0", 7: "7", 999: "999", 1000: "1,000", 19000: "19,000", 123456: "123,456", 1234567: "1,234,567"}
+	for n, want := range tests {
+		if got := grouped(n); got != want {
+			t.Errorf("grouped(%d) = %q, want %q", n, got, want)
+		}
+	}
+}

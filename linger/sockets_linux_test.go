@@ -1,0 +1,224 @@
+//go:build linux
+
+package linger
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"rstserver/linger/lingertest"
+	"rstserver/linger/sockdiag"
+)
+
+// A family is a kind of address that a server listens on.
+type family struct{ name, address string }
+
+var families = []family{
+	{"IPv4", "127.0.0.1:0"},
+	{"IPv6", "[::1]:0"},
+}
+
+// eachFamily runs f as a subtest on each family that this machine has.
+func eachFamily(t *testing.T, f func(t *testing.T, s *server)) {
+	for _, fam := range families {
+		t.Run(fam.name, func(t *testing.T) { f(t, listen(t, fam)) })
+	}
+}
+
+// A server is a listening socket. The sockets accepted from it are bare descriptors, since tests abort and close them
+// behind everybody's back.
+type server struct {
+	*net.TCPListener
+	addr  netip.AddrPort
+	mptcp bool // clients connect by MPTCP too
+}
+
+func listen(t testing.TB, f family) *server {
+	t.Helper()
+	return listenWith(t, f.address, false)
+}
+
+// listenWith skips the test where the machine lacks what is asked for. No socket of an earlier test is on the port.
+func listenWith(t testing.TB, address string, mptcp bool) *server {
+	t.Helper()
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		// What fills up is to fill up soon. Accepted sockets inherit it.
+		var err error
+		c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 16<<10) })
+		return err
+	}}
+	lc.SetMultipathTCP(mptcp)
+	for {
+		ln, err := lc.Listen(context.Background(), "tcp", address)
+		if err != nil {
+			if ap := netip.MustParseAddrPort(address); ap.Addr().Is6() {
+				t.Skipf("no IPv6 here: %v", err)
+			}
+			t.Fatal(err)
+		}
+		addr := ln.Addr().(*net.TCPAddr).AddrPort()
+		if alone := (sockdiag.Counts{sockdiag.Listen: 1}); count(t, addr.Port()) == alone {
+			t.Cleanup(func() { ln.Close() })
+			return &server{TCPListener: ln.(*net.TCPListener), addr: addr, mptcp: mptcp}
+		}
+		ln.Close() // the TIME_WAIT of another program, on another address
+	}
+}
+
+// dial connects a client that ends by RST, so that tests leave no TIME_WAIT behind.
+func (s *server) dial(t testing.TB) *net.TCPConn {
+	t.Helper()
+	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
+		var err error
+		c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<10) })
+		return err
+	}}
+	d.SetMultipathTCP(s.mptcp)
+	nc, err := d.Dial("tcp", s.addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := nc.(*net.TCPConn)
+	must(t, c.SetLinger(0))
+	must(t, c.SetDeadline(time.Now().Add(lingertest.Patience)))
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// An accepted connection: the server's side, as a descriptor that nobody else knows of.
+type accepted struct {
+	fd   int
+	open bool
+}
+
+// accept takes the next connection of the queue. The test's end closes what is open then.
+func (s *server) accept(t testing.TB) *accepted {
+	t.Helper()
+	a := &accepted{fd: -1, open: true}
+	lingertest.Wait(t, "a connection to accept", func() bool {
+		control(t, s, func(fd int) (err error) {
+			a.fd, _, err = unix.Accept4(fd, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+			if errors.Is(err, unix.EAGAIN) {
+				return nil
+			}
+			return err
+		})
+		return a.fd >= 0
+	})
+	t.Cleanup(func() { a.close(t) })
+	return a
+}
+
+func (s *server) connect(t testing.TB) (*net.TCPConn, *accepted) {
+	t.Helper()
+	return s.dial(t), s.accept(t)
+}
+
+func (a *accepted) close(t testing.TB) {
+	t.Helper()
+	if a.open {
+		a.open = false
+		must(t, unix.Close(a.fd))
+	}
+}
+
+// write writes all of p, which has to fit into the send buffer.
+func (a *accepted) write(t testing.TB, p string) {
+	t.Helper()
+	if n, err := unix.Write(a.fd, []byte(p)); n != len(p) || err != nil {
+		t.Fatalf("write = %d, %v, want %d", n, err, len(p))
+	}
+}
+
+// fill writes until the kernel takes no more, with the peer's window closed.
+func (a *accepted) fill(t testing.TB) {
+	t.Helper()
+	buf := make([]byte, 64<<10)
+	full := 0
+	// What the peer's window still takes leaves the send buffer meanwhile.
+	lingertest.Wait(t, "a full send buffer", func() bool {
+		_, err := unix.Write(a.fd, buf)
+		if err != nil && !errors.Is(err, unix.EAGAIN) {
+			t.Fatal(err)
+		}
+		if err == nil {
+			full = 0
+		} else {
+			full++
+		}
+		return full == 20
+	})
+}
+
+// control calls f with the descriptor of c.
+func control(t testing.TB, c syscall.Conn, f func(fd int) error) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	must(t, err)
+	var failure error
+	must(t, raw.Control(func(fd uintptr) { failure = f(int(fd)) }))
+	must(t, failure)
+}
+
+// end reads c to its end. err is nil after a FIN.
+func end(c *net.TCPConn) (data string, err error) {
+	b, err := io.ReadAll(c)
+	return string(b), err
+}
+
+// wantReset fails unless c ends by RST.
+func wantReset(t testing.TB, c *net.TCPConn) {
+	t.Helper()
+	if data, err := end(c); !errors.Is(err, unix.ECONNRESET) {
+		t.Errorf("the peer read %d bytes and then %v, want ECONNRESET", len(data), err)
+	}
+}
+
+// wantWhole fails unless c ends by FIN after data.
+func wantWhole(t testing.TB, c *net.TCPConn, data string) {
+	t.Helper()
+	if got, err := end(c); got != data || err != nil {
+		t.Errorf("the peer read %.20q and then %v, want %q and EOF", got, err, data)
+	}
+}
+
+// wantGone closes the listener and fails unless the port is free then: no socket of any state on it, and a bind without
+// SO_REUSEADDR succeeds.
+func (s *server) wantGone(t testing.TB) {
+	t.Helper()
+	s.Close()
+	if c := count(t, s.addr.Port()); c.Total() != 0 {
+		t.Errorf("left on the port: %v, want none\n%s", c, lingertest.Leftover(s.addr.Port()))
+	}
+	if err := lingertest.Free(s.addr); err != nil {
+		t.Errorf("the port is not free: %v\n%s", err, lingertest.Leftover(s.addr.Port()))
+	}
+}
+
+func count(t testing.TB, port uint16) sockdiag.Counts {
+	t.Helper()
+	c, _, err := sockdiag.Count(port)
+	must(t, err)
+	return c
+}
+
+// waitCount waits until what is on the port of s is want.
+func (s *server) waitCount(t testing.TB, want sockdiag.Counts) {
+	t.Helper()
+	lingertest.Wait(t, want.String(), func() bool { return count(t, s.addr.Port()) == want })
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,216 @@
+//go:build linux
+
+package poller
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"rstserver/linger"
+	"rstserver/linger/lingertest"
+)
+
+// slowly reads c to its end in small pieces, with a small receive buffer, and returns the number of bytes.
+func slowly(t *testing.T, r io.Reader) int {
+	t.Helper()
+	total, buf := 0, make([]byte, 10_000)
+	for {
+		n, err := r.Read(buf)
+		total += n
+		if err == io.EOF {
+			return total
+		}
+		if err != nil {
+			t.Fatalf("the connection ended with %v after %d bytes", err, total)
+		}
+	}
+}
+
+func TestSlowReaderGetsAll(t *testing.T) {
+	s := start(t, &Server{Loops: 1, LoopHandler: LoopHandlerFunc(bytesHandler)})
+	for _, path := range []string{"/bytes", "/memory"} {
+		for _, halfClosed := range []bool{false, true} {
+			t.Run(path, func(t *testing.T) {
+				c := s.dialSlow(t)
+				c.send("GET " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+				if halfClosed {
+					_ = c.CloseWrite()
+				}
+				lingertest.Wait(t, "the answer waits for its reader", func() bool {
+					n := s.Report().Connections
+					return n[linger.Sending] == 1 || n[linger.Closing] == 1
+				})
+				if n := slowly(t, c.in); n < tenMB {
+					t.Errorf("%d bytes came, want %d and a head", n, tenMB)
+				}
+				c.Close()
+				lingertest.Wait(t, "the connection is gone", func() bool { return s.Report().Connections.Total() == 0 })
+			})
+		}
+	}
+}
+
+// While an answer waits for its reader, the requests behind it stay in the kernel; all are answered in the end.
+func TestAnswersBehindASlowReader(t *testing.T) {
+	s := start(t, &Server{Loops: 1, LoopHandler: LoopHandlerFunc(bytesHandler)})
+	c := s.dialSlow(t)
+	const n = 5
+	c.send(strings.Repeat("GET /bytes HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n", n))
+	for range n {
+		if _, body := c.answer("GET"); len(body) != tenMB {
+			t.Fatalf("%d bytes came, want %d", len(body), tenMB)
+		}
+		if _, body := c.answer("GET"); body != "Hello, World!" {
+			t.Fatalf("got %q", body)
+		}
+	}
+	lingertest.Wait(t, "the connection is idle", func() bool { return s.Report().Connections[linger.Idle] == 1 })
+	c.get("/")
+}
+
+// One client that reads as fast as it can must not keep the loop to itself.
+func TestFastReaderLeavesOthersTheirTurn(t *testing.T) {
+	s := start(t, &Server{Loops: 1, LoopHandler: LoopHandlerFunc(func(w *Responder, r *Request) {
+		if string(r.Path) == "/endless" {
+			w.SetContent(pattern{}, 1<<62)
+			return
+		}
+		hello(w, r)
+	})})
+	greedy := s.dial(t)
+	greedy.send("GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+	go func() { _, _ = io.Copy(io.Discard, greedy.in) }()
+	other := s.dial(t)
+	for range 100 {
+		other.get("/")
+	}
+}
+
+type failing struct {
+	after  int
+	err    error
+	closed *atomic.Bool
+}
+
+func (f *failing) Read(p []byte) (int, error) {
+	if f.after == 0 {
+		if f.err == nil {
+			panic("a reader's mistake")
+		}
+		return 0, f.err
+	}
+	n := min(f.after, len(p))
+	f.after -= n
+	return n, nil
+}
+
+func (f *failing) Close() error { f.closed.Store(true); return nil }
+
+// Content that cannot be delivered whole must not look whole.
+func TestFailingSourceAborts(t *testing.T) {
+	sources := map[string]error{"/EOF": io.EOF, "/error": errors.New("disk on fire"), "/panic": nil}
+	var closed atomic.Bool
+	s := start(t, &Server{LoopHandler: LoopHandlerFunc(func(w *Responder, r *Request) {
+		w.SetContent(&failing{1000, sources[string(r.Path)], &closed}, 2000)
+	})})
+	for path := range sources {
+		t.Run(path, func(t *testing.T) {
+			closed.Store(false)
+			c := s.dial(t)
+			c.send("GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n")
+			c.wantReset()
+			lingertest.Wait(t, "the source is closed", closed.Load)
+			if !s.log.contains("content of its answer cannot be read") {
+				t.Error("nothing was logged")
+			}
+		})
+	}
+}
+
+func TestSourceIsClosed(t *testing.T) {
+	var closed atomic.Bool
+	s := start(t, &Server{LoopHandler: LoopHandlerFunc(func(w *Responder, r *Request) {
+		w.SetContent(&failing{1 << 30, io.EOF, &closed}, 1<<30)
+	})})
+	t.Run("HEAD", func(t *testing.T) {
+		c := s.dial(t)
+		c.send("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
+		if res, _ := c.answer("HEAD"); res.ContentLength != 1<<30 {
+			t.Errorf("Content-Length: %d", res.ContentLength)
+		}
+		lingertest.Wait(t, "the source is closed", closed.Load)
+	})
+	t.Run("client leaves", func(t *testing.T) {
+		closed.Store(false)
+		c := s.dial(t)
+		c.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		_, _ = c.in.ReadByte()
+		_ = c.SetLinger(0)
+		_ = c.Close()
+		lingertest.Wait(t, "the source is closed", closed.Load)
+	})
+	t.Run("teardown", func(t *testing.T) {
+		closed.Store(false)
+		c := s.dial(t)
+		c.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		lingertest.Wait(t, "the answer waits for its reader", func() bool { return s.Report().Connections[linger.Sending] == 1 })
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if !closed.Load() {
+			t.Error("the source is still open after Close")
+		}
+		c.wantReset()
+	})
+}
+
+// A half-closed client gets the answers to all it has sent.
+func TestHalfClosedClientGetsItsAnswers(t *testing.T) {
+	s := start(t, &Server{})
+	c := s.dial(t)
+	c.send("GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	_ = c.CloseWrite()
+	c.answer("GET")
+	c.answer("GET")
+	c.wantEOF()
+}
+
+// Behind the last answer the server waits for the client's FIN: requests that come after Connection: close must not reset
+// the answer away.
+func TestRequestsBehindTheLast(t *testing.T) {
+	s := start(t, &Server{Loops: 1, LoopHandler: LoopHandlerFunc(bytesHandler)})
+	c := s.dialSlow(t)
+	c.send("GET /bytes HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	c.send(strings.Repeat("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 1000))
+	if _, body := c.answer("GET"); len(body) != tenMB {
+		t.Fatalf("%d bytes came", len(body))
+	}
+	c.send(strings.Repeat("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 1000))
+	c.wantEOF()
+}
+
+// The server must not be the one that resets when everything went well, although its connections are armed.
+func TestOrdinaryEndsAreDisarmed(t *testing.T) {
+	s := start(t, &Server{})
+	c := s.dial(t)
+	c.get("/")
+	_ = c.CloseWrite()
+	c.wantEOF()
+	lingertest.Wait(t, "the connection is gone", func() bool { return s.Report().Connections.Total() == 0 })
+	// A RST would have made this an error.
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = raw.Control(func(fd uintptr) {
+		if e, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR); err != nil || e != 0 {
+			t.Errorf("the socket's error is %v (%v)", syscall.Errno(e), err)
+		}
+	})
+}

@@ -1,0 +1,242 @@
+//go:build linux
+
+package poller
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"rstserver/linger/lingertest"
+	"rstserver/linger/sockdiag"
+)
+
+// served is a Server that serves on a port of its own.
+type served struct {
+	*Server
+	addr   netip.AddrPort
+	result chan error // what Serve returned
+	log    *lockedBuffer
+}
+
+// start has srv serve on a free port of 127.0.0.1. At the end of the test it is closed, and nothing may be left of it.
+func start(t testing.TB, srv *Server) *served {
+	t.Helper()
+	return startOn(t, srv, listenAlone(t))
+}
+
+// listenAlone listens on a port that has nothing else on it: the kernel also hands out ports with somebody's TIME_WAIT.
+func listenAlone(t testing.TB) net.Listener {
+	t.Helper()
+	for {
+		ln, err := Listen(context.Background(), "127.0.0.1:0", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		counts, _, err := sockdiag.Count(uint16(ln.Addr().(*net.TCPAddr).Port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if counts.Total() == 1 {
+			return ln
+		}
+		ln.Close()
+	}
+}
+
+func startOn(t testing.TB, srv *Server, ln net.Listener) *served {
+	t.Helper()
+	s := &served{Server: srv, result: make(chan error, 1), log: new(lockedBuffer)}
+	if srv.Logger == nil {
+		srv.Logger = slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	if srv.LoopHandler == nil {
+		srv.LoopHandler = LoopHandlerFunc(hello)
+	}
+	serving := make(chan netip.AddrPort, 1)
+	srv.Serving = func(a netip.AddrPort) { serving <- a }
+	go func() { s.result <- srv.Serve(ln) }()
+	select {
+	case s.addr = <-serving:
+	case err := <-s.result:
+		t.Fatalf("Serve = %v before it served", err)
+	case <-time.After(lingertest.Patience):
+		t.Fatal("the server does not start")
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil && !t.Failed() && !expectsErrors(srv) {
+			t.Errorf("Close() = %v", err)
+		}
+		select {
+		case <-s.result:
+		case <-time.After(lingertest.Patience):
+			t.Error("Serve does not return after Close")
+		}
+		if t.Failed() {
+			t.Logf("the server's log:\n%s", s.log)
+		}
+	})
+	return s
+}
+
+// expectsErrors: a test that shortens the grace wants a loop to be stuck.
+func expectsErrors(srv *Server) bool { return srv.StuckGrace != 0 }
+
+// wait returns what Serve did.
+func (s *served) wait(t testing.TB) error {
+	t.Helper()
+	select {
+	case err := <-s.result:
+		s.result <- err
+		return err
+	case <-time.After(lingertest.Patience):
+		t.Fatal("Serve does not return")
+		return nil
+	}
+}
+
+// assertGone checks that no socket of any state is left on the port, with the kernel's tables and with a bind.
+func (s *served) assertGone(t testing.TB) {
+	t.Helper()
+	var counts sockdiag.Counts
+	lingertest.Wait(t, "half-open connections time out", func() (ok bool) {
+		var err error
+		if counts, _, err = sockdiag.Count(s.addr.Port()); err != nil {
+			t.Fatal(err)
+		}
+		// The kernel keeps a handshake that nobody will finish for a second; it is in nobody's way.
+		return counts[sockdiag.SynRecv] == 0
+	})
+	if counts.Total() != 0 {
+		t.Errorf("left on port %d: %s\n%s", s.addr.Port(), counts, lingertest.Leftover(s.addr.Port()))
+	}
+	if err := lingertest.Free(s.addr); err != nil {
+		t.Errorf("the port is not free: %v", err)
+	}
+}
+
+func hello(w *Responder, r *Request) {
+	w.SetContentType("text/plain; charset=utf-8")
+	_, _ = w.WriteString("Hello, World!")
+}
+
+// client is one raw connection to a server.
+type client struct {
+	*net.TCPConn
+	t  testing.TB
+	in *bufio.Reader
+}
+
+func (s *served) dial(t testing.TB) *client {
+	t.Helper()
+	return s.dialWith(t, net.Dialer{})
+}
+
+// dialSlow dials with a small receive buffer. It is set before the connection exists: a window that shrinks below what was
+// promised slows TCP down to its persist timer.
+func (s *served) dialSlow(t testing.TB) *client {
+	t.Helper()
+	return s.dialWith(t, net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
+		var err error
+		_ = c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 8<<10) })
+		return err
+	}})
+}
+
+func (s *served) dialWith(t testing.TB, d net.Dialer) *client {
+	t.Helper()
+	conn, err := d.Dial("tcp", s.addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := conn.(*net.TCPConn)
+	// RST at the end, so that clients leave no TIME_WAIT either.
+	t.Cleanup(func() { _ = c.SetLinger(0); _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(lingertest.Patience))
+	return &client{c, t, bufio.NewReader(c)}
+}
+
+func (c *client) send(s string) {
+	c.t.Helper()
+	if _, err := io.WriteString(c, s); err != nil {
+		c.t.Fatalf("sending %.40q: %v", s, err)
+	}
+}
+
+// answer reads one answer, content included.
+func (c *client) answer(method string) (*http.Response, string) {
+	c.t.Helper()
+	res, err := http.ReadResponse(c.in, &http.Request{Method: method})
+	if err != nil {
+		c.t.Fatalf("reading an answer: %v", err)
+	}
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		c.t.Fatalf("reading the content of an answer: %v after %d bytes", err, len(body))
+	}
+	return res, string(body)
+}
+
+// get sends a request and wants 200.
+func (c *client) get(target string) string {
+	c.t.Helper()
+	c.send("GET " + target + " HTTP/1.1\r\nHost: test\r\n\r\n")
+	res, body := c.answer("GET")
+	if res.StatusCode != 200 {
+		c.t.Fatalf("GET %s = %s", target, res.Status)
+	}
+	return body
+}
+
+// ended reads to the end and returns what was read and how it ended: nil for EOF.
+func (c *client) ended() (string, error) {
+	b, err := io.ReadAll(c.in)
+	return string(b), err
+}
+
+func (c *client) wantReset() {
+	c.t.Helper()
+	if b, err := c.ended(); !errors.Is(err, syscall.ECONNRESET) {
+		c.t.Fatalf("the connection ended with %v after %.80q, want ECONNRESET", err, b)
+	}
+}
+
+func (c *client) wantEOF() {
+	c.t.Helper()
+	if b, err := c.ended(); err != nil || b != "" {
+		c.t.Fatalf("the connection ended with %v after %.80q, want EOF at once", err, b)
+	}
+}
+
+// lockedBuffer is a log that a test can read while it is written to.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (l *lockedBuffer) contains(s string) bool { return strings.Contains(l.String(), s) }
