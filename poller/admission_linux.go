@@ -3,7 +3,6 @@
 package poller
 
 import (
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -17,22 +16,32 @@ import (
 //
 // Several loops accept from one listener, so one or two can have accepted beyond MaxConns before all have stopped. Those
 // connections are parked: they are not read from until there is room. All methods may be called from any goroutine.
+//
+// Descriptors are handed out lowest first, so a connection whose number reaches the limit shows that they run short. From
+// then on the number of connections that there are descriptors for, room, bounds them like MaxConns, and is kept up to
+// date, since others than connections open and close files too.
 type admission struct {
 	run  *run
-	held atomic.Int64 // connections that count towards maxConns: all but the parked ones
+	held atomic.Int64 // connections that count towards the bounds: all but the parked ones
 
-	mu       sync.Mutex // guards what follows; locked after run.listenerMu and before loop.mu
-	stopped  bool
-	parked   []*conn
-	probe    *time.Timer // looks for descriptors while they are short
-	short    bool        // paused for want of descriptors
-	paused   atomic.Bool // stored under mu
-	limit    atomic.Int64
-	limitDue atomic.Int64 // in nanoseconds of loop clocks: when limit is to be read again
+	limit    atomic.Int64 // the lowest number that is not for connections
+	limitDue atomic.Int64 // when limit is to be read again, in nanoseconds of the loops' clocks
+	room     atomic.Int64 // 0: descriptors are not short. Stored under mu.
+	paused   atomic.Bool  // stored under mu
+
+	mu      sync.Mutex // guards what follows; locked after run.listenerMu and before loop.mu
+	stopped bool
+	parked  []*conn
+	probe   *time.Timer // counts descriptors while they are short
+	calm    int         // counts in a row that found them not short
 }
 
-// probeInterval is how often descriptors are looked for while they are short: others than connections may hold them.
-const probeInterval = 50 * time.Millisecond
+// While descriptors are short they are counted every probeInterval. The shortage is over when calmProbes counts in a row
+// have found an eighth of the room unused.
+const (
+	probeInterval = 50 * time.Millisecond
+	calmProbes    = 20
+)
 
 func newAdmission(r *run) *admission {
 	a := &admission{run: r}
@@ -47,31 +56,39 @@ func (a *admission) readLimit() {
 	}
 }
 
-// opened counts a new connection and pauses accepting where that was the last that there is room for. Descriptors are
-// handed out lowest first, so the number itself tells how many are taken. On the connection's loop.
+// opened counts a new connection and pauses accepting where that was the last that there is room for. On the connection's
+// loop.
 func (a *admission) opened(c *conn) {
-	maxConns := int64(a.run.cfg.maxConns)
 	held := a.held.Add(1)
 	if now := int64(c.loop.clock.now); now > a.limitDue.Load() {
 		a.limitDue.Store(now + int64(time.Second))
 		a.readLimit()
 	}
 	short := int64(c.fd) >= a.limit.Load()
-	if !short && (maxConns == 0 || held < maxConns) {
+	if !short && !a.full(held) {
 		return
 	}
 	a.mu.Lock()
-	if maxConns > 0 && held > maxConns {
+	if most := int64(a.run.cfg.maxConns); most > 0 && held > most {
 		a.held.Add(-1)
 		c.parked, c.wasParked = true, true
 		c.pauseReading()
 		c.loop.clearTimeout(c)
 		a.parked = append(a.parked, c)
 	}
-	a.pauseLocked(short)
+	if short {
+		a.shortLocked()
+	}
+	a.pauseLocked()
 	a.mu.Unlock()
 	// The close that would have made room may have come before the pause.
 	a.review()
+}
+
+// full tells whether held connections are as many as there may be.
+func (a *admission) full(held int64) bool {
+	most, room := int64(a.run.cfg.maxConns), a.room.Load()
+	return most > 0 && held >= most || room > 0 && held >= room
 }
 
 // closed counts a connection off and lets others in. On the connection's loop.
@@ -96,19 +113,72 @@ func (a *admission) admitted(c *conn) bool {
 }
 
 // pauseLocked stops all loops from accepting.
-func (a *admission) pauseLocked(short bool) {
+func (a *admission) pauseLocked() {
+	if !a.stopped && !a.paused.Swap(true) {
+		a.setAcceptingLocked(false)
+	}
+}
+
+// shortLocked notes that descriptors have run short.
+func (a *admission) shortLocked() {
 	if a.stopped {
 		return
 	}
-	if short && !a.short {
-		a.short = true
+	began := a.room.Load() == 0
+	a.calm = 0
+	a.countRoomLocked()
+	if began {
 		a.run.cfg.log.Warn("accepting pauses, as open files are near their limit (ulimit -n, LimitNOFILE=)",
-			"room_for_connections", a.limit.Load())
-		a.probe = time.AfterFunc(probeInterval, a.review)
+			"room_for_connections", a.room.Load())
+		if a.probe == nil {
+			a.probe = time.AfterFunc(probeInterval, a.recount)
+		} else {
+			a.probe.Reset(probeInterval)
+		}
 	}
-	if !a.paused.Swap(true) {
-		a.setAcceptingLocked(false)
+}
+
+// countRoomLocked sets room to the number of connections that there are descriptors for.
+func (a *admission) countRoomLocked() {
+	a.readLimit()
+	connections := a.held.Load() + int64(len(a.parked))
+	a.room.Store(max(a.limit.Load()-(descriptorsUsed(a.limit.Load())-connections), 1))
+}
+
+// recount is what the probe does.
+func (a *admission) recount() {
+	a.mu.Lock()
+	if a.stopped {
+		a.mu.Unlock()
+		return
 	}
+	a.countRoomLocked()
+	if room := a.room.Load(); a.held.Load() > room-room/8-1 {
+		a.calm = 0
+	} else if a.calm++; a.calm >= calmProbes {
+		a.room.Store(0)
+		a.run.cfg.log.Info("open files are not near their limit any more")
+	}
+	if a.room.Load() > 0 {
+		a.probe.Reset(probeInterval)
+	}
+	a.mu.Unlock()
+	a.review()
+}
+
+// descriptorsUsed counts the descriptors that the process has open.
+func descriptorsUsed(limit int64) int64 {
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/self/fd", &st); err == nil && st.Size > 0 {
+		return st.Size // since Linux 6.2
+	}
+	n := int64(0)
+	for fd := range uintptr(limit) {
+		if _, err := unix.FcntlInt(fd, unix.F_GETFD, 0); err == nil {
+			n++
+		}
+	}
+	return n
 }
 
 // review admits parked connections and resumes accepting as far as there is room.
@@ -118,24 +188,15 @@ func (a *admission) review() {
 	if a.stopped || !a.paused.Load() {
 		return
 	}
-	maxConns := int64(a.run.cfg.maxConns)
-	for len(a.parked) > 0 && a.held.Load() < maxConns {
+	most := int64(a.run.cfg.maxConns)
+	for len(a.parked) > 0 && a.held.Load() < most {
 		c := a.parked[0]
 		a.parked = a.parked[1:]
 		a.held.Add(1)
 		c.parked = false
 		c.loop.executeFunc(c.admit)
 	}
-	if a.short {
-		a.readLimit()
-		if n, err := a.lowestFree(); err != nil || int64(n) >= a.limit.Load() {
-			a.probe.Reset(probeInterval)
-			return
-		}
-		a.short = false
-		a.run.cfg.log.Info("accepting resumes")
-	}
-	if maxConns == 0 || a.held.Load() < maxConns {
+	if !a.full(a.held.Load()) {
 		a.paused.Store(false)
 		a.setAcceptingLocked(true)
 	}
@@ -147,15 +208,6 @@ func (a *admission) setAcceptingLocked(on bool) {
 			l.log.Error("cannot switch accepting", "on", on, "error", err)
 		}
 	}
-}
-
-// lowestFree returns the number that the next descriptor would get.
-func (a *admission) lowestFree() (int, error) {
-	n, err := unix.FcntlInt(uintptr(a.run.empty), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return 0, os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err)
-	}
-	return n, unix.Close(n)
 }
 
 // withState calls f with whether connections are accepted at present, which does not change meanwhile.

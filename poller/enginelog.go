@@ -2,7 +2,6 @@ package poller
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -37,7 +36,7 @@ func (g *engineLogger) Errorf(format string, args ...any) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.err == nil {
-		g.err = errors.New("gnet: " + fmt.Sprintf(format, args...))
+		g.err = &engineError{"gnet: " + fmt.Sprintf(format, args...), cause(args)}
 	}
 }
 
@@ -48,4 +47,23 @@ func (g *engineLogger) debug(format string, args []any) {
 	if g.log.Enabled(context.Background(), slog.LevelDebug) {
 		g.log.Debug("gnet: " + fmt.Sprintf(format, args...))
 	}
+}
+
+// engineError is an error that gnet has logged.
+type engineError struct {
+	text  string
+	cause error
+}
+
+func (e *engineError) Error() string { return e.text }
+func (e *engineError) Unwrap() error { return e.cause }
+
+// cause returns the error among the arguments of a message.
+func cause(args []any) error {
+	for _, a := range args {
+		if err, ok := a.(error); ok {
+			return err
+		}
+	}
+	return nil
 }

@@ -27,7 +27,8 @@ const (
 
 // Listen opens a TCP listening socket that suits [Server.Serve]: with SO_REUSEADDR, so that a successor can bind the port
 // while connections live; plain TCP rather than MPTCP; and with SO_REUSEPORT if asked. addr is as for net.Listen: an empty
-// host means all addresses of both families, port 0 one that the kernel chooses.
+// host or [::] means all addresses of both families, port 0 one that the kernel chooses. Unlike there 0.0.0.0 means all
+// addresses of IPv4 only.
 func Listen(ctx context.Context, addr string, reusePort bool) (net.Listener, error) {
 	lc := net.ListenConfig{}
 	lc.SetMultipathTCP(false)
@@ -43,7 +44,11 @@ func Listen(ctx context.Context, addr string, reusePort bool) (net.Listener, err
 			return err
 		}
 	}
-	return lc.Listen(ctx, "tcp", addr)
+	network := "tcp"
+	if a, err := netip.ParseAddrPort(addr); err == nil && a.Addr().Is4() {
+		network = "tcp4"
+	}
+	return lc.Listen(ctx, network, addr)
 }
 
 // listener is the listening socket that all loops accept from: a descriptor of our own for what the caller of Serve handed

@@ -177,15 +177,25 @@ func (s *Server) Addr() netip.AddrPort {
 	return s.run.listener.addr
 }
 
-// checkFileLimit refuses a bound on connections that the limit of open files does not allow.
+// FileLimitError is returned by Serve for a bound on connections that the limit of open files does not allow.
+type FileLimitError struct {
+	MaxConns int // as in the Server
+	Limit    int // RLIMIT_NOFILE
+	Room     int // the greatest MaxConns that Limit allows
+}
+
+func (e *FileLimitError) Error() string {
+	return fmt.Sprintf("poller: Server.MaxConns is %d, but the limit of open files (RLIMIT_NOFILE) is %d and leaves room for "+
+		"%d connections: raise the limit (ulimit -n, LimitNOFILE=) or lower MaxConns", e.MaxConns, e.Limit, e.Room)
+}
+
 func checkFileLimit(maxConns int) error {
 	limit, err := fileLimit()
 	if err != nil {
 		return fmt.Errorf("poller: %w", err)
 	}
 	if room := limit - reserve(limit); maxConns > room {
-		return fmt.Errorf("poller: Server.MaxConns is %d, but the limit of open files (RLIMIT_NOFILE) is %d and leaves room "+
-			"for %d connections: raise the limit (ulimit -n, LimitNOFILE=) or lower MaxConns", maxConns, limit, room)
+		return &FileLimitError{maxConns, limit, room}
 	}
 	return nil
 }

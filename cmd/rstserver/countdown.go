@@ -16,13 +16,13 @@ const countedSeconds = 10
 func newCountdown(d time.Duration, log *slog.Logger) *countdown {
 	c := &countdown{over: make(chan struct{}), quit: make(chan struct{})}
 	if d > 0 {
-		go c.run(time.Now().Add(d), log)
+		go c.run(d, time.Now().Add(d), log)
 	}
 	return c
 }
 
-func (c *countdown) run(end time.Time, log *slog.Logger) {
-	log.Info("shutting down", "in", time.Until(end).Round(time.Millisecond))
+func (c *countdown) run(d time.Duration, end time.Time, log *slog.Logger) {
+	log.Info("shutting down", "in", d)
 	for {
 		left := time.Until(end)
 		if left <= 0 {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"syscall"
@@ -13,9 +14,20 @@ import (
 
 // checkAddr refuses what is no address at all.
 func checkAddr(addr string) error {
-	_, port, err := net.SplitHostPort(addr)
+	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
+		var a *net.AddrError
+		if errors.As(err, &a) {
+			err = errors.New(a.Err) // the address is named once
+		}
 		return fmt.Errorf("--addr=%s: %w; write HOST:PORT, for example 127.0.0.1:8080, [::1]:8080 or :8080", addr, err)
+	}
+	// What has the form of an address is no name, so there is no point in looking it up.
+	if host != "" && (strings.Contains(host, ":") || strings.Trim(host, "0123456789.") == "") {
+		if _, err := netip.ParseAddr(host); err != nil {
+			return fmt.Errorf("--addr=%s: %s is no IP address; write HOST:PORT, for example 127.0.0.1:8080, [::1]:8080 or :8080",
+				addr, host)
+		}
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
 		return fmt.Errorf("--addr=%s: the port has to be a number from 0 to 65535", addr)
@@ -28,8 +40,8 @@ func explainListen(addr string, err error) error {
 	var dns *net.DNSError
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("cannot listen on %s: the port is taken%s: stop that, or choose another port with --addr (%w)",
-			addr, takenBy(addr), err)
+		return fmt.Errorf("cannot listen on %s: the port is taken %s, or choose another port with --addr (%w)",
+			addr, takenBy(err), err)
 	case errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("cannot listen on %s: no right to a port this low: choose one from 1024 with --addr, or give the "+
 			"program CAP_NET_BIND_SERVICE (%w)", addr, err)
@@ -42,23 +54,43 @@ func explainListen(addr string, err error) error {
 	return fmt.Errorf("cannot listen on %s: %w", addr, err)
 }
 
-// takenBy names the processes that listen on addr's port, where that can be seen.
-func takenBy(addr string) string {
-	_, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return ""
+// takenBy names, where that can be seen, who has the port that a bind failed with err for, and what to do about it.
+func takenBy(err error) string {
+	const unseen = "by a process that cannot be seen from here: stop that"
+	var op *net.OpError
+	if !errors.As(err, &op) {
+		return unseen
 	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
-		return ""
+	tcp, ok := op.Addr.(*net.TCPAddr)
+	if !ok {
+		return unseen
 	}
-	holders, _, err := sockdiag.Holders(uint16(n))
-	if err != nil || len(holders) == 0 {
-		return " by a process that cannot be seen from here"
+	addr := tcp.AddrPort()
+	var names []string
+	holders, _, _ := sockdiag.Holders(addr.Port())
+	for _, h := range holders {
+		if conflict(addr.Addr(), h.Socket.Local.Addr()) {
+			names = append(names, h.String())
+		}
 	}
-	names := make([]string, len(holders))
-	for i, h := range holders {
-		names[i] = h.String()
+	if len(names) > 0 {
+		return "by " + strings.Join(names, ", ") + ": stop that"
 	}
-	return " by " + strings.Join(names, ", ")
+	var rest sockdiag.Counts
+	_, _ = sockdiag.Each(addr.Port(), func(s *sockdiag.Socket) bool {
+		if conflict(addr.Addr(), s.Local.Addr()) {
+			rest[s.State]++
+		}
+		return true
+	})
+	if rest.Total() > 0 && rest[sockdiag.Listen] == 0 && rest[sockdiag.Close] == 0 {
+		return fmt.Sprintf("by connections that nobody listens for any more (%s): wait, for 60 s at the most where they are "+
+			"in TIME_WAIT", rest)
+	}
+	return unseen
+}
+
+// conflict tells whether sockets bound to a and b can stand in each other's way. The address that is none stands for all.
+func conflict(a, b netip.Addr) bool {
+	return !a.IsValid() || !b.IsValid() || a.IsUnspecified() || b.IsUnspecified() || a.Unmap() == b.Unmap()
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/alecthomas/kong"
 )
@@ -34,12 +35,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 		kong.Name("rstserver"),
 		kong.Description("An HTTP/1.1 server whose port is gone the moment you say so."),
 		kong.Writers(stdout, stderr),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: maxColumns}),
+		kong.Help(printHelp),
 		// Help ends the program from within the parser.
 		kong.Exit(func(code int) { panic(&exitError{code: code}) }),
 	)
 	if err != nil {
-		fmt.Fprintln(stderr, "rstserver:", err)
+		printError(stderr, err)
 		return exitFailed
 	}
 	err = parse(parser, args)
@@ -51,16 +53,21 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	case errors.As(err, &exited):
 		if exited.err != nil {
-			fmt.Fprintln(stderr, "rstserver:", exited.err)
+			printError(stderr, exited.err)
 		}
 		if exited.code == exitUsage {
 			fmt.Fprintln(stderr, "Try 'rstserver --help'.")
 		}
 		return exited.code
 	default:
-		fmt.Fprintln(stderr, "rstserver:", err)
+		printError(stderr, err)
 		return exitFailed
 	}
+}
+
+// printError prints one line, of joined errors too.
+func printError(w io.Writer, err error) {
+	fmt.Fprintln(w, "rstserver:", strings.ReplaceAll(err.Error(), "\n", "; "))
 }
 
 // exitError ends the program with a code of its own.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/netip"
 	"os"
 	"os/signal"
@@ -39,17 +40,17 @@ func (c *serveCommand) check() error {
 		return &exitError{exitUsage, err}
 	}
 	for _, v := range []struct {
-		flag string
-		n    int64
-		low  int64
+		flag      string
+		n         int64
+		low, high int64
 	}{
-		{"--loops", int64(c.Loops), 0},
-		{"--max-conns", int64(c.MaxConns), 0},
-		{"--max-header-bytes", int64(c.MaxHeaderBytes), 1},
-		{"--max-body-bytes", c.MaxBodyBytes, 0},
+		{"--loops", int64(c.Loops), 0, 1024},
+		{"--max-conns", int64(c.MaxConns), 0, math.MaxInt32},
+		{"--max-header-bytes", int64(c.MaxHeaderBytes), 1, math.MaxInt32},
+		{"--max-body-bytes", c.MaxBodyBytes, 0, math.MaxInt64},
 	} {
-		if v.n < v.low {
-			return usage("%s=%d: it must be at least %d", v.flag, v.n, v.low)
+		if v.n < v.low || v.n > v.high {
+			return usage("%s=%d: it must be from %d to %d", v.flag, v.n, v.low, v.high)
 		}
 	}
 	for _, v := range []struct {
@@ -108,68 +109,64 @@ func (c *serveCommand) run(stdout, stderr io.Writer) error {
 		return err
 	}
 	log := c.logger(stderr)
+	err := c.serve(stdout, log)
+	if err != nil && c.LogFormat == "json" {
+		// Whoever reads stderr expects nothing else.
+		log.Error(err.Error())
+		return &exitError{code: exitFailed}
+	}
+	return err
+}
+
+func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) error {
 	srv := c.server(log)
-	srv.Serving = func(addr netip.AddrPort) { c.printListening(stdout, addr) }
+	served := false // what Serve calls and what comes after Serve are one after the other
+	srv.Serving = func(addr netip.AddrPort) {
+		served = true
+		c.printListening(stdout, addr)
+	}
 
 	// Before the port is open, so that no signal meets the default action once somebody can connect.
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
+	// A reader of stdout or stderr that goes away must not take the server with it.
+	signal.Ignore(syscall.SIGPIPE)
+	defer signal.Reset(syscall.SIGPIPE)
 
 	ln, err := poller.Listen(context.Background(), c.Addr, c.Reuseport)
 	if err != nil {
 		return explainListen(c.Addr, err)
 	}
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(ln) }()
 	countdown := newCountdown(c.ShutdownAfter, log)
 	defer countdown.stop()
-	closed := make(chan error, 1)
-	closing := false
-	abort := func(why string) {
-		if !closing {
-			closing = true
-			log.Info("aborting", "reason", why)
-			go func() { closed <- srv.Close() }()
-		}
+	l := life{
+		serve:   func() error { return c.explainServe(srv.Serve(ln)) },
+		close:   srv.Close,
+		report:  srv.Report,
+		signals: signals,
+		over:    countdown.over,
+		log:     log,
+		print: func(rep linger.Report) {
+			if served { // a start that failed has nothing to report but the failure
+				c.printReport(stdout, rep)
+			}
+		},
 	}
-	for {
-		select {
-		case sig := <-signals:
-			if closing {
-				return &exitError{exitFailed, fmt.Errorf("%s during the teardown: exiting at once", sig)}
-			}
-			abort(sig.String())
-		case <-countdown.over:
-			abort("countdown")
-		case err := <-served:
-			if !errors.Is(err, poller.ErrServerClosed) {
-				// The server gave up by itself, and has torn down.
-				if rep := srv.Report(); rep.Mode != linger.ModeNone {
-					c.printReport(stdout, rep)
-				}
-				return err
-			}
-			err = <-closed
-			rep := srv.Report()
-			if rep.Mode == linger.ModeNone {
-				return nil // the signal came before the server had begun
-			}
-			c.printReport(stdout, rep)
-			return outcome(rep, err, log)
-		}
-	}
+	return l.run()
 }
 
-// outcome is what the exit code follows: whether all that the server held is gone, and verified to be.
-func outcome(rep linger.Report, err error, log *slog.Logger) error {
-	if !rep.Complete() {
-		return errors.Join(errors.New("the teardown is not complete"), err)
+// explainServe puts the flag's name in the place of the option's, and says what can be done.
+func (c *serveCommand) explainServe(err error) error {
+	var files *poller.FileLimitError
+	switch {
+	case errors.As(err, &files):
+		return fmt.Errorf("--max-conns=%d is too many: the limit of open files (RLIMIT_NOFILE) is %d and leaves room for %d "+
+			"connections: raise the limit (ulimit -n, LimitNOFILE=) or lower --max-conns", files.MaxConns, files.Limit, files.Room)
+	case errors.Is(err, syscall.EMFILE):
+		return fmt.Errorf("%w: raise the limit of open files (ulimit -n, LimitNOFILE=) or lower --loops", err)
 	}
-	if err != nil {
-		log.Error("the teardown met with errors", "error", err)
-	}
-	return nil
+	return err
 }
 
 func (c *serveCommand) logger(stderr io.Writer) *slog.Logger {

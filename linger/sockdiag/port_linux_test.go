@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"rstserver/linger/lingertest"
 )
 
 // TestPort makes a real socket of each state on each kind of address and asks for it.
@@ -431,16 +433,18 @@ func TestFiveThousand(t *testing.T) {
 	port := many(t, n)
 	want := Counts{Listen: 1, Established: n}
 	for _, sys := range []system{kernel, procOnly} {
-		counts, source, err := sys.count(port)
-		if counts != want || err != nil {
-			t.Errorf("Count from %s = %v, %v, want %v", source, counts, err, want)
-		}
-		d, err := sys.port(port)
-		if d.Count() != want || err != nil {
-			t.Errorf("Port from %s = %v, %v, want %v", source, d.Count(), err, want)
-		}
+		// Neither list is a snapshot: while other programs open and close connections, some sockets can be read twice.
+		lingertest.Wait(t, "Count is what is there", func() bool {
+			counts, _, err := sys.count(port)
+			return counts == want && err == nil
+		})
+		lingertest.Wait(t, "Port is what is there", func() bool {
+			d, err := sys.port(port)
+			return d.Count() == want && err == nil
+		})
 		remotes := make(map[netip.AddrPort]bool)
-		if _, err := sys.each(port, func(s *Socket) bool { remotes[s.Remote] = true; return true }); err != nil {
+		source, err := sys.each(port, func(s *Socket) bool { remotes[s.Remote] = true; return true })
+		if err != nil {
 			t.Error(err)
 		}
 		if len(remotes) != n+1 {

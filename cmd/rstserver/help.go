@@ -1,0 +1,33 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/alecthomas/kong"
+)
+
+// maxColumns bounds the width of the help; a narrower terminal gets lines that fit it.
+const maxColumns = 100
+
+// printHelp is kong's help, but that the program's own shows the flags of the default command, which it takes too.
+func printHelp(options kong.HelpOptions, ctx *kong.Context) error {
+	command := ctx.Model.DefaultCmd
+	if ctx.Selected() != nil || command == nil {
+		return kong.DefaultHelpPrinter(options, ctx)
+	}
+	selected, err := kong.Trace(ctx.Kong, []string{command.Name})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(ctx.Stdout, "Usage: %s [%s] [flags]\n\n%s\n", ctx.Model.Name, command.Name, ctx.Model.Help)
+	options.NoAppSummary = true
+	return kong.DefaultHelpPrinter(options, selected)
+}
+
+// Help is what the help says below the first line.
+func (*serveCommand) Help() string {
+	return "Stdout gets the address, and at the end a report of the teardown with what the kernel says is left; logs go to " +
+		"stderr. A second signal during the teardown exits at once.\n\n" +
+		"Exit codes: 0 when no connection outlived the teardown; 1 when one did, when that could not be verified, or when " +
+		"the server did not start; 2 for wrong usage. D is a duration such as 500ms, 10s or 3m."
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+func TestUsageErrors(t *testing.T) {
+	for _, tc := range []struct {
+		args string
+		want string // in the message
+	}{
+		{"--nope", "--nope"},
+		{"nope", "nope"},
+		{"serve nope", "nope"},
+		{"serve --nope", "--nope"},
+		{"--addr", "--addr"},
+		{"--addr=", "--addr="},
+		{"--addr=127.0.0.1", "--addr=127.0.0.1: missing port"},
+		{"--addr=8080", "--addr=8080: missing port"},
+		{"--addr=::1:80", "--addr=::1:80: too many colons"},
+		{"--addr=[::1:80", "--addr=[::1:80: missing ']'"},
+		{"--addr=[::zz]:80", "::zz is no IP address"},
+		{"--addr=256.0.0.1:80", "256.0.0.1 is no IP address"},
+		{"--addr=127.0.0.1:", "--addr=127.0.0.1:: the port"},
+		{"--addr=127.0.0.1:http", "--addr=127.0.0.1:http: the port"},
+		{"--addr=127.0.0.1:65536", "--addr=127.0.0.1:65536: the port"},
+		{"--addr=127.0.0.1:-1", "--addr=127.0.0.1:-1: the port"},
+		{"--loops=-1", "--loops=-1"},
+		{"--loops=x", `--loops: expected a valid 64 bit int but got "x"`},
+		{"--loops=1025", "--loops=1025: it must be from 0 to 1024"},
+		{"--max-conns=-1", "--max-conns=-1"},
+		{"--max-conns=1.5", "1.5"},
+		{"--max-conns=2147483648", "--max-conns=2147483648"},
+		{"--header-timeout=5", `--header-timeout: expected duration but got "5"`},
+		{"--header-timeout=-1s", "--header-timeout=-1s"},
+		{"--idle-timeout=soon", `"soon"`},
+		{"--idle-timeout=-1ns", "--idle-timeout=-1ns"},
+		{"--max-header-bytes=0", "--max-header-bytes=0"},
+		{"--max-header-bytes=64k", `"64k"`},
+		{"--max-body-bytes=-1", "--max-body-bytes=-1"},
+		{"--shutdown-after=-10s", "--shutdown-after=-10s"},
+		{"--log-format=xml", `"xml"`},
+		{"--quiet=perhaps", `"perhaps"`},
+	} {
+		for _, args := range []string{tc.args, "serve " + tc.args} {
+			if strings.HasPrefix(args, "serve serve ") {
+				continue
+			}
+			t.Run(args, func(t *testing.T) {
+				// An address that is bad enough would be overridden by the one that tests add.
+				cmd := exec.Command(binary, strings.Fields(args)...)
+				var stdout, stderr output
+				cmd.Stdout, cmd.Stderr = &stdout, &stderr
+				_ = cmd.Run()
+				if code := cmd.ProcessState.ExitCode(); code != 2 {
+					t.Errorf("exit code = %d, want 2", code)
+				}
+				if stdout.String() != "" || !strings.HasPrefix(stderr.String(), "rstserver: ") ||
+					!strings.HasSuffix(stderr.String(), "Try 'rstserver --help'.\n") ||
+					!strings.Contains(stderr.lines()[0], tc.want) {
+					t.Errorf("stdout, stderr = %q, %q; want nothing, %q", stdout.String(), stderr.String(), tc.want)
+				}
+			})
+		}
+	}
+}
+
+func TestHelp(t *testing.T) {
+	flags := strings.Fields(`--addr=HOST:PORT --loops=N --max-conns=N --header-timeout=D --idle-timeout=D --max-header-bytes=N
+		--max-body-bytes=N --shutdown-after=D --no-arm --reuseport --log-conns --log-format=text|json --quiet`)
+	for _, args := range [][]string{{"--help"}, {"-h"}, {"serve", "--help"}} {
+		for _, columns := range []string{"", "60", "500"} {
+			t.Run(strings.Join(args, " ")+" in "+columns, func(t *testing.T) {
+				cmd := exec.Command(binary, args...)
+				cmd.Env = append(cmd.Environ(), "COLUMNS="+columns)
+				var stdout, stderr output
+				cmd.Stdout, cmd.Stderr = &stdout, &stderr
+				if err := cmd.Run(); err != nil || stderr.String() != "" {
+					t.Errorf("%v, stderr = %q", err, stderr.String())
+				}
+				for _, flag := range flags {
+					if !strings.Contains(stdout.String(), "   "+flag+" ") {
+						t.Errorf("%s is not explained", flag)
+					}
+				}
+				for _, line := range stdout.lines() {
+					if len(line) > 100 {
+						t.Errorf("line of %d columns: %s", len(line), line)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestSameFlags has a bare rstserver take what rstserver serve takes.
+func TestSameFlags(t *testing.T) {
+	flags := strings.Fields(`--addr=127.0.0.1:0 --loops=1 --max-conns=10 --header-timeout=1m --idle-timeout=1h30m --max-header-bytes=1000
+		--max-body-bytes=1000 --shutdown-after=24h --no-arm --reuseport --log-conns --log-format=json --quiet`)
+	spaced := strings.Fields(strings.ReplaceAll(strings.Join(flags, " "), "=", " "))
+	for name, args := range map[string][]string{
+		"bare":        flags,
+		"serve":       append([]string{"serve"}, flags...),
+		"bare spaced": spaced,
+		"zeroes":      strings.Fields("--loops=0 --max-conns=0 --header-timeout=0s --idle-timeout=0 --max-body-bytes=0 --shutdown-after=0"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := start(t, args...)
+			dial(t, p.addr).expectHello()
+			p.stop()
+		})
+	}
+}

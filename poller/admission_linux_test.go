@@ -1,0 +1,268 @@
+//go:build linux
+
+package poller
+
+import (
+	"errors"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"rstserver/linger/lingertest"
+)
+
+func TestMaxConns(t *testing.T) {
+	const most, clients = 7, 50
+	s := start(t, &Server{Loops: 3, MaxConns: most})
+	// All connect, since the kernel queues what the server does not accept.
+	var all []*client
+	for range clients {
+		c := s.dial(t)
+		c.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		all = append(all, c)
+	}
+	answered := make(chan *client, clients)
+	for _, c := range all {
+		go func() {
+			if _, err := c.in.Peek(1); err == nil {
+				answered <- c
+			}
+		}()
+	}
+	for done := 0; done < clients; {
+		var batch []*client
+		for range min(most, clients-done) {
+			select {
+			case c := <-answered:
+				batch = append(batch, c)
+			case <-time.After(lingertest.Patience):
+				t.Fatalf("after %d clients nobody is answered any more", done)
+			}
+		}
+		if held := s.run.admission.held.Load(); held > most {
+			t.Fatalf("%d connections held, want at most %d", held, most)
+		}
+		select {
+		case <-answered:
+			t.Fatalf("more than %d connections are served at a time", most)
+		default:
+		}
+		done += len(batch)
+		for _, c := range batch {
+			c.answer("GET")
+			_ = c.SetLinger(0)
+			_ = c.Close()
+		}
+	}
+	lingertest.Wait(t, "all connections are gone", func() bool { return s.run.admission.held.Load() == 0 })
+	s.dial(t).get("/")
+}
+
+// Connections that were accepted beyond the bound wait; those whose client leaves meanwhile count for nothing.
+func TestParkedConnections(t *testing.T) {
+	s := start(t, &Server{Loops: 1, MaxConns: 2})
+	first, second := s.dial(t), s.dial(t)
+	first.get("/")
+	second.get("/")
+	a := s.run.admission
+	// What another loop has accepted before it heard of the pause.
+	l := s.run.loops[0]
+	if err := l.setAccepting(true); err != nil {
+		t.Fatal(err)
+	}
+	third, fourth := s.dial(t), s.dial(t)
+	third.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	fourth.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	parked := func(n int) func() bool {
+		return func() bool {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			return len(a.parked) == n
+		}
+	}
+	lingertest.Wait(t, "two connections are parked", parked(2))
+	_ = third.SetLinger(0)
+	_ = third.Close()
+	lingertest.Wait(t, "the one that left is forgotten", parked(1))
+	if a.held.Load() != 2 {
+		t.Errorf("%d connections held, want 2", a.held.Load())
+	}
+	_ = first.Close()
+	fourth.answer("GET")
+	if a.held.Load() != 2 {
+		t.Errorf("%d connections held, want 2", a.held.Load())
+	}
+}
+
+// useFiles opens files until the next number is n.
+func useFiles(t *testing.T, n int) []*os.File {
+	t.Helper()
+	var files []*os.File
+	for {
+		f, err := os.Open("/dev/null")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if int(f.Fd()) >= n {
+			f.Close()
+			return files
+		}
+		files = append(files, f)
+	}
+}
+
+// setFileLimit sets the soft limit for the rest of the test.
+func setFileLimit(t *testing.T, n int) {
+	t.Helper()
+	var was unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(n), Max: was.Max}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A handler uses up the descriptors. The server pauses before an accept fails, and resumes when they are there again.
+func TestShortOfDescriptors(t *testing.T) {
+	setFileLimit(t, 1000)
+	s := start(t, &Server{Loops: 2})
+	a := s.run.admission
+	limit := int(a.limit.Load())
+	if limit != 1000-125 {
+		t.Fatalf("the limit for connections is %d", limit)
+	}
+	files := useFiles(t, limit-10)
+	closeFiles := func() {
+		for _, f := range files {
+			f.Close()
+		}
+		files = nil
+	}
+	defer closeFiles()
+	var clients []*client
+	for range 40 { // twice as many descriptors, since this process has the other ends too
+		c := s.dial(t)
+		c.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		clients = append(clients, c)
+	}
+	lingertest.Wait(t, "accepting pauses", a.paused.Load)
+	lingertest.Wait(t, "it is logged", func() bool { return s.log.contains("open files are near their limit") })
+	if held := a.held.Load(); held > 12 {
+		t.Errorf("%d connections were accepted", held)
+	}
+	closeFiles()
+	for _, c := range clients {
+		c.answer("GET")
+	}
+	lingertest.Wait(t, "it is logged", func() bool { return s.log.contains("not near their limit any more") })
+	s.dial(t).get("/")
+	if s.log.contains("ended unasked") {
+		t.Error("an engine ended")
+	}
+}
+
+// With descriptors short, clients that come and go are all served, and none of them makes an accept fail.
+func TestShortOfDescriptorsUnderChurn(t *testing.T) {
+	setFileLimit(t, 1000)
+	s := start(t, &Server{Loops: 2})
+	limit := int(s.run.admission.limit.Load())
+	files := useFiles(t, limit-4)
+	defer func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}()
+	for range 100 {
+		var clients []*client
+		for range 20 {
+			c := s.dial(t)
+			c.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+			clients = append(clients, c)
+		}
+		for _, c := range clients {
+			c.answer("GET")
+			c.wantEOF()
+			_ = c.SetLinger(0)
+			_ = c.Close()
+		}
+	}
+	if s.log.contains("ended unasked") {
+		t.Error("an engine ended")
+	}
+}
+
+// An accept that fails ends a gnet engine. Another takes its place on the same listener.
+func TestEngineIsRestarted(t *testing.T) {
+	s := start(t, &Server{Loops: 1})
+	c := s.dial(t)
+	c.get("/")
+	breakEngine(t, s, func(spare net.Conn) {
+		lingertest.Wait(t, "the end is logged", func() bool { return s.log.contains("ended unasked") })
+		if !s.log.contains("too many open files") {
+			t.Error("the cause is not logged")
+		}
+		// What it held did not end as if all were well.
+		c.wantReset()
+	})
+	s.dial(t).get("/")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.assertGone(t)
+}
+
+// breakEngine makes accept fail by leaving no descriptor free, and calls f meanwhile with a connection that waits for accept.
+func breakEngine(t *testing.T, s *served, f func(net.Conn)) {
+	t.Helper()
+	a := s.run.admission
+	a.limitDue.Store(1 << 62) // admission does not get to know of the lower limit
+	d := net.Dialer{}
+	low, err := unix.Dup(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = unix.Close(low)
+	var was unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	// Room for the client alone: the lowest free number is its.
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(low + 1), Max: was.Max}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+			t.Error(err)
+		}
+	}()
+	spare, err := d.Dial("tcp", s.addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer spare.Close()
+	_ = spare.(*net.TCPConn).SetLinger(0)
+	f(spare)
+}
+
+// A server that cannot go on says so.
+func TestEngineThatKeepsEnding(t *testing.T) {
+	s := start(t, &Server{Loops: 1})
+	breakEngine(t, s, func(net.Conn) {
+		err := s.wait(t)
+		if !errors.Is(err, unix.EMFILE) || errors.Is(err, ErrServerClosed) {
+			t.Errorf("Serve() = %v, want an error that names the cause", err)
+		}
+	})
+	if rep := s.Report(); !rep.Complete() {
+		t.Errorf("Report() = %s", rep)
+	}
+}
