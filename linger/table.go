@@ -110,8 +110,8 @@ func (t *Table) addChunk(i int) {
 	}
 }
 
-// SetActivity notes what the connection is doing now; a value that is none of the activities changes nothing. Only its
-// owner may call it. A connection that is being aborted keeps the activity that it had.
+// SetActivity notes what the connection is doing now; a value that is none of the activities changes nothing. Its owner
+// calls it, or whoever helps out an owner that is stuck. A connection that is being aborted keeps the activity that it had.
 func (t *Table) SetActivity(fd int, a Activity) {
 	s := t.slot(fd)
 	if s == nil || a >= activities {

@@ -20,6 +20,10 @@ import (
 // Descriptors are handed out lowest first, so a connection whose number reaches the limit shows that they run short. From
 // then on the number of connections that there are descriptors for, room, bounds them like MaxConns, and is kept up to
 // date, since others than connections open and close files too.
+//
+// It also spreads connections over the loops: which loop an accept on the shared listener succeeds on is chance, and a burst
+// can go to one loop whole. So a loop that is ahead of the average yields: it leaves the listener to the others until they
+// have caught up.
 type admission struct {
 	run  *run
 	held atomic.Int64 // connections that count towards the bounds: all but the parked ones
@@ -28,13 +32,23 @@ type admission struct {
 	limitDue atomic.Int64 // when limit is to be read again, in nanoseconds of the loops' clocks
 	room     atomic.Int64 // 0: descriptors are not short. Stored under mu.
 	paused   atomic.Bool  // stored under mu
+	yielding atomic.Int64 // loops that yield. Stored under mu.
 
 	mu      sync.Mutex // guards what follows; locked after run.listenerMu and before loop.mu
 	stopped bool
 	parked  []*conn
 	probe   *time.Timer // counts descriptors while they are short
 	calm    int         // counts in a row that found them not short
+	overdue *time.Timer // ends the yielding of loops that the others do not catch up with
 }
+
+// A loop yields when it has more connections than the average, an eighth of that, and yieldSlack. It does so for
+// yieldLimit at most, since the other loops may be stuck in a handler, and may then be ahead by yieldCredit more.
+const (
+	yieldSlack  = 2
+	yieldLimit  = 5 * time.Millisecond
+	yieldCredit = 64
+)
 
 // While descriptors are short they are counted every probeInterval. The shortage is over when calmProbes counts in a row
 // have found an eighth of the room unused.
@@ -64,7 +78,14 @@ func (a *admission) opened(c *conn) {
 		a.limitDue.Store(now + int64(time.Second))
 		a.readLimit()
 	}
-	short := int64(c.fd) >= a.limit.Load()
+	l := c.loop
+	l.conns.Add(1)
+	short, ahead := int64(c.fd) >= a.limit.Load(), a.ahead(l)
+	if a.yielding.Load() > 0 || ahead {
+		a.mu.Lock()
+		a.yieldLocked(l, ahead)
+		a.mu.Unlock()
+	}
 	if !short && !a.full(held) {
 		return
 	}
@@ -93,12 +114,71 @@ func (a *admission) full(held int64) bool {
 
 // closed counts a connection off and lets others in. On the connection's loop.
 func (a *admission) closed(c *conn) {
+	c.loop.conns.Add(-1)
 	if !c.wasParked || a.admitted(c) {
 		a.held.Add(-1)
 	}
 	if a.paused.Load() {
 		a.review()
 	}
+}
+
+// lead is by how many connections l is ahead of what is still even enough; negative if it is not.
+func (a *admission) lead(l *loop) int64 {
+	average := a.held.Load() / int64(len(a.run.loops))
+	return l.conns.Load() - (average + average/8 + yieldSlack)
+}
+
+// ahead tells whether l has so many connections that the next should go to another loop.
+func (a *admission) ahead(l *loop) bool { return a.lead(l) > l.credit.Load() }
+
+// yieldLocked has l leave the listener to the others if it is ahead, and ends the yielding of those that are not any more.
+// One loop never is: that with the fewest connections.
+func (a *admission) yieldLocked(l *loop, ahead bool) {
+	if a.stopped {
+		return
+	}
+	for _, other := range a.run.loops {
+		if other.yields && !a.ahead(other) {
+			a.setYieldsLocked(other, false)
+		}
+	}
+	if ahead && !l.yields {
+		a.setYieldsLocked(l, true)
+		if a.overdue == nil {
+			a.overdue = time.AfterFunc(yieldLimit, a.endYielding)
+		} else {
+			a.overdue.Reset(yieldLimit)
+		}
+	}
+	if a.lead(l) <= 0 {
+		l.credit.Store(0)
+	}
+}
+
+// endYielding is what happens when a loop has yielded for yieldLimit: nobody else wants the connections.
+func (a *admission) endYielding() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.stopped {
+		return
+	}
+	for _, l := range a.run.loops {
+		if l.yields {
+			l.credit.Add(yieldCredit)
+			a.setYieldsLocked(l, false)
+		}
+	}
+}
+
+func (a *admission) setYieldsLocked(l *loop, yields bool) {
+	l.yields = yields
+	if yields {
+		a.yielding.Add(1)
+	} else {
+		a.yielding.Add(-1)
+	}
+	a.setAcceptingLocked(l)
 }
 
 // admitted tells whether a connection that was parked has been let in, and forgets it if not.
@@ -115,7 +195,7 @@ func (a *admission) admitted(c *conn) bool {
 // pauseLocked stops all loops from accepting.
 func (a *admission) pauseLocked() {
 	if !a.stopped && !a.paused.Swap(true) {
-		a.setAcceptingLocked(false)
+		a.setAcceptingLocked(a.run.loops...)
 	}
 }
 
@@ -198,30 +278,34 @@ func (a *admission) review() {
 	}
 	if !a.full(a.held.Load()) {
 		a.paused.Store(false)
-		a.setAcceptingLocked(true)
+		a.setAcceptingLocked(a.run.loops...)
 	}
 }
 
-func (a *admission) setAcceptingLocked(on bool) {
-	for _, l := range a.run.loops {
+// setAcceptingLocked has the loops poll the listener, or not, as things are.
+func (a *admission) setAcceptingLocked(loops ...*loop) {
+	for _, l := range loops {
+		on := !a.paused.Load() && !l.yields
 		if err := l.setAccepting(on); err != nil {
 			l.log.Error("cannot switch accepting", "on", on, "error", err)
 		}
 	}
 }
 
-// withState calls f with whether connections are accepted at present, which does not change meanwhile.
-func (a *admission) withState(f func(accepting bool) error) error {
+// withState calls f with whether l is to accept connections at present, which does not change meanwhile.
+func (a *admission) withState(l *loop, f func(accepting bool) error) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return f(!a.paused.Load())
+	return f(!a.paused.Load() && !l.yields)
 }
 
 func (a *admission) stop() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.stopped = true
-	if a.probe != nil {
-		a.probe.Stop()
+	for _, t := range []*time.Timer{a.probe, a.overdue} {
+		if t != nil {
+			t.Stop()
+		}
 	}
 }

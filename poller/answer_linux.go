@@ -8,9 +8,10 @@ import (
 	"io"
 	"net/http"
 	"runtime/debug"
+	"strings"
+	"time"
 
 	"rstserver/httpcodec"
-	"rstserver/linger"
 )
 
 // errRequestTimeout answers a request that did not come to its end in time (RFC 9110, section 15.5.9).
@@ -22,7 +23,8 @@ func (c *conn) answer(r *Request) {
 	w := &l.respond
 	w.reset(l.run.cfg.maxOutputBytes)
 	r.conn = c
-	c.setActivity(linger.Handling)
+	// Not the connection's activity in the table: two loops whose slots lie side by side would slow each other down.
+	l.handling.Store(int64(c.fd))
 	if !l.call(c, func() { l.run.cfg.handler.ServeLoop(w, r) }) {
 		closeSource(w.source)
 		c.abort()
@@ -65,12 +67,10 @@ func (c *conn) encode(w *Responder) error {
 	} else if w.response.ContentLength < 0 {
 		return fmt.Errorf("poller: SetContent with a length of %d", w.response.ContentLength)
 	}
-	w.response.Date = l.clock.date
-	out, framing, err := w.response.AppendHead(l.out)
+	framing, err := l.appendHead(&w.response)
 	if err != nil {
 		return err
 	}
-	l.out = out
 	c.closeAfter = !framing.KeepAlive
 	switch {
 	case w.source != nil && framing.Kind == httpcodec.Length && w.response.ContentLength > 0:
@@ -85,6 +85,45 @@ func (c *conn) encode(w *Responder) error {
 	}
 	w.source = nil
 	return nil
+}
+
+// lastHead is the head of the last answer that had no fields of its own. Answers in a row are mostly alike, and to compare
+// is cheaper than to encode. Owned by the loop.
+type lastHead struct {
+	of      headKey
+	bytes   []byte
+	framing httpcodec.Framing
+}
+
+// headKey is all that such a head depends on.
+type headKey struct {
+	status, minorVersion int
+	head, keepAlive      bool
+	contentLength        int64
+	contentType          string
+	second               time.Duration // what the date is of, see clock
+}
+
+// appendHead appends the head of res to l.out. On an error nothing was appended.
+func (l *loop) appendHead(res *httpcodec.Response) (httpcodec.Framing, error) {
+	res.Date = l.clock.date
+	if len(res.Fields) > 0 {
+		out, framing, err := res.AppendHead(l.out)
+		l.out = out
+		return framing, err
+	}
+	last := &l.lastHead
+	key := headKey{res.Status, res.MinorVersion, res.Head, res.KeepAlive, res.ContentLength, res.ContentType, l.clock.due}
+	if len(last.bytes) == 0 || key != last.of {
+		var err error
+		if last.bytes, last.framing, err = res.AppendHead(last.bytes[:0]); err != nil {
+			return httpcodec.Framing{}, err
+		}
+		key.contentType = strings.Clone(key.contentType) // it may be the handler's view of a buffer
+		last.of = key
+	}
+	l.out = append(l.out, last.bytes...)
+	return last.framing, nil
 }
 
 // keepCapacity is the size up to which a loop keeps a buffer for the next request.

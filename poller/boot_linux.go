@@ -129,7 +129,7 @@ func (l *loop) takeOver(gc gnet.Conn) error {
 		return err
 	}
 	handle := gc.EventLoop()
-	return l.run.withListener(func(fd int, accepting bool) error {
+	return l.run.withListener(l, func(fd int, accepting bool) error {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_DEL, l.boot.number, nil); err != nil {

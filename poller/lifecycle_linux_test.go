@@ -102,11 +102,14 @@ func TestCloseConcurrently(t *testing.T) {
 	c := s.dial(t)
 	c.get("/")
 	var all sync.WaitGroup
+	var oneByOne sync.Mutex // two binds at a time would find each other
 	for range 16 {
 		all.Go(func() {
 			if err := s.Close(); err != nil {
 				t.Errorf("Close() = %v", err)
 			}
+			oneByOne.Lock()
+			defer oneByOne.Unlock()
 			// Whoever comes back finds the teardown complete.
 			s.assertGone(t)
 		})

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
@@ -25,6 +26,12 @@ type loop struct {
 	index int  // the owner of its connections in the table
 	log   *slog.Logger
 
+	conns  atomic.Int64 // connections that admission counts for this loop
+	credit atomic.Int64 // by how many more than others the loop may be ahead; see admission
+	yields bool         // the loop leaves the listener to the others; guarded by admission.mu
+
+	handling atomic.Int64 // the descriptor of the connection whose handler was called last
+
 	mu sync.Mutex // guards the engine's handle and descriptors, which are only sure to be the engine's under it
 	// handle is nil while no engine polls. A task given to an engine that has closed its descriptors would write to
 	// whatever has their numbers by then, so every task goes through execute.
@@ -33,16 +40,17 @@ type loop struct {
 	number int // the descriptor number under which the engine polls the listener; -1: the listener was taken away
 
 	// Owned by the goroutine that runs the engine, of which there is one at a time.
-	boot    bootState
-	clock   clock
-	request Request
-	respond Responder
-	out     []byte // answers of the batch that is being served
-	body    []byte // content of a chunked request that came whole
-	piece   []byte // of a source
-	lists   [timeoutKinds]timeoutList
-	alarm   alarm
-	late    linger.Sweep // connections that were accepted while the teardown had begun
+	boot     bootState
+	clock    clock
+	request  Request
+	respond  Responder
+	lastHead lastHead
+	out      []byte // answers of the batch that is being served
+	body     []byte // content of a chunked request that came whole
+	piece    []byte // of a source
+	lists    [timeoutKinds]timeoutList
+	alarm    alarm
+	late     linger.Sweep // connections that were accepted while the teardown had begun
 
 	ready   chan struct{} // closed when the first engine polls the listener
 	isReady bool          // owned by the engine's goroutine
@@ -52,10 +60,12 @@ type loop struct {
 }
 
 func newLoop(r *run, index int) *loop {
-	return &loop{
+	l := &loop{
 		run: r, index: index, log: r.cfg.log.With("loop", index), number: -1,
 		ready: make(chan struct{}), swept: make(chan struct{}), ended: make(chan struct{}),
 	}
+	l.handling.Store(-1)
+	return l
 }
 
 // Back-off between an engine that ended unasked and the next. An engine that held out for steadyAfter counts as recovered.

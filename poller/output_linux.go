@@ -94,7 +94,7 @@ func (c *conn) read() (piece []byte, err error) {
 	})
 	switch {
 	case !returned:
-		return nil, errors.New("Read panicked")
+		return nil, errors.New("its Read panicked")
 	case n > 0:
 		return l.piece[:n], nil
 	case err == io.EOF:
@@ -102,7 +102,7 @@ func (c *conn) read() (piece []byte, err error) {
 	case err == nil:
 		return nil, io.ErrNoProgress
 	}
-	return nil, fmt.Errorf("Read: %w", err)
+	return nil, fmt.Errorf("reading it: %w", err)
 }
 
 func (c *conn) dropSource() {

@@ -145,15 +145,15 @@ func (r *run) watch(serving func()) error {
 // closing tells whether the teardown has begun.
 func (r *run) closing() bool { return isClosed(r.closingC) }
 
-// withListener calls f with the listener's descriptor, which stays open meanwhile, and whether connections are to be
-// accepted at present. It fails with errTeardown when there is no listener any more.
-func (r *run) withListener(f func(fd int, accepting bool) error) error {
+// withListener calls f with the listener's descriptor, which stays open meanwhile, and whether l is to accept connections at
+// present. It fails with errTeardown when there is no listener any more.
+func (r *run) withListener(l *loop, f func(fd int, accepting bool) error) error {
 	r.listenerMu.Lock()
 	defer r.listenerMu.Unlock()
 	if r.closing() || r.listener.fd < 0 {
 		return errTeardown
 	}
-	return r.admission.withState(func(accepting bool) error { return f(r.listener.fd, accepting) })
+	return r.admission.withState(l, func(accepting bool) error { return f(r.listener.fd, accepting) })
 }
 
 // hooks are the callbacks of the Server.

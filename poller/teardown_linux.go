@@ -153,6 +153,7 @@ func (r *run) abortAll() (sweep linger.Sweep, stuck []stuckLoop) {
 		if done {
 			continue
 		}
+		r.table.SetActivity(int(l.handling.Load()), linger.Handling)
 		helped := r.table.AbortOwned(l.index)
 		if own, done := l.ownSweep(); done {
 			// It came to itself after all. Each connection was counted by one of the two.

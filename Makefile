@@ -1,0 +1,53 @@
+# The two that a newcomer needs: `make run` starts the server, `make test` passes the tests. Both need Go only.
+.DEFAULT_GOAL := all
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME    ?= 1m
+BENCHTIME   ?= 10x
+CONNECTIONS ?= 10000
+PEERS       := bin/peers
+
+.PHONY: all run build fmt lint test fuzz bench bench-micro bench-http clean
+
+all: lint test
+
+build: ## the command, in bin/
+	go build -o bin/rstserver ./cmd/rstserver
+
+run: build ## the server, with ARGS
+	@exec ./bin/rstserver $(ARGS)
+
+fmt:
+	gofmt -w .
+
+lint:
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt would change:"; echo "$$unformatted"; exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+test: lint ## gofmt, vet, staticcheck and all tests under the race detector; the last line is for what race hides
+	go test -race -shuffle=on ./...
+	go test -run Alloc ./httpcodec ./poller
+
+fuzz: ## every fuzz target for FUZZTIME
+	@for package in $$(go list ./...); do \
+	  for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+	    echo "$$package $$target"; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$package || exit 1; \
+	  done; \
+	done
+
+bench: ## time until the port is free: ours, the floor, net/http; FLOOR=PROGRAM adds one that is called with a port
+	go test -run '^$$' -bench Teardown -benchtime $(BENCHTIME) -timeout 60m ./bench -connections $(CONNECTIONS) $(if $(FLOOR),-floor $(abspath $(FLOOR)))
+	go test -run '^$$' -bench IdleMemory -benchtime 3x ./bench -connections $(CONNECTIONS)
+
+bench-micro: ## the pieces, for benchstat
+	go test -run '^$$' -bench . -benchmem ./httpcodec ./linger ./poller
+
+bench-http: build ## requests per second with wrk, which has to be installed (Debian: apt-get install wrk)
+	cd bench/peers && go build -o ../../$(PEERS)/ ./...
+	bench/peers/throughput.sh 11 3 'rstserver=bin/rstserver --quiet --addr' rawgnet=$(PEERS)/rawgnet \
+	  fasthttp=$(PEERS)/fasthttp nethttp=$(PEERS)/nethttp
+
+clean:
+	rm -rf bin

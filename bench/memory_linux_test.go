@@ -1,0 +1,52 @@
+//go:build linux
+
+package bench
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+// BenchmarkIdleMemory reports what a server holds resident with *connections idle connections that each had one request.
+func BenchmarkIdleMemory(b *testing.B) {
+	for _, c := range []struct {
+		name   string
+		server server
+	}{{"rstserver", ours(b)}, {"net/http", peer("net/http Close")}} {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				cmd, addr := c.server()
+				p, err := Start(cmd, addr, patience)
+				if err != nil {
+					b.Fatal(err)
+				}
+				f, err := Open(p.Addr, *connections, Idle, patience)
+				if err != nil {
+					p.Kill()
+					b.Fatal(err)
+				}
+				b.ReportMetric(residentMB(b, p.PID()), "MB-resident")
+				p.Kill()
+				f.Close()
+			}
+		})
+	}
+}
+
+// residentMB is VmRSS of proc(5), in units of 10^6 bytes.
+func residentMB(b *testing.B, pid int) float64 {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		var kB float64
+		if n, _ := fmt.Sscanf(line, "VmRSS: %f kB", &kB); n == 1 {
+			return kB * 1024 / 1e6
+		}
+	}
+	b.Fatal("no VmRSS in /proc/PID/status")
+	return 0
+}
