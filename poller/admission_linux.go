@@ -43,11 +43,12 @@ type admission struct {
 }
 
 // A loop yields when it has more connections than the average, an eighth of that, and yieldSlack. It does so for
-// yieldLimit at most, since the other loops may be stuck in a handler, and may then be ahead by yieldCredit more.
+// yieldLimit at most, since the other loops may be stuck in a handler, and may then be ahead by yieldCredit more, and by
+// twice as many each time that this happens again.
 const (
 	yieldSlack  = 2
 	yieldLimit  = 5 * time.Millisecond
-	yieldCredit = 64
+	yieldCredit = 4
 )
 
 // While descriptors are short they are counted every probeInterval. The shortage is over when calmProbes counts in a row
@@ -165,7 +166,7 @@ func (a *admission) endYielding() {
 	}
 	for _, l := range a.run.loops {
 		if l.yields {
-			l.credit.Add(yieldCredit)
+			l.credit.Store(max(yieldCredit, 2*l.credit.Load()))
 			a.setYieldsLocked(l, false)
 		}
 	}

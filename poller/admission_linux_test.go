@@ -266,3 +266,50 @@ func TestEngineThatKeepsEnding(t *testing.T) {
 		t.Errorf("Report() = %s", rep)
 	}
 }
+
+// Connections go to the loop that has fewer, whoever comes first to accept them.
+func TestConnectionsAreSpread(t *testing.T) {
+	s := start(t, &Server{Loops: 2})
+	ahead, behind := s.run.loops[0], s.run.loops[1]
+	const more, n = 1000, 40
+	ahead.conns.Add(more)
+	s.run.admission.held.Add(more)
+	for range n {
+		s.dial(t).get("/")
+	}
+	// One that it accepts before it knows, and one for each yieldLimit that passes.
+	if got := ahead.conns.Load() - more; got > n/4 {
+		t.Errorf("%d of %d connections went to the loop that has %d, %d to the one that has none", got, n, more, behind.conns.Load())
+	}
+	ahead.conns.Add(-more)
+	s.run.admission.held.Add(-more)
+	// Now the other one is ahead.
+	for range n {
+		s.dial(t).get("/")
+	}
+	if got := ahead.conns.Load(); got < n/2 {
+		t.Errorf("%d of %d connections are on the loop that had yielded", got, 2*n)
+	}
+}
+
+// A loop that a handler blocks does not keep the others from accepting what they would leave to it.
+func TestStuckLoopLeavesConnectionsToOthers(t *testing.T) {
+	release, blocked := make(chan struct{}), make(chan struct{})
+	s := start(t, &Server{Loops: 2, LoopHandler: LoopHandlerFunc(func(w *Responder, r *Request) {
+		if string(r.Path) == "/block" {
+			close(blocked)
+			<-release
+		}
+	})})
+	defer close(release)
+	stuck := s.dial(t)
+	stuck.send("GET /block HTTP/1.1\r\nHost: x\r\n\r\n")
+	<-blocked
+	for range 500 {
+		s.dial(t).get("/")
+	}
+	a := s.run.admission
+	if held := a.held.Load(); held != 501 {
+		t.Errorf("%d connections held, want 501", held)
+	}
+}

@@ -33,7 +33,8 @@ func (c *conn) answer(r *Request) {
 	w.response.MinorVersion = r.MinorVersion
 	w.response.Head = string(r.Method) == "HEAD"
 	w.response.KeepAlive = r.KeepAlive
-	if err := c.encode(w); err != nil {
+	err := c.encodeTo(r, w)
+	if err != nil {
 		l.log.Error("the handler's answer cannot be sent, 500 was sent in its place", "conn", c.id,
 			"target", string(r.RequestTarget), "error", err)
 		closeSource(w.source)
@@ -41,6 +42,14 @@ func (c *conn) answer(r *Request) {
 		w.Error(500, "internal server error")
 		_ = c.encode(w)
 	}
+}
+
+// encodeTo is encode with what an answer to r in particular may not be.
+func (c *conn) encodeTo(r *Request, w *Responder) error {
+	if r.Form == httpcodec.AuthorityForm && w.response.Status/100 == 2 {
+		return fmt.Errorf("poller: status %d to CONNECT opens a tunnel (RFC 9110, section 9.3.6), and there is none", w.response.Status)
+	}
+	return c.encode(w)
 }
 
 // refuse appends the answer to a message that cannot be understood or is not wanted, after which the connection ends.

@@ -24,10 +24,9 @@ import (
 // number. Owned by the engine's goroutine; OnBoot runs before there is one.
 type bootState struct {
 	done   bool
-	fd     int    // our end of the first connection
-	port   int    // the port that it connects from
-	number int    // the placeholder's number, which will be the listener's
-	inode  uint64 // the placeholder's
+	fd     int // our end of the first connection
+	port   int // the port that it connects from
+	number int // the placeholder's number, which will be the listener's
 	err    error
 }
 
@@ -54,7 +53,7 @@ func (b *bootState) connect(e gnet.Engine) error {
 		return fmt.Errorf("duplicating gnet's listener: %w", err)
 	}
 	defer unix.Close(dup)
-	if b.number, b.inode, err = twin(dup); err != nil {
+	if b.number, err = twin(dup); err != nil {
 		return err
 	}
 	addr, err := unix.Getsockname(dup)
@@ -75,21 +74,30 @@ func (b *bootState) connect(e gnet.Engine) error {
 }
 
 // twin returns the other number under which the process holds the socket of fd.
-func twin(fd int) (number int, inode uint64, err error) {
+func twin(fd int) (number int, err error) {
 	var want, st unix.Stat_t
 	if err := unix.Fstat(fd, &want); err != nil {
-		return 0, 0, os.NewSyscallError("fstat", err)
+		return 0, os.NewSyscallError("fstat", err)
 	}
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return 0, 0, os.NewSyscallError("getrlimit", err)
+		return 0, os.NewSyscallError("getrlimit", err)
 	}
-	for n := 0; n < int(limit.Cur); n++ {
-		if n != fd && unix.Fstat(n, &st) == nil && st.Ino == want.Ino && st.Dev == want.Dev {
-			return n, want.Ino, nil
+	is := func(n int) bool {
+		return n != fd && unix.Fstat(n, &st) == nil && st.Ino == want.Ino && st.Dev == want.Dev
+	}
+	// Numbers are handed out lowest first, so it is most likely just below its younger twin.
+	for n := fd - 1; n >= 0; n-- {
+		if is(n) {
+			return n, nil
 		}
 	}
-	return 0, 0, fmt.Errorf("gnet's listener has no number of its own below %d", limit.Cur)
+	for n := fd + 1; n < int(limit.Cur); n++ {
+		if is(n) {
+			return n, nil
+		}
+	}
+	return 0, fmt.Errorf("gnet's listener has no number of its own below %d", limit.Cur)
 }
 
 // bootConn is OnOpen for what reaches the placeholder.
@@ -124,7 +132,7 @@ var errTeardown = errors.New("poller: teardown has begun")
 
 // takeOver puts the server's listener under the placeholder's number and makes the engine reachable.
 func (l *loop) takeOver(gc gnet.Conn) error {
-	epoll, err := findEpoll(gc.Fd())
+	epoll, err := findEpoll(gc.Fd(), l.boot.number)
 	if err != nil {
 		return err
 	}
@@ -147,27 +155,27 @@ func (l *loop) takeOver(gc gnet.Conn) error {
 }
 
 // findEpoll returns the number of the epoll in which fd is registered: the eventpoll whose /proc/self/fdinfo names it as
-// tfd (proc(5)).
-func findEpoll(fd int) (int, error) {
-	const dir = "/proc/self/fd"
-	entries, err := os.ReadDir(dir)
+// tfd (proc(5)). It looks at the numbers above near first, then below: gnet has opened its epoll just after near.
+func findEpoll(fd, near int) (int, error) {
+	slots, err := fileLimit()
 	if err != nil {
-		return 0, fmt.Errorf("finding gnet's epoll needs /proc: %w", err)
+		return 0, err
 	}
-	for _, e := range entries {
-		// A descriptor that was closed meanwhile is not the one.
-		if target, err := os.Readlink(dir + "/" + e.Name()); err != nil || target != "anon_inode:[eventpoll]" {
+	for i := range slots {
+		n := strconv.Itoa((near + i) % slots)
+		// A number that is not in use is not the one.
+		if target, err := os.Readlink("/proc/self/fd/" + n); err != nil || target != "anon_inode:[eventpoll]" {
 			continue
 		}
-		watches, err := watches("/proc/self/fdinfo/"+e.Name(), fd)
+		found, err := watches("/proc/self/fdinfo/"+n, fd)
 		if err != nil {
 			return 0, fmt.Errorf("finding gnet's epoll needs /proc: %w", err)
 		}
-		if watches {
-			return strconv.Atoi(e.Name())
+		if found {
+			return strconv.Atoi(n)
 		}
 	}
-	return 0, fmt.Errorf("no eventpoll in %s watches descriptor %d", dir, fd)
+	return 0, fmt.Errorf("finding gnet's epoll needs /proc: no eventpoll in /proc/self/fd watches descriptor %d", fd)
 }
 
 // watches tells whether the fdinfo of an eventpoll lists fd.

@@ -185,7 +185,7 @@ func (c *conn) orderly() bool { return len(c.out) == 0 && c.source == nil }
 // timedOut ends a connection for which the event of kind did not come in time.
 func (c *conn) timedOut(kind timeoutKind) {
 	switch {
-	case kind == headerTimeout && len(c.in) > 0, kind == bodyTimeout:
+	case kind == headerTimeout && c.begun(), kind == bodyTimeout:
 		c.loop.out = c.loop.out[:0]
 		c.refuse(errRequestTimeout)
 		if c.send() {

@@ -14,6 +14,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"rstserver/linger"
+	"rstserver/linger/lingertest"
 )
 
 func newReader(r io.Reader) *bufio.Reader { return bufio.NewReader(r) }
@@ -280,6 +283,32 @@ func statusIf(err error) int {
 		return 507
 	}
 	return 200
+}
+
+func TestConnectOpensNoTunnel(t *testing.T) {
+	s := start(t, &Server{})
+	c := s.dial(t)
+	c.send("CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n")
+	if res, _ := c.answer("CONNECT"); res.StatusCode != 500 {
+		t.Errorf("got %s, want 500 in place of a handler's 200", res.Status)
+	}
+	if !s.log.contains("opens a tunnel") {
+		t.Error("the reason was not logged")
+	}
+	c.get("/")
+}
+
+// The empty line that some clients send behind the content of a request is not the beginning of another.
+func TestEmptyLineBehindARequest(t *testing.T) {
+	s := start(t, &Server{HeaderTimeout: 20 * time.Millisecond, IdleTimeout: 60 * time.Millisecond})
+	c := s.dial(t)
+	c.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi\r\n")
+	c.answer("POST")
+	lingertest.Wait(t, "the connection is idle", func() bool { return s.Report().Connections[linger.Idle] == 1 })
+	c.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n\r\n")
+	c.answer("GET")
+	// The idle timeout closes it: no 408.
+	c.wantEOF()
 }
 
 func TestHandlerPanics(t *testing.T) {

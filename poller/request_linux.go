@@ -70,7 +70,7 @@ func (c *conn) await(served bool) {
 	case c.pending != nil:
 		c.setActivity(linger.Receiving)
 		l.setTimeout(c, bodyTimeout)
-	case len(c.in) > 0:
+	case c.begun():
 		c.setActivity(linger.Receiving)
 		// Further bytes of one head do not win it more time.
 		if served || c.waits != headerTimeout {
@@ -80,6 +80,12 @@ func (c *conn) await(served bool) {
 		c.setActivity(linger.Idle)
 		l.setTimeout(c, idleTimeout)
 	}
+}
+
+// begun tells whether part of a request's head has come. Some clients send an empty line behind a request's content, which
+// is not the beginning of another (RFC 9112, section 2.2).
+func (c *conn) begun() bool {
+	return len(c.in) > 2 || len(c.in) > 0 && !bytes.HasPrefix([]byte("\r\n"), c.in)
 }
 
 // takeRequest answers the first request in data, where it is complete. n bytes are consumed, and more tells whether it is worth
