@@ -209,42 +209,59 @@ func (s *Sweep) Add(u Sweep) {
 // counted once.
 func (t *Table) AbortOwned(owner int) Sweep {
 	var sweep Sweep
-	top := int(t.top.Load())
-	for base := 0; base < top; base += chunkSize {
-		c := t.chunks[base>>chunkBits].Load()
-		if c == nil {
-			continue
-		}
-		for i := range c {
-			s := &c[i]
-			e, did, err := s.abort(base+i, owner)
-			if !did {
-				continue
-			}
-			sweep.Aborted[e.activity]++
-			sweep.Cookies = append(sweep.Cookies, e.cookie)
-			if err != nil {
-				sweep.Refused++
-				if sweep.Err == nil {
-					sweep.Err = fmt.Errorf("linger: descriptor %d: %w", base+i, err)
-				}
+	for i := range t.usedChunks() {
+		if c := t.chunks[i].Load(); c != nil {
+			for k := range c {
+				sweep.slot(&c[k], i<<chunkBits+k, owner)
 			}
 		}
 	}
 	return sweep
 }
 
+// HelpAbort does the same in the opposite order, so that a goroutine that is done with its own connections and an owner that
+// is in AbortOwned meet in the middle.
+func (t *Table) HelpAbort(owner int) Sweep {
+	var sweep Sweep
+	for i := t.usedChunks() - 1; i >= 0; i-- {
+		if c := t.chunks[i].Load(); c != nil {
+			for k := chunkSize - 1; k >= 0; k-- {
+				sweep.slot(&c[k], i<<chunkBits+k, owner)
+			}
+		}
+	}
+	return sweep
+}
+
+// usedChunks is how many chunks may hold something.
+func (t *Table) usedChunks() int { return (int(t.top.Load()) + chunkSize - 1) >> chunkBits }
+
+// slot resets the connection of fd, if it is live and owner's.
+func (s *Sweep) slot(of *slot, fd, owner int) {
+	e, did, err := of.abort(fd, owner)
+	if !did {
+		return
+	}
+	s.Aborted[e.activity]++
+	s.Cookies = append(s.Cookies, e.cookie)
+	if err != nil {
+		s.Refused++
+		if s.Err == nil {
+			s.Err = fmt.Errorf("linger: descriptor %d: %w", fd, err)
+		}
+	}
+}
+
 // Live counts the live connections by activity. The figure is a snapshot that other goroutines may be changing.
 func (t *Table) Live() Tally {
 	var tally Tally
-	top := int(t.top.Load())
-	for base := 0; base < top; base += chunkSize {
-		c := t.chunks[base>>chunkBits].Load()
+	for i := range t.usedChunks() {
+		c := t.chunks[i].Load()
 		if c == nil {
 			continue
 		}
-		for i := range c {
-			if old := c[i].state.Load(); old&phaseMask == phaseLive {
+		for k := range c {
+			if old := c[k].state.Load(); old&phaseMask == phaseLive {
 				tally[old&activityMask>>2]++
 			}
 		}

@@ -324,7 +324,11 @@ func TestAbortOwnedTwiceAtOnce(t *testing.T) {
 	for i := range sweeps {
 		wg.Go(func() {
 			<-start
-			sweeps[i] = table.AbortOwned(1)
+			if i%2 == 0 {
+				sweeps[i] = table.AbortOwned(1)
+			} else {
+				sweeps[i] = table.HelpAbort(1)
+			}
 		})
 	}
 	close(start)

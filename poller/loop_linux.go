@@ -30,6 +30,7 @@ type loop struct {
 	credit atomic.Int64 // by how many more than others the loop may be ahead; see admission
 	yields bool         // the loop leaves the listener to the others; guarded by admission.mu
 
+	sweeping atomic.Bool  // the loop resets its connections, or has
 	handling atomic.Int64 // the descriptor of the connection whose handler was called last
 
 	mu sync.Mutex // guards the engine's handle and descriptors, which are only sure to be the engine's under it
@@ -50,6 +51,7 @@ type loop struct {
 	piece    []byte // of a source
 	lists    [timeoutKinds]timeoutList
 	alarm    alarm
+	isCloser bool         // it has an element in run.closers
 	late     linger.Sweep // connections that were accepted while the teardown had begun
 
 	ready   chan struct{} // closed when the first engine polls the listener
@@ -83,6 +85,9 @@ func (l *loop) serve() {
 	for {
 		began := time.Now()
 		err := l.runEngine()
+		if l.isCloser {
+			<-l.run.closers
+		}
 		if l.run.closing() {
 			return
 		}

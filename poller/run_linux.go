@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -30,6 +31,8 @@ type run struct {
 	ids       atomic.Uint64
 	queued    atomic.Int64  // connections to come that did not inherit the listener's options, see listener.queued
 	closingC  chan struct{} // closed when the teardown begins
+	aborted   chan struct{} // closed when all connections are reset
+	closers   chan struct{} // holds one element for each loop that closes its descriptors
 	failed    chan error    // why a loop gave up, at most once for each
 
 	listenerMu sync.Mutex // serialises the loops that take the listener with the teardown that takes it away; before loop.mu
@@ -91,7 +94,8 @@ func (s *Server) start(ln net.Listener) (*run, error) {
 	}
 	r := &run{
 		cfg: cfg, hooks: hooks{s.ConnOpened, s.ConnClosed, s.ConnAborted},
-		table: new(linger.Table), closingC: make(chan struct{}), failed: make(chan error, cfg.loops),
+		table: new(linger.Table), closingC: make(chan struct{}), aborted: make(chan struct{}),
+		closers: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), failed: make(chan error, cfg.loops),
 	}
 	if r.empty, err = emptyListener(); err != nil {
 		_ = ln.Close()

@@ -62,6 +62,7 @@ func (s *Server) teardown() {
 
 	sweep, stuck := r.abortAll()
 	rep.Steps.PortFree = time.Since(rep.Started)
+	close(r.aborted)
 	for _, l := range stuck {
 		rep.AbortedOutside += l.sweep.Aborted.Total()
 		errs = append(errs, fmt.Errorf("poller: event loop %d was stuck in a handler for more than %s; its %d connections "+
@@ -154,7 +155,7 @@ func (r *run) abortAll() (sweep linger.Sweep, stuck []stuckLoop) {
 			continue
 		}
 		r.table.SetActivity(int(l.handling.Load()), linger.Handling)
-		helped := r.table.AbortOwned(l.index)
+		helped := r.table.HelpAbort(l.index)
 		if own, done := l.ownSweep(); done {
 			// It came to itself after all. Each connection was counted by one of the two.
 			sweep.Add(own)
@@ -185,11 +186,23 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// abortOwn is the loop's part of the teardown: it runs on the loop, and ends its engine, which closes the descriptors.
+// abortOwn is the loop's part of the teardown: it runs on the loop, and ends its engine, which closes the descriptors. A loop
+// that is done with its own connections helps those that are not, and closes nothing before all are: that would take the
+// processors from the loops that still have connections to reset.
 func (l *loop) abortOwn() error {
-	l.sweep = l.run.table.AbortOwned(l.index)
+	r := l.run
+	l.sweeping.Store(true)
+	l.sweep = r.table.AbortOwned(l.index)
+	for _, other := range r.loops {
+		if other != l && other.sweeping.Load() && !isClosed(other.swept) {
+			l.sweep.Add(r.table.HelpAbort(other.index))
+		}
+	}
 	l.sweep.Add(l.late)
 	close(l.swept)
+	<-r.aborted
+	r.closers <- struct{}{}
+	l.isCloser = true
 	return gneterrors.ErrEngineShutdown
 }
 

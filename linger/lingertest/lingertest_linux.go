@@ -26,13 +26,18 @@ const Patience = 30 * time.Second
 func Main(m *testing.M, opts ...goleak.Option) {
 	before := Descriptors()
 	code := m.Run()
-	if err := goleak.Find(opts...); err != nil {
-		fmt.Fprintln(os.Stderr, "leaked goroutines:", err)
-		code = max(code, 1)
-	}
-	if leaked := NewDescriptors(before); len(leaked) > 0 {
-		fmt.Fprintln(os.Stderr, "leaked descriptors:", leaked)
-		code = max(code, 1)
+	// What a test has told to end may take a moment to do so.
+	for deadline := time.Now().Add(Patience); ; {
+		goroutines, descriptors := goleak.Find(opts...), NewDescriptors(before)
+		if goroutines == nil && len(descriptors) == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			fmt.Fprintln(os.Stderr, "leaked goroutines:", goroutines)
+			fmt.Fprintln(os.Stderr, "leaked descriptors:", descriptors)
+			code = max(code, 1)
+			break
+		}
 	}
 	os.Exit(code)
 }
