@@ -78,6 +78,7 @@ func (a *admission) opened(c *conn) {
 	if now := int64(c.loop.clock.now); now > a.limitDue.Load() {
 		a.limitDue.Store(now + int64(time.Second))
 		a.readLimit()
+		c.loop.unblockAccept()
 	}
 	l := c.loop
 	l.conns.Add(1)
@@ -275,7 +276,7 @@ func (a *admission) review() {
 		a.parked = a.parked[1:]
 		a.held.Add(1)
 		c.parked = false
-		c.loop.executeFunc(c.admit)
+		c.loop.execute(c.admit)
 	}
 	if !a.full(a.held.Load()) {
 		a.paused.Store(false)

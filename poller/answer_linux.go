@@ -25,8 +25,12 @@ func (c *conn) answer(r *Request) {
 	r.conn = c
 	// Not the connection's activity in the table: two loops whose slots lie side by side would slow each other down.
 	l.handling.Store(int64(c.fd))
-	if !l.call(c, func() { l.run.cfg.handler.ServeLoop(w, r) }) {
-		closeSource(w.source)
+	if !l.call(c.id, "handler", func() { l.run.cfg.handler.ServeLoop(w, r) }) {
+		l.call(c.id, "content's Close", w.dropSource)
+		// The answers before it are complete.
+		if len(l.out) > 0 {
+			c.send()
+		}
 		c.abort()
 		return
 	}
@@ -37,7 +41,7 @@ func (c *conn) answer(r *Request) {
 	if err != nil {
 		l.log.Error("the handler's answer cannot be sent, 500 was sent in its place", "conn", c.id,
 			"target", string(r.RequestTarget), "error", err)
-		closeSource(w.source)
+		l.call(c.id, "content's Close", w.dropSource)
 		w.response.Fields, w.response.Reason = w.response.Fields[:0], ""
 		w.Error(500, "internal server error")
 		_ = c.encode(w)
@@ -85,7 +89,7 @@ func (c *conn) encode(w *Responder) error {
 	case w.source != nil && framing.Kind == httpcodec.Length && w.response.ContentLength > 0:
 		c.source, c.left = w.source, w.response.ContentLength
 	case w.source != nil:
-		closeSource(w.source)
+		l.call(c.id, "content's Close", w.dropSource)
 	case framing.Kind == httpcodec.Length:
 		l.out = append(l.out, w.content...)
 	}
@@ -138,14 +142,19 @@ func (l *loop) appendHead(res *httpcodec.Response) (httpcodec.Framing, error) {
 // keepCapacity is the size up to which a loop keeps a buffer for the next request.
 const keepCapacity = 1 << 20
 
-// call runs what a user of the package wrote, and tells whether it returned.
-func (l *loop) call(c *conn, f func()) (returned bool) {
+// call runs what a user of the package wrote, for the connection with that id, and tells whether it returned.
+func (l *loop) call(id uint64, what string, f func()) (returned bool) {
 	defer func() {
 		if returned {
 			return
 		}
-		if p := recover(); p != http.ErrAbortHandler {
-			l.log.Error("a handler panicked, its connection is aborted", "conn", c.id, "panic", fmt.Sprint(p),
+		switch p := recover(); p {
+		case http.ErrAbortHandler:
+		case nil:
+			l.log.Error("the "+what+" called runtime.Goexit, which ends the event loop and all of its connections",
+				"conn", id, "stack", string(debug.Stack()))
+		default:
+			l.log.Error("the "+what+" panicked, its connection is aborted", "conn", id, "panic", fmt.Sprint(p),
 				"stack", string(debug.Stack()))
 		}
 	}()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -188,9 +189,15 @@ func watches(fdinfo string, fd int) (bool, error) {
 		return false, err
 	}
 	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return false, os.NewSyscallError("fstat", err)
+	}
+	inode := fmt.Sprintf("ino:%x", st.Ino)
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		fields := strings.Fields(lines.Text())
-		if len(fields) > 1 && fields[0] == "tfd:" && fields[1] == strconv.Itoa(fd) {
+		// The inode too: an epoll can list a number under which it knew another file.
+		if len(fields) > 1 && fields[0] == "tfd:" && fields[1] == strconv.Itoa(fd) && slices.Contains(fields, inode) {
 			return true, nil
 		}
 	}

@@ -3,7 +3,6 @@
 package poller
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/netip"
@@ -33,6 +32,7 @@ type conn struct {
 	out       []byte    // bytes that the kernel did not take
 	source    io.Reader // content to be sent behind out
 	left      int64     // bytes still to be read from source
+	unacked   int       // bytes that the client had not acknowledged when the write timeout began
 	discarded int64     // bytes that came after the last answer
 
 	prev, next *conn // within the timeout list of what it waits for
@@ -82,11 +82,11 @@ func (c *conn) received(data []byte) gnet.Action {
 	return gnet.None
 }
 
-// Run continues a connection whose output was held up. It implements gnet.Runnable, so that the loop can be given the
-// connection itself as a task.
-func (c *conn) Run(context.Context) error {
-	if c.gone || c.ending || len(c.out) == 0 && c.source == nil {
-		return nil
+// resume continues a connection whose output was held up.
+func (c *conn) resume() {
+	// During a teardown the sweep is what is urgent.
+	if c.gone || c.ending || len(c.out) == 0 && c.source == nil || c.loop.run.closing() {
+		return
 	}
 	c.loop.clock.tick()
 	c.loop.out = c.loop.out[:0]
@@ -94,7 +94,6 @@ func (c *conn) Run(context.Context) error {
 		c.serve(c.in)
 	}
 	c.settle()
-	return nil
 }
 
 // settle closes the connection if that was decided outside of gnet's callbacks.
@@ -191,10 +190,23 @@ func (c *conn) timedOut(kind timeoutKind) {
 		if c.send() {
 			c.finish()
 		}
+	case kind == writeTimeout:
+		// The kernel takes more only when a good part of its buffer is free, which a slow reader may need long for.
+		if before := c.unacked; c.countUnacked() < before {
+			c.loop.setTimeout(c, writeTimeout)
+		} else {
+			c.abort()
+		}
 	default:
 		c.close()
 	}
 	c.settle()
+}
+
+// countUnacked notes how much the client has not acknowledged of what was handed to the kernel (SIOCOUTQ, tcp(7)).
+func (c *conn) countUnacked() int {
+	c.unacked, _ = unix.IoctlGetInt(c.fd, unix.SIOCOUTQ)
+	return c.unacked
 }
 
 // setActivity notes what the connection is doing, for the Report.

@@ -11,7 +11,7 @@
 //
 // gnet's own output buffer is not used: it has no bound, and nobody is told when it is empty. What the kernel does not take
 // at once waits in the connection, reading from that connection pauses, and one epoll of the server's says when to go on
-// (see [writeWatcher]). So a connection holds at most one batch of answers that its client does not read, and a client
+// (see writeWatcher and turns). So a connection holds at most one batch of answers that its client does not read, and a client
 // that has half-closed still gets its answer whole.
 //
 // # How a connection ends

@@ -10,7 +10,8 @@ import (
 )
 
 // LoopHandler answers requests on the event loop that owns the connection. It must not block: all connections of the loop
-// wait for it. A panic costs its own connection only, which is aborted, and is logged.
+// wait for it. A panic costs its own connection only, which is aborted, and is logged. It must not call runtime.Goexit, as
+// FailNow of package testing does: that would end the loop.
 type LoopHandler interface {
 	// ServeLoop fills in the answer to r. Neither w nor r, nor any slice that they hold, may be used after it has returned.
 	ServeLoop(w *Responder, r *Request)
@@ -94,6 +95,9 @@ func (w *Responder) WriteString(s string) (int, error) {
 // must not block, and must return a byte or an error. An error or an end before length bytes aborts the connection, since
 // the head has gone out by then. The server closes r, when it is an io.Closer, as soon as it is not needed any more.
 func (w *Responder) SetContent(r io.Reader, length int64) {
+	if w.source != r {
+		w.dropSource()
+	}
 	w.source, w.response.ContentLength = r, length
 }
 
@@ -102,5 +106,12 @@ func (w *Responder) Error(code int, text string) {
 	w.response.Status = code
 	w.response.ContentType = "text/plain; charset=utf-8"
 	w.content = fmt.Appendf(w.content[:0], "%d %s\n", code, text)
+	w.dropSource()
+}
+
+// dropSource closes the source that is not needed any more.
+func (w *Responder) dropSource() {
+	source := w.source
 	w.source = nil
+	closeSource(source)
 }

@@ -329,7 +329,7 @@ func TestHandlerPanics(t *testing.T) {
 	}
 	bystander.get("/")
 	log := s.log.String()
-	if n := strings.Count(log, "a handler panicked"); n != 1 || !strings.Contains(log, "a handler's mistake") || !strings.Contains(log, "http_linux_test.go") {
+	if n := strings.Count(log, "the handler panicked"); n != 1 || !strings.Contains(log, "a handler's mistake") || !strings.Contains(log, "http_linux_test.go") {
 		t.Errorf("%d panics logged, want one with its stack; the log:\n%s", n, log)
 	}
 }
@@ -366,8 +366,8 @@ func TestTimeouts(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			began := time.Now() // before the server knows of the connection
 			c := s.dial(t)
-			began := time.Now()
 			c.send(tt.send)
 			for range tt.answers {
 				c.answer("GET")
@@ -418,9 +418,64 @@ func TestNoTimeouts(t *testing.T) {
 	c.get("/")
 	var armed bool
 	done := make(chan struct{})
-	sv.run.loops[0].executeFunc(func() error { armed = sv.run.loops[0].alarm.at != 0; close(done); return nil })
+	sv.run.loops[0].execute(func() error { armed = sv.run.loops[0].alarm.at != 0; close(done); return nil })
 	<-done
 	if armed {
 		t.Error("a timer runs although there is no timeout")
 	}
+}
+
+// The greatest durations are a common way to say for ever; added to a time they overflow.
+func TestEndlessTimeouts(t *testing.T) {
+	for _, forever := range []time.Duration{1<<63 - 1, 1<<63 - 1 - 50*time.Millisecond} {
+		s := start(t, &Server{IdleTimeout: forever, BodyTimeout: forever, WriteTimeout: forever, HeaderTimeout: 50 * time.Millisecond})
+		idle, silent := s.dial(t), s.dial(t)
+		idle.get("/")
+		silent.wantEOF()
+		idle.get("/")
+	}
+}
+
+// What a user of the package wrote costs its own connection, wherever it is called from.
+func TestPanicsElsewhere(t *testing.T) {
+	boom := func(Conn) { panic("a hook's mistake") }
+	s := start(t, &Server{Loops: 1, ConnOpened: boom, ConnClosed: boom, ConnAborted: boom,
+		LoopHandler: LoopHandlerFunc(func(w *Responder, r *Request) { w.SetContent(panicsOnClose{}, 3) })})
+	for range 3 {
+		c := s.dial(t)
+		if body := c.get("/"); body != "xxx" {
+			t.Errorf("got %q", body)
+		}
+		c.send("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
+		c.answer("HEAD")
+		_ = c.CloseWrite()
+		c.wantEOF()
+	}
+	kept := s.dial(t)
+	kept.get("/")
+	if err := s.Close(); err != nil {
+		t.Errorf("Close() = %v", err)
+	}
+	for _, what := range []string{"connection hook panicked", "content's Close panicked"} {
+		if !s.log.contains(what) {
+			t.Errorf("the log does not say: %s", what)
+		}
+	}
+}
+
+type panicsOnClose struct{ pattern }
+
+func (panicsOnClose) Close() error { panic("a source's mistake") }
+
+// The answers before that of a handler that panics are complete, and have a chance.
+func TestAnswersBeforeAPanic(t *testing.T) {
+	s := start(t, &Server{LoopHandler: LoopHandlerFunc(func(w *Responder, r *Request) {
+		if string(r.Path) == "/panic" {
+			panic(http.ErrAbortHandler)
+		}
+	})})
+	c := s.dial(t)
+	c.send("GET / HTTP/1.1\r\nHost: x\r\n\r\nGET /panic HTTP/1.1\r\nHost: x\r\n\r\n")
+	c.answer("GET")
+	c.wantReset()
 }

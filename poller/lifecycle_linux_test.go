@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	gneterrors "github.com/panjf2000/gnet/v2/pkg/errors"
 	"golang.org/x/sys/unix"
 
 	"rstserver/linger"
@@ -221,6 +223,98 @@ func TestCloseFindsTimeWait(t *testing.T) {
 	other.wantReset()
 }
 
+// What blocks a loop after it has reset its connections does not hold the teardown up either.
+func TestCloseWithStuckHook(t *testing.T) {
+	release := make(chan struct{})
+	s := start(t, &Server{Loops: 2, StuckGrace: 50 * time.Millisecond, ConnAborted: func(Conn) { <-release }})
+	c := s.dial(t)
+	c.get("/")
+	err := s.Close()
+	if err == nil || !strings.Contains(err.Error(), "connection hook") {
+		t.Errorf("Close() = %v, want an error that names the stuck loop", err)
+	}
+	c.wantReset()
+	s.assertGone(t)
+	if rep := s.Report(); rep.HandlersRunning != 1 || rep.Connections.Total() != 1 || !rep.Complete() {
+		t.Errorf("Report() = %s", rep)
+	}
+	close(release)
+	for _, l := range s.run.loops {
+		<-l.ended
+	}
+}
+
+// An engine that ends by itself while the teardown begins has aborted what it had; that is counted.
+func TestCloseWhileAnEngineEnds(t *testing.T) {
+	s := start(t, &Server{Loops: 1})
+	const n = 50
+	var clients []*client
+	for range n {
+		c := s.dial(t)
+		c.get("/")
+		clients = append(clients, c)
+	}
+	l := s.run.loops[0]
+	onLoop, goOn := make(chan struct{}), make(chan struct{})
+	l.execute(func() error {
+		close(onLoop)
+		<-goOn
+		return gneterrors.ErrEngineShutdown
+	})
+	<-onLoop
+	closed := make(chan error, 1)
+	go func() { closed <- s.Close() }()
+	<-s.run.closingC
+	close(goOn)
+	if err := <-closed; err != nil {
+		t.Errorf("Close() = %v", err)
+	}
+	if rep := s.Report(); rep.Connections != (linger.Tally{linger.Idle: n}) || !rep.Complete() {
+		t.Errorf("Report() = %s", rep)
+	}
+	for _, c := range clients {
+		c.wantReset()
+	}
+	s.assertGone(t)
+}
+
+// An epoll of somebody else's can list a number under which it knew another file.
+func TestForeignEpollListsTheNumber(t *testing.T) {
+	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(ep)
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := add(ep, fd, true); err != nil {
+		t.Fatal(err)
+	}
+	fdinfo := fmt.Sprintf("/proc/self/fdinfo/%d", ep)
+	if found, err := watches(fdinfo, fd); !found || err != nil {
+		t.Errorf("watches() = %v, %v for what the epoll watches", found, err)
+	}
+	dup, err := unix.Dup(fd) // keeps the entry alive
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(dup)
+	other, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Dup3(other, fd, unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	defer unix.Close(other)
+	if found, err := watches(fdinfo, fd); found || err != nil {
+		t.Errorf("watches() = %v, %v for another file under the same number", found, err)
+	}
+}
+
 func TestServeTakesTheListenerOver(t *testing.T) {
 	type noSyscallConn struct{ net.Listener }
 	tests := []struct {
@@ -356,6 +450,37 @@ func TestCloseLeavesASharedListenerAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	s2.assertGone(t)
+}
+
+// Somebody who shares the open file can make it blocking, as os.File.Fd and os/exec do. An accept that blocked for good
+// would take a loop with it.
+func TestListenerThatWasMadeBlocking(t *testing.T) {
+	ln := listenAlone(t)
+	f, err := ln.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	s := startOn(t, &Server{Loops: 4}, ln)
+	for range 20 {
+		if err := unix.SetNonblock(int(f.Fd()), false); err != nil {
+			t.Fatal(err)
+		}
+		var clients []*client
+		for range 10 {
+			c := s.dial(t)
+			c.get("/")
+			clients = append(clients, c)
+		}
+		for _, c := range clients {
+			c.get("/")
+			_ = c.SetLinger(0)
+			_ = c.Close()
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Errorf("Close() = %v", err)
+	}
 }
 
 func TestServeTheSamePort1000Times(t *testing.T) {

@@ -61,7 +61,14 @@ type listener struct {
 	// queued is how many connections were established before the socket's options were set. They were not inherited then,
 	// and the queue is first in, first out: so many accepted connections get them one by one.
 	queued int
+	// acceptTimeout is what SO_RCVTIMEO was before.
+	acceptTimeout unix.Timeval
 }
+
+// acceptLimit is how long an accept can block a loop (SO_RCVTIMEO, socket(7)). It should never: the socket is non-blocking.
+// But that is a property of the open file, which others may share and change: os.File.Fd does, and with it os/exec when
+// the listener is passed on to a child.
+const acceptLimit = 10 * time.Millisecond
 
 // adopt takes ln over: it duplicates the descriptor, sets the options that accepted connections inherit, and closes ln. On
 // an error ln is closed too.
@@ -119,6 +126,9 @@ func (l *listener) prepare(arm bool) error {
 	if err := setOptions(l.fd); err != nil {
 		return err
 	}
+	if err := l.limitAccept(); err != nil {
+		return err
+	}
 	was, err := linger.Armed(l.fd)
 	if err != nil {
 		return err
@@ -134,6 +144,16 @@ func (l *listener) prepare(arm bool) error {
 		l.queued = int(info.Unacked) // of a listening socket: the length of its accept queue
 	}
 	return nil
+}
+
+func (l *listener) limitAccept() error {
+	was, err := unix.GetsockoptTimeval(l.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO)
+	if err != nil {
+		return os.NewSyscallError("getsockopt SO_RCVTIMEO", err)
+	}
+	l.acceptTimeout = *was
+	limit := unix.NsecToTimeval(int64(acceptLimit))
+	return os.NewSyscallError("setsockopt SO_RCVTIMEO", unix.SetsockoptTimeval(l.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit))
 }
 
 // maxQueued stands for a queue whose length is not known, as that of an MPTCP socket.
@@ -161,14 +181,15 @@ func setOptions(fd int) error {
 }
 
 // close gives up our descriptor of the socket. The last one resets what waits in the accept queue. Whoever else holds the
-// socket finds it armed, or not, as it was before.
+// socket finds it armed, or not, and with the timeout that it had before.
 func (l *listener) close() error {
 	if l.fd < 0 {
 		return nil
 	}
-	var err error
+	err := os.NewSyscallError("setsockopt SO_RCVTIMEO",
+		unix.SetsockoptTimeval(l.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &l.acceptTimeout))
 	if l.armed {
-		err = linger.Disarm(l.fd)
+		err = errors.Join(err, linger.Disarm(l.fd))
 	}
 	err = errors.Join(err, os.NewSyscallError("close", unix.Close(l.fd)))
 	l.fd = -1

@@ -38,6 +38,7 @@ type loop struct {
 	// whatever has their numbers by then, so every task goes through execute.
 	handle gnet.EventLoop
 	epoll  int // the engine's epoll descriptor
+	turns  turns
 	number int // the descriptor number under which the engine polls the listener; -1: the listener was taken away
 
 	// Owned by the goroutine that runs the engine, of which there is one at a time.
@@ -52,7 +53,7 @@ type loop struct {
 	lists    [timeoutKinds]timeoutList
 	alarm    alarm
 	isCloser bool         // it has an element in run.closers
-	late     linger.Sweep // connections that were accepted while the teardown had begun
+	late     linger.Sweep // what abortLate counted; others read it after ended
 
 	ready   chan struct{} // closed when the first engine polls the listener
 	isReady bool          // owned by the engine's goroutine
@@ -127,20 +128,27 @@ func (l *loop) runEngine() error {
 
 // execute has f run on the loop and tells whether it was taken. A task that was taken can still be dropped when the engine
 // ends, so whoever waits for it waits for ended too. Any goroutine may call it, the loop's own too.
-func (l *loop) execute(f gnet.Runnable) bool {
+func (l *loop) execute(f func() error) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.handle != nil && l.handle.Execute(context.Background(), f) == nil
-}
-
-func (l *loop) executeFunc(f func() error) bool {
-	return l.execute(gnet.RunnableFunc(func(context.Context) error { return f() }))
+	run := gnet.RunnableFunc(func(context.Context) error { return f() })
+	return l.handle != nil && l.handle.Execute(context.Background(), run) == nil
 }
 
 func (l *loop) forgetEngine() {
 	l.mu.Lock()
-	l.handle, l.number = nil, -1
+	l.handle, l.number, l.turns = nil, -1, turns{}
 	l.mu.Unlock()
+}
+
+// unblockAccept makes the listener non-blocking again if somebody who shares the open file has changed that. The next
+// accept on any loop profits; one that blocks already ends after acceptLimit.
+func (l *loop) unblockAccept() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.number >= 0 {
+		_ = unix.SetNonblock(l.number, true)
+	}
 }
 
 // setAccepting has the loop poll the listener, or leave new connections in the kernel's queue. Any goroutine may call it.
@@ -195,17 +203,7 @@ func (l *loop) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 	}
 	// Publish, then look: either the teardown's sweep finds the slot, or this finds the teardown.
 	if r.closing() {
-		var late linger.Sweep
-		if did, err := r.table.Abort(fd); did {
-			late.Aborted[linger.New]++
-			if err != nil {
-				late.Refused, late.Err = 1, err
-			}
-			if cookie, err := linger.Cookie(fd); err == nil {
-				late.Cookies = []uint64{cookie}
-			}
-		}
-		l.late.Add(late)
+		l.abortLate(c)
 		r.hook(r.hooks.opened, c)
 		return nil, gnet.Close
 	}
@@ -219,6 +217,22 @@ func (l *loop) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 	l.setTimeout(c, headerTimeout)
 	r.admission.opened(c)
 	return nil, gnet.None
+}
+
+// abortLate resets a connection that no sweep of a teardown will find, and counts it for the teardown if there is one.
+func (l *loop) abortLate(c *conn) {
+	did, err := l.run.table.Abort(c.fd)
+	if !did || !l.run.closing() {
+		return
+	}
+	l.late.Aborted[c.activity]++
+	if err != nil {
+		l.late.Refused++
+		l.late.Err = err
+	}
+	if cookie, err := linger.Cookie(c.fd); err == nil {
+		l.late.Cookies = append(l.late.Cookies, cookie)
+	}
 }
 
 // OnTraffic implements gnet.EventHandler: bytes were read from a connection.
@@ -241,6 +255,7 @@ func (l *loop) OnClose(gc gnet.Conn, err error) gnet.Action {
 	}
 	c.gone = true
 	r := l.run
+	r.closed.Add(1)
 	orderly := c.orderly()
 	l.clearTimeout(c)
 	r.writes.forget(c)
@@ -250,7 +265,7 @@ func (l *loop) OnClose(gc gnet.Conn, err error) gnet.Action {
 	}
 	if err == nil && !c.ending {
 		// The engine ends without having been asked to. Its connections must not look as if they had ended in order.
-		_, _ = r.table.Abort(c.fd)
+		l.abortLate(c)
 	}
 	aborted := r.table.Close(c.fd)
 	if !aborted && r.cfg.arm && orderly {

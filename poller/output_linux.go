@@ -17,7 +17,7 @@ const (
 	// pieceSize is how much of a source is read at a time.
 	pieceSize = 64 << 10
 	// turnBytes is how much a connection may send at a time before the loop's other connections have their turn.
-	turnBytes = 1 << 20
+	turnBytes = 256 << 10
 )
 
 // send hands the kernel what waits, then what the batch has put into l.out, then what the source has. It tells whether that
@@ -60,7 +60,6 @@ func (c *conn) sendSource() bool {
 	}
 	for turn := 0; c.left > 0; {
 		if turn >= turnBytes {
-			// Not as a task for the loop: gnet runs those that come while it runs tasks before it looks at connections.
 			return c.hold()
 		}
 		piece, err := c.read()
@@ -89,7 +88,7 @@ func (c *conn) sendSource() bool {
 func (c *conn) read() (piece []byte, err error) {
 	l := c.loop
 	n := 0
-	returned := l.call(c, func() {
+	returned := l.call(c.id, "content's Read", func() {
 		n, err = c.source.Read(l.piece[:min(int64(len(l.piece)), c.left)])
 	})
 	switch {
@@ -106,8 +105,10 @@ func (c *conn) read() (piece []byte, err error) {
 }
 
 func (c *conn) dropSource() {
-	closeSource(c.source)
-	c.source, c.left = nil, 0
+	if source := c.source; source != nil {
+		c.source, c.left = nil, 0
+		c.loop.call(c.id, "content's Close", func() { closeSource(source) })
+	}
 }
 
 // write writes as much of b as the kernel takes. It fails when the client has gone, and the connection is ending then.
@@ -134,7 +135,8 @@ func (c *conn) write(b []byte) (n int, ok bool) {
 func (c *conn) hold() bool {
 	c.pauseReading()
 	c.setActivity(linger.Sending)
-	c.loop.clearTimeout(c)
+	c.countUnacked()
+	c.loop.setTimeout(c, writeTimeout)
 	if err := c.loop.run.writes.add(c); err != nil {
 		if !c.loop.run.closing() {
 			c.loop.log.Error("connection is aborted, as its output cannot be watched", "conn", c.id, "error", err)

@@ -5,10 +5,14 @@ package poller
 import (
 	"errors"
 	"io"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -213,4 +217,117 @@ func TestOrdinaryEndsAreDisarmed(t *testing.T) {
 			t.Errorf("the socket's error is %v (%v)", syscall.Errno(e), err)
 		}
 	})
+}
+
+// Content that is replaced before it was sent is closed too.
+func TestReplacedSourceIsClosed(t *testing.T) {
+	var first, second, third atomic.Bool
+	s := start(t, &Server{LoopHandler: LoopHandlerFunc(func(w *Responder, r *Request) {
+		first.Store(false)
+		second.Store(false)
+		third.Store(false)
+		w.SetContent(&failing{3, io.EOF, &first}, 3)
+		same := &failing{3, io.EOF, &second}
+		w.SetContent(same, 2)
+		w.SetContent(same, 3)
+		if second.Load() {
+			t.Error("content was closed although it was set again")
+		}
+		if string(r.Path) == "/error" {
+			w.Error(404, "not found")
+			return
+		}
+		w.SetContent(&failing{3, io.EOF, &third}, 3)
+	})})
+	c := s.dial(t)
+	c.get("/")
+	lingertest.Wait(t, "the content that was sent is closed", third.Load)
+	if !first.Load() || !second.Load() || !third.Load() {
+		t.Errorf("closed: %v, %v, %v", first.Load(), second.Load(), third.Load())
+	}
+	c.send("GET /error HTTP/1.1\r\nHost: x\r\n\r\n")
+	c.answer("GET")
+	if !first.Load() || !second.Load() {
+		t.Errorf("with Error, closed: %v, %v", first.Load(), second.Load())
+	}
+}
+
+// A client that takes nothing of its answer is aborted; one that takes little by little is not.
+func TestWriteTimeout(t *testing.T) {
+	s := start(t, &Server{Loops: 1, WriteTimeout: 400 * time.Millisecond, LoopHandler: LoopHandlerFunc(bytesHandler)})
+	for _, path := range []string{"/memory", "/bytes"} {
+		stalled, slow := s.dialSlow(t), s.dialBuffered(t, 256<<10)
+		for _, c := range []*client{stalled, slow} {
+			c.send("GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n")
+		}
+		began, last := time.Now(), time.Now()
+		for buf := make([]byte, 8<<10); time.Since(began) < 1500*time.Millisecond; {
+			// It reads one piece after the other for longer than the timeout.
+			if _, err := slow.Read(buf); err != nil {
+				t.Fatalf("a client that reads got %v", err)
+			}
+			for time.Since(last) < 2*time.Millisecond {
+				runtime.Gosched()
+			}
+			last = time.Now()
+		}
+		lingertest.Wait(t, "the stalled connection is gone", func() bool { return s.Report().Connections.Total() == 1 })
+		stalled.wantReset()
+		if _, err := io.Copy(io.Discard, io.LimitReader(slow, 1<<20)); err != nil {
+			t.Fatalf("a client that reads got %v", err)
+		}
+		_ = slow.SetLinger(0)
+		_ = slow.Close()
+		lingertest.Wait(t, "both are gone", func() bool { return s.Report().Connections.Total() == 0 })
+	}
+}
+
+// However many clients read as fast as they can, others are accepted and answered.
+func TestFastReadersLeaveOthersTheirTurn(t *testing.T) {
+	s := start(t, &Server{Loops: 1, LoopHandler: LoopHandlerFunc(func(w *Responder, r *Request) {
+		if string(r.Path) == "/endless" {
+			w.SetContent(pattern{}, 1<<62)
+			return
+		}
+		hello(w, r)
+	})})
+	var all sync.WaitGroup
+	for range 64 {
+		greedy := s.dial(t)
+		greedy.send("GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+		all.Go(func() { _, _ = io.Copy(io.Discard, greedy) })
+	}
+	for range 10 {
+		s.dial(t).get("/")
+	}
+	if err := s.Close(); err != nil {
+		t.Errorf("Close() = %v", err)
+	}
+	all.Wait()
+}
+
+// Between two rounds the loop gets to its other connections.
+func TestRoundsAreBounded(t *testing.T) {
+	s := start(t, &Server{Loops: 1})
+	l := s.run.loops[0]
+	const n = 3*perRound + 1
+	var sizes []int
+	done := make(chan struct{})
+	l.execute(func() error {
+		// On the loop nothing can come between.
+		for range n {
+			l.turn(&conn{loop: l, gone: true})
+		}
+		for len(l.turns.waiting) > 0 {
+			before := len(l.turns.waiting)
+			_ = l.round()
+			sizes = append(sizes, before-len(l.turns.waiting))
+		}
+		close(done)
+		return nil
+	})
+	<-done
+	if want := []int{perRound, perRound, perRound, 1}; !slices.Equal(sizes, want) {
+		t.Errorf("rounds of %v, want %v", sizes, want)
+	}
 }

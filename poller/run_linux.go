@@ -29,6 +29,7 @@ type run struct {
 	writes    *writeWatcher
 	empty     int // a listening socket that is always empty, see emptyListener
 	ids       atomic.Uint64
+	closed    atomic.Int64  // connections closed
 	queued    atomic.Int64  // connections to come that did not inherit the listener's options, see listener.queued
 	closingC  chan struct{} // closed when the teardown begins
 	aborted   chan struct{} // closed when all connections are reset
@@ -165,9 +166,10 @@ type hooks struct {
 	opened, closed, aborted func(Conn)
 }
 
+// hook calls one of them, on c's loop.
 func (r *run) hook(f func(Conn), c *conn) {
 	if f != nil {
-		f(Conn{ID: c.id, Remote: c.remote})
+		c.loop.call(c.id, "connection hook", func() { f(Conn{ID: c.id, Remote: c.remote}) })
 	}
 }
 

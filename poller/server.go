@@ -17,6 +17,7 @@ import (
 const (
 	DefaultHeaderTimeout  = 60 * time.Second
 	DefaultBodyTimeout    = 60 * time.Second
+	DefaultWriteTimeout   = 60 * time.Second
 	DefaultIdleTimeout    = 3 * time.Minute // longer than clients keep idle connections, so that TIME_WAIT is theirs
 	DefaultMaxHeaderBytes = 64 << 10
 	DefaultMaxFields      = 100
@@ -50,6 +51,9 @@ type Server struct {
 	// BodyTimeout bounds the time between two reads of a request's content; its outcome is that of HeaderTimeout. Zero
 	// means DefaultBodyTimeout, negative none.
 	BodyTimeout time.Duration
+	// WriteTimeout bounds the time during which a client acknowledges nothing of an answer that waits for it. Then the
+	// connection is aborted. Zero means DefaultWriteTimeout, negative none.
+	WriteTimeout time.Duration
 	// IdleTimeout bounds the time between two requests, after which the connection is closed. Zero means
 	// DefaultIdleTimeout, negative none.
 	IdleTimeout time.Duration
@@ -78,7 +82,7 @@ type Server struct {
 	Serving func(netip.AddrPort)
 	// ConnOpened, ConnClosed and ConnAborted are called when a connection was accepted, ended with FIN (or was ended by its
 	// client), and was reset by this server. Each connection gets one of the last two. They run on the event loops, so
-	// they must not block, and during a teardown after the reset. Nil is not called.
+	// they must not block (nor wait for Close), and during a teardown after the reset. A panic is logged. Nil is not called.
 	ConnOpened, ConnClosed, ConnAborted func(Conn)
 
 	mu       sync.Mutex // serialises the steps of the life cycle; guards all that follows but where it says otherwise
@@ -116,6 +120,7 @@ type config struct {
 	maxConns       int
 	headerTimeout  time.Duration // 0: none, here and below
 	bodyTimeout    time.Duration
+	writeTimeout   time.Duration
 	idleTimeout    time.Duration
 	maxHeaderBytes int
 	maxFields      int
@@ -133,6 +138,7 @@ func (s *Server) config() (config, error) {
 		maxConns:       s.MaxConns,
 		headerTimeout:  timeout(s.HeaderTimeout, DefaultHeaderTimeout),
 		bodyTimeout:    timeout(s.BodyTimeout, DefaultBodyTimeout),
+		writeTimeout:   timeout(s.WriteTimeout, DefaultWriteTimeout),
 		idleTimeout:    timeout(s.IdleTimeout, DefaultIdleTimeout),
 		maxHeaderBytes: or(s.MaxHeaderBytes, DefaultMaxHeaderBytes),
 		maxFields:      or(s.MaxFields, DefaultMaxFields),
@@ -182,7 +188,12 @@ func or[T comparable](v, def T) T {
 	return v
 }
 
-// timeout maps an option (0: the default, negative: none) to a duration that is 0 for none.
+// timeout maps an option (0: the default, negative: none) to a duration that is 0 for none. The greatest durations are a
+// common way to say for ever, and would overflow when added to a time.
 func timeout(v, def time.Duration) time.Duration {
+	const century = 100 * 365 * 24 * time.Hour
+	if v > century {
+		return 0
+	}
 	return max(or(v, def), 0)
 }

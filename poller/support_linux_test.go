@@ -149,9 +149,16 @@ func (s *served) dial(t testing.TB) *client {
 // promised slows TCP down to its persist timer.
 func (s *served) dialSlow(t testing.TB) *client {
 	t.Helper()
+	return s.dialBuffered(t, 8<<10)
+}
+
+// dialBuffered is dialSlow with a receive buffer of so many bytes. Below the size of a segment of the loopback (64 KiB) TCP
+// itself can stall for some hundred milliseconds.
+func (s *served) dialBuffered(t testing.TB, size int) *client {
+	t.Helper()
 	return s.dialWith(t, net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
-		_ = c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 8<<10) })
+		_ = c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, size) })
 		return err
 	}})
 }

@@ -74,7 +74,7 @@ func (s *Server) teardown() {
 	left, err := linger.Verify(r.listener.addr.Port(), sweep.Cookies)
 	if err != nil || left.Outlived.Total() > 0 {
 		// What the kernel refused to reset in place goes with its descriptor.
-		r.waitLoops(stuck)
+		_ = r.waitLoops(stuck)
 		left, err = linger.Verify(r.listener.addr.Port(), sweep.Cookies)
 	}
 	rep.Steps.Verified = time.Since(rep.Started)
@@ -87,7 +87,11 @@ func (s *Server) teardown() {
 		errs = append(errs, errors.Join(fmt.Errorf("poller: %d connections outlived the teardown: %s", n, left.Outlived), sweep.Err))
 	}
 
-	r.waitLoops(stuck)
+	for _, l := range r.waitLoops(stuck) {
+		stuck = append(stuck, stuckLoop{loop: l})
+		errs = append(errs, fmt.Errorf("poller: event loop %d has reset its connections, but was stuck for more than %s in a "+
+			"connection hook or in the Close of an answer's content", l.index, r.cfg.stuckGrace))
+	}
 	r.writes.close()
 	r.admission.stop()
 	rep.HandlersRunning = running(stuck)
@@ -136,7 +140,7 @@ type stuckLoop struct {
 // processors with the loops that wake up for each hang-up. Loops that do not get to it within the grace are helped out.
 func (r *run) abortAll() (sweep linger.Sweep, stuck []stuckLoop) {
 	for _, l := range r.loops {
-		l.executeFunc(l.abortOwn)
+		l.execute(l.abortOwn)
 	}
 	grace := time.NewTimer(r.cfg.stuckGrace)
 	defer grace.Stop()
@@ -152,6 +156,13 @@ func (r *run) abortAll() (sweep linger.Sweep, stuck []stuckLoop) {
 		own, done := l.ownSweep()
 		sweep.Add(own)
 		if done {
+			continue
+		}
+		if l.sweeping.Load() {
+			// Not stuck: it has many.
+			sweep.Add(r.table.HelpAbort(l.index))
+			<-l.swept
+			sweep.Add(l.sweep)
 			continue
 		}
 		r.table.SetActivity(int(l.handling.Load()), linger.Handling)
@@ -170,11 +181,14 @@ func (r *run) abortAll() (sweep linger.Sweep, stuck []stuckLoop) {
 // ownSweep is what the loop has aborted itself, and whether it is done with that.
 func (l *loop) ownSweep() (linger.Sweep, bool) {
 	ended := isClosed(l.ended) // before swept, which comes first
-	if isClosed(l.swept) {
+	switch {
+	case isClosed(l.swept):
 		return l.sweep, true
+	case ended:
+		// Its engine ended by itself, and aborted what it had, or had none.
+		return l.late, true
 	}
-	// A loop that ends without having swept was between two engines, and had no connections.
-	return linger.Sweep{}, ended
+	return linger.Sweep{}, false
 }
 
 func isClosed(c <-chan struct{}) bool {
@@ -185,6 +199,9 @@ func isClosed(c <-chan struct{}) bool {
 		return false
 	}
 }
+
+// closerPatience is how long a loop leaves it to others to close first.
+const closerPatience = 100 * time.Millisecond
 
 // abortOwn is the loop's part of the teardown: it runs on the loop, and ends its engine, which closes the descriptors. A loop
 // that is done with its own connections helps those that are not, and closes nothing before all are: that would take the
@@ -201,18 +218,36 @@ func (l *loop) abortOwn() error {
 	l.sweep.Add(l.late)
 	close(l.swept)
 	<-r.aborted
-	r.closers <- struct{}{}
-	l.isCloser = true
+	select {
+	case r.closers <- struct{}{}:
+		l.isCloser = true
+	case <-time.After(min(closerPatience, r.cfg.stuckGrace/2)):
+		// Those before have a great many, or are stuck in a hook.
+	}
 	return gneterrors.ErrEngineShutdown
 }
 
-// waitLoops waits until all loops but the stuck ones have ended.
-func (r *run) waitLoops(stuck []stuckLoop) {
+// waitLoops waits until all loops but the stuck ones have ended, and returns those that make no progress with it for the
+// grace.
+func (r *run) waitLoops(stuck []stuckLoop) (hanging []*loop) {
 	for _, l := range r.loops {
-		if !slices.ContainsFunc(stuck, func(s stuckLoop) bool { return s.loop == l }) {
-			<-l.ended
+		if slices.ContainsFunc(stuck, func(s stuckLoop) bool { return s.loop == l }) {
+			continue
+		}
+		for closed := int64(-1); ; {
+			select {
+			case <-l.ended:
+			case <-time.After(r.cfg.stuckGrace):
+				if now := r.closed.Load(); now != closed {
+					closed = now
+					continue
+				}
+				hanging = append(hanging, l)
+			}
+			break
 		}
 	}
+	return hanging
 }
 
 // running counts the stuck loops that still are.

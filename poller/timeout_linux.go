@@ -15,6 +15,7 @@ const (
 	headerTimeout             // the rest of a request's head
 	bodyTimeout               // more of a request's content
 	idleTimeout               // the next request
+	writeTimeout              // the client to take more of an answer
 	lingerTimeout             // the client's FIN after the last answer
 	timeoutKinds
 )
@@ -69,6 +70,8 @@ func (l *loop) duration(kind timeoutKind) time.Duration {
 		return cfg.bodyTimeout
 	case idleTimeout:
 		return cfg.idleTimeout
+	case writeTimeout:
+		return cfg.writeTimeout
 	case lingerTimeout:
 		return LingerTimeout
 	}
@@ -134,7 +137,7 @@ func (a *alarm) before(l *loop, at time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.timer == nil {
-		a.timer = time.AfterFunc(in, func() { l.executeFunc(l.expire) })
+		a.timer = time.AfterFunc(in, func() { l.execute(l.expire) })
 	} else {
 		a.timer.Reset(in)
 	}

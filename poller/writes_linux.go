@@ -68,8 +68,7 @@ func (w *writeWatcher) dispatch(events []unix.EpollEvent) bool {
 		delete(w.waiting, ev.Fd)
 		w.mu.Unlock()
 		if c != nil {
-			// The connection may be gone by the time that its loop comes to this; it knows that itself.
-			c.loop.execute(c)
+			c.loop.turn(c)
 		}
 	}
 	return true
