@@ -292,3 +292,21 @@ func FuzzParseLine(f *testing.F) {
 		}
 	})
 }
+
+// The kernel prints a socket again when others come and go while it is read.
+func TestProcRepeats(t *testing.T) {
+	const heading = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+	const listen = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 28938 1\n"
+	const another = "   1: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 28939 1\n"
+	const conn = "   2: 0100007F:1F90 0100007F:C001 01 00000000:00000000 00:00000000 00000000     0        0 28940 1\n"
+	sys := system{dump: procOnly.dump, open: func(name string) (io.ReadCloser, error) {
+		if name != procFiles[0] {
+			return nil, fs.ErrNotExist
+		}
+		return io.NopCloser(strings.NewReader(heading + listen + conn + another + conn + listen + conn)), nil
+	}}
+	got, source, err := sys.count(8080)
+	if want := (Counts{Listen: 2, Established: 1}); got != want || source != FromProc || err != nil {
+		t.Errorf("Count = %v from %s, %v, want %v", got, source, err, want)
+	}
+}

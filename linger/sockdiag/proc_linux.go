@@ -19,9 +19,25 @@ import (
 var procFiles = [...]string{"/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"}
 
 // proc calls f with each socket of port, until f returns false. The Socket is overwritten by the next.
+//
+// The kernel hands a table out in pieces and finds its place again by counting, so where sockets come and go meanwhile some
+// are printed many times. They are reported once; one that is left out cannot be noticed.
 func (sys system) proc(port uint16, f func(*Socket) bool) error {
+	type identity struct {
+		local, remote netip.AddrPort
+		inode         uint32
+	}
+	seen := make(map[identity]struct{})
+	once := func(s *Socket) bool {
+		id := identity{s.Local, s.Remote, s.Inode}
+		if _, again := seen[id]; again {
+			return true
+		}
+		seen[id] = struct{}{}
+		return f(s)
+	}
 	for i, name := range procFiles {
-		more, err := sys.procFile(name, port, f)
+		more, err := sys.procFile(name, port, once)
 		if i > 0 && errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
