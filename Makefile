@@ -1,4 +1,4 @@
-# The two that a newcomer needs: `make run` starts the server, `make test` passes the tests. Both need Go only.
+# The two that a newcomer needs: `make run` starts the server, `make test` passes the tests. Both need Go and gcc only.
 .DEFAULT_GOAL := all
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2

@@ -57,7 +57,8 @@ func (c *conn) encodeTo(r *Request, w *Responder) error {
 }
 
 // refuse appends the answer to a message that cannot be understood or is not wanted, after which the connection ends.
-func (c *conn) refuse(err error) {
+// head says that the request's method is HEAD, which gets no content.
+func (c *conn) refuse(err error, head bool) {
 	refusal := &httpcodec.Error{Status: 400, Reason: "bad request"}
 	errors.As(err, &refusal)
 	l := c.loop
@@ -66,6 +67,7 @@ func (c *conn) refuse(err error) {
 	w.reset(l.run.cfg.maxOutputBytes)
 	w.Error(refusal.Status, refusal.Reason)
 	w.response.MinorVersion = 1
+	w.response.Head = head
 	_ = c.encode(w)
 }
 

@@ -186,7 +186,7 @@ func (c *conn) timedOut(kind timeoutKind) {
 	switch {
 	case kind == headerTimeout && c.begun(), kind == bodyTimeout:
 		c.loop.out = c.loop.out[:0]
-		c.refuse(errRequestTimeout)
+		c.refuse(errRequestTimeout, isHead(c.in) || c.pending != nil && isHead(c.pending.head))
 		if c.send() {
 			c.finish()
 		}

@@ -329,6 +329,8 @@ func TestServeTakesTheListenerOver(t *testing.T) {
 			return tls.NewListener(listen(t, "tcp", "127.0.0.1:0"), &tls.Config{})
 		}, "has no SyscallConn"},
 		{"Unix", func(t *testing.T) net.Listener { return listen(t, "unix", "@rstserver-test") }, "not a TCP socket"},
+		{"nil", func(t *testing.T) net.Listener { return nil }, "not nil"},
+		{"nil of a type", func(t *testing.T) net.Listener { return (*net.TCPListener)(nil) }, "*net.TCPListener"},
 		{"closed", func(t *testing.T) net.Listener {
 			ln := listen(t, "tcp", "127.0.0.1:0")
 			ln.Close()

@@ -85,7 +85,7 @@ func adopt(ln net.Listener, arm bool) (_ *listener, err error) {
 	}
 	rc, err := sc.SyscallConn()
 	if err != nil {
-		return nil, fmt.Errorf("poller: listener %s: %w", ln.Addr(), err)
+		return nil, fmt.Errorf("poller: a listener of type %T: %w", ln, err) // which may have no address
 	}
 	l := &listener{fd: -1}
 	if e := rc.Control(func(fd uintptr) {

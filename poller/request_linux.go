@@ -88,6 +88,11 @@ func (c *conn) begun() bool {
 	return len(c.in) > 2 || len(c.in) > 0 && !bytes.HasPrefix([]byte("\r\n"), c.in)
 }
 
+// isHead tells whether a request that may not have been understood has the method HEAD. data begins with it.
+func isHead(data []byte) bool {
+	return bytes.HasPrefix(bytes.TrimPrefix(data, []byte("\r\n")), []byte("HEAD "))
+}
+
 // takeRequest answers the first request in data, where it is complete. n bytes are consumed, and more tells whether it is worth
 // calling again with those behind them.
 func (c *conn) takeRequest(data []byte) (n int, more bool) {
@@ -101,7 +106,7 @@ func (c *conn) takeRequest(data []byte) (n int, more bool) {
 	n, err := c.parser.Parse(data, l.limits(), &l.request.Request)
 	switch {
 	case err != nil:
-		c.refuse(err)
+		c.refuse(err, isHead(data))
 		return len(data), false
 	case n == 0:
 		return 0, false
@@ -127,12 +132,12 @@ func (c *conn) begin(data []byte, n int) (consumed int, more bool) {
 	r := &l.request
 	var decoder httpcodec.BodyDecoder
 	if err := decoder.Reset(&r.Request, l.run.cfg.maxBodyBytes); err != nil {
-		c.refuse(err)
+		c.refuse(err, isHead(data))
 		return len(data), false
 	}
 	body, m, err := l.collect(&decoder, data[n:])
 	if err != nil {
-		c.refuse(err)
+		c.refuse(err, isHead(data))
 		return len(data), false
 	}
 	if decoder.Done() {
@@ -146,7 +151,7 @@ func (c *conn) begin(data []byte, n int) (consumed int, more bool) {
 	p := &pending{head: bytes.Clone(data[:n]), decoder: decoder}
 	// The head passed before; this time its views are into memory that stays.
 	if _, err := p.parser.Parse(p.head, l.limits(), &p.request.Request); err != nil {
-		c.refuse(err)
+		c.refuse(err, isHead(data))
 		return len(data), false
 	}
 	p.request.Body = bytes.Clone(body)
@@ -186,7 +191,7 @@ func (c *conn) receive(data []byte) (n int, more bool) {
 	for !p.decoder.Done() {
 		content, m, err := p.decoder.Next(data[n:])
 		if err != nil {
-			c.refuse(err)
+			c.refuse(err, isHead(p.head))
 			return len(data), false
 		}
 		if m == 0 {

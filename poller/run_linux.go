@@ -75,6 +75,9 @@ func (s *Server) Serve(ln net.Listener) error {
 
 // start takes the listener over and starts the loops.
 func (s *Server) start(ln net.Listener) (*run, error) {
+	if ln == nil {
+		return nil, errors.New("poller: Serve needs a listener, not nil")
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var refusal error

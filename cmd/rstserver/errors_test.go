@@ -42,6 +42,8 @@ func TestPortTaken(t *testing.T) {
 	for name, args := range map[string][]string{
 		"same address":   {"--addr", addr},
 		"all addresses":  {"--addr", ":" + strconv.Itoa(int(p.addr.Port()))},
+		"all of IPv4":    {"--addr", "0.0.0.0:" + strconv.Itoa(int(p.addr.Port()))},
+		"all, IPv6 form": {"--addr", "[::]:" + strconv.Itoa(int(p.addr.Port()))},
 		"with reuseport": {"--addr", addr, "--reuseport"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -30,17 +30,19 @@ func (l *life) run() error {
 	over := l.over
 	var closed chan error // nil: no teardown was asked for
 	abort := func(why string) {
-		l.log.Info("aborting", "reason", why)
 		closed = make(chan error, 1)
 		go func() { closed <- l.close() }()
+		l.log.Info("aborting", "reason", why)
 	}
 	for {
 		select {
 		case sig := <-l.signals:
-			if closed != nil {
+			switch {
+			case closed == nil:
+				abort(signalName(sig))
+			case len(served) == 0: // what is complete needs no haste
 				return fmt.Errorf("%s during the teardown: exiting at once", signalName(sig))
 			}
-			abort(signalName(sig))
 		case <-over:
 			over = nil
 			if closed == nil {

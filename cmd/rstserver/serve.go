@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -108,7 +109,13 @@ func (c *serveCommand) run(stdout, stderr io.Writer) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	log := c.logger(stderr)
+	buffer := newLogBuffer(stderr, func(lines int) []byte {
+		var b bytes.Buffer
+		c.logger(&b).Error("lines of the log were dropped, as nobody read stderr", "lines", lines)
+		return b.Bytes()
+	})
+	log := c.logger(buffer)
+	defer buffer.close()
 	err := c.serve(stdout, log)
 	if err != nil && c.LogFormat == "json" {
 		// Whoever reads stderr expects nothing else.
@@ -121,9 +128,10 @@ func (c *serveCommand) run(stdout, stderr io.Writer) error {
 func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) error {
 	srv := c.server(log)
 	served := false // what Serve calls and what comes after Serve are one after the other
+	out := &reportingWriter{w: stdout, log: log}
 	srv.Serving = func(addr netip.AddrPort) {
 		served = true
-		c.printListening(stdout, addr)
+		c.printListening(out, addr)
 	}
 
 	// Before the port is open, so that no signal meets the default action once somebody can connect.
@@ -149,7 +157,7 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) error {
 		log:     log,
 		print: func(rep linger.Report) {
 			if served { // a start that failed has nothing to report but the failure
-				c.printReport(stdout, rep)
+				c.printReport(out, rep)
 			}
 		},
 	}
@@ -170,7 +178,12 @@ func (c *serveCommand) explainServe(err error) error {
 }
 
 func (c *serveCommand) logger(stderr io.Writer) *slog.Logger {
-	opts := &slog.HandlerOptions{}
+	opts := &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Value.Kind() == slog.KindDuration {
+			a.Value = slog.StringValue(a.Value.Duration().String()) // with its unit in JSON too
+		}
+		return a
+	}}
 	if c.Quiet {
 		opts.Level = slog.LevelError
 	}
@@ -178,6 +191,20 @@ func (c *serveCommand) logger(stderr io.Writer) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(stderr, opts))
 	}
 	return slog.New(slog.NewTextHandler(stderr, opts))
+}
+
+// reportingWriter logs what cannot be written.
+type reportingWriter struct {
+	w   io.Writer
+	log *slog.Logger
+}
+
+func (r *reportingWriter) Write(p []byte) (int, error) {
+	n, err := r.w.Write(p)
+	if err != nil {
+		r.log.Error("stdout cannot be written to", "error", err, "lost", string(p[n:]))
+	}
+	return n, err
 }
 
 func (c *serveCommand) printListening(w io.Writer, addr netip.AddrPort) {

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"io"
+	"sync"
+	"time"
+)
+
+// logBuffer keeps what is logged until stderr takes it, so that a reader who has stalled holds up neither the event loops
+// nor a teardown. Beyond logBufferBytes lines are dropped and counted. Write may be called from any goroutine.
+type logBuffer struct {
+	w    io.Writer
+	note func(lines int) []byte // the line that says how many were dropped
+
+	mu      sync.Mutex // guards what follows
+	waiting []byte
+	dropped int
+	closed  bool
+	wake    chan struct{} // holds an element when run has something to see
+
+	taken chan struct{} // an element for each piece that w has taken, if somebody waits for it
+	done  chan struct{}
+}
+
+const (
+	logBufferBytes = 64 << 20
+	logPiece       = 32 << 10
+	// logPatience is how long a stderr that takes nothing is waited for in the end.
+	logPatience = time.Second
+)
+
+func newLogBuffer(w io.Writer, note func(int) []byte) *logBuffer {
+	b := &logBuffer{w: w, note: note, wake: make(chan struct{}, 1), taken: make(chan struct{}), done: make(chan struct{})}
+	go b.run()
+	return b
+}
+
+// Write implements io.Writer. It does not wait, and does not fail.
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.waiting)+len(p) > logBufferBytes {
+		b.dropped++
+	} else {
+		b.waiting = append(b.waiting, p...)
+	}
+	b.signal()
+	return len(p), nil
+}
+
+func (b *logBuffer) signal() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (b *logBuffer) run() {
+	defer close(b.done)
+	for {
+		<-b.wake
+		b.mu.Lock()
+		out, dropped, closed := b.waiting, b.dropped, b.closed
+		b.waiting, b.dropped = nil, 0
+		b.mu.Unlock()
+		if dropped > 0 {
+			out = append(out, b.note(dropped)...)
+		}
+		for len(out) > 0 {
+			n := min(len(out), logPiece)
+			// Where stderr cannot be written to, there is nobody to tell.
+			_, _ = b.w.Write(out[:n])
+			out = out[n:]
+			select {
+			case b.taken <- struct{}{}:
+			default:
+			}
+		}
+		if closed {
+			return
+		}
+	}
+}
+
+// close waits until all is written, or until nothing has been taken for logPatience.
+func (b *logBuffer) close() {
+	b.mu.Lock()
+	b.closed = true
+	b.signal()
+	b.mu.Unlock()
+	for {
+		select {
+		case <-b.done:
+			return
+		case <-b.taken:
+		case <-time.After(logPatience):
+			return
+		}
+	}
+}

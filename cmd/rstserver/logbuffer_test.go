@@ -1,0 +1,57 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+)
+
+// stalling takes what is written when it is told to.
+type stalling struct {
+	goOn chan struct{}
+	out  bytes.Buffer
+}
+
+func (s *stalling) Write(p []byte) (int, error) {
+	<-s.goOn
+	return s.out.Write(p)
+}
+
+func note(n int) []byte { return fmt.Appendf(nil, "%d dropped\n", n) }
+
+func TestLogBuffer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &stalling{goOn: make(chan struct{})}
+		b := newLogBuffer(w, note)
+		line := strings.Repeat("x", 1<<20-1) + "\n"
+		want := ""
+		fmt.Fprint(b, "first\n")
+		synctest.Wait() // it is on its way out
+		for range 64 {
+			fmt.Fprint(b, line)
+			want += line
+		}
+		for range 7 {
+			fmt.Fprint(b, line)
+		}
+		close(w.goOn)
+		b.close()
+		if got := w.out.String(); got != "first\n"+want+"7 dropped\n" {
+			t.Errorf("%d bytes came out, want %d and the note", len(got), len(want))
+		}
+	})
+}
+
+// A stderr that takes nothing does not hold up the end.
+func TestLogBufferOfAStalledReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &stalling{goOn: make(chan struct{})}
+		b := newLogBuffer(w, note)
+		fmt.Fprint(b, "never read\n")
+		b.close()
+		close(w.goOn)
+		<-b.done
+	})
+}
