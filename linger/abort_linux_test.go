@@ -449,7 +449,7 @@ func TestAbortOther(t *testing.T) {
 					if _, err := net.Dial("tcp", s.addr.String()); !errors.Is(err, unix.ECONNREFUSED) {
 						t.Errorf("Dial = %v, want ECONNREFUSED", err)
 					}
-					if err := lingertest.Free(s.addr); !errors.Is(err, want) {
+					if err := CheckFree(s.addr); !errors.Is(err, want) {
 						t.Errorf("Free while the descriptor is open = %v, want %v", err, want)
 					}
 					s.wantGone(t)
@@ -467,11 +467,11 @@ func TestAbortOther(t *testing.T) {
 					addr := c.LocalAddr().(*net.TCPAddr).AddrPort()
 					control(t, c, Abort)
 					waitTCP(t, peer, unix.BPF_TCP_CLOSE)
-					if err := lingertest.Free(addr); !errors.Is(err, want) {
+					if err := CheckFree(addr); !errors.Is(err, want) {
 						t.Errorf("Free while the descriptor is open = %v, want %v", err, want)
 					}
 					c.Close()
-					if err := lingertest.Free(addr); err != nil {
+					if err := CheckFree(addr); err != nil {
 						t.Errorf("after the close: %v", err)
 					}
 				})

@@ -198,7 +198,7 @@ func (s *server) wantGone(t testing.TB) {
 	if c := count(t, s.addr.Port()); c.Total() != 0 {
 		t.Errorf("left on the port: %v, want none\n%s", c, lingertest.Leftover(s.addr.Port()))
 	}
-	if err := lingertest.Free(s.addr); err != nil {
+	if err := CheckFree(s.addr); err != nil {
 		t.Errorf("the port is not free: %v\n%s", err, lingertest.Leftover(s.addr.Port()))
 	}
 }

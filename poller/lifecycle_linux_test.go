@@ -501,7 +501,7 @@ func TestServeTheSamePort1000Times(t *testing.T) {
 		c.wantReset()
 		c.Close()
 		// Without SO_REUSEADDR, which is the harder.
-		if err := lingertest.Free(addr); err != nil {
+		if err := linger.CheckFree(addr); err != nil {
 			t.Fatalf("round %d: %v", i, err)
 		}
 		if i == 999 {

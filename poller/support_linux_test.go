@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/linger"
 	"rstserver/linger/lingertest"
 	"rstserver/linger/sockdiag"
 )
@@ -123,7 +124,7 @@ func (s *served) assertGone(t testing.TB) {
 	if counts.Total() != 0 {
 		t.Errorf("left on port %d: %s\n%s", s.addr.Port(), counts, lingertest.Leftover(s.addr.Port()))
 	}
-	if err := lingertest.Free(s.addr); err != nil {
+	if err := linger.CheckFree(s.addr); err != nil {
 		t.Errorf("the port is not free: %v", err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"rstserver/linger"
 	"rstserver/linger/lingertest"
 	"rstserver/linger/sockdiag"
 )
@@ -181,7 +182,7 @@ func checkCounting(t testing.TB, body string, n int) {
 // expectFree expects that no socket is left on the port.
 func expectFree(t testing.TB, addr netip.AddrPort) {
 	t.Helper()
-	if err := lingertest.Free(addr); err != nil {
+	if err := linger.CheckFree(addr); err != nil {
 		t.Errorf("the port is not free: %v\n%s", err, lingertest.Leftover(addr.Port()))
 	}
 	dump, err := sockdiag.Port(addr.Port())

@@ -121,14 +121,14 @@ func TestErrorAsJSON(t *testing.T) {
 func TestLowPort(t *testing.T) {
 	b, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 	if err != nil {
-		t.Skip(err)
+		t.Skipf("needs /proc/sys, mounted: %v", err)
 	}
 	start, err := strconv.Atoi(strings.TrimSpace(string(b)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if start < 2 {
-		t.Skip("every port is free for all on this machine (net.ipv4.ip_unprivileged_port_start)")
+		t.Skip("every port may be bound by all here: needs sysctl net.ipv4.ip_unprivileged_port_start of 2 or more")
 	}
 	addr := "127.0.0.1:" + strconv.Itoa(start-1)
 	cmd := exec.Command(binary, "--addr", addr)

@@ -24,7 +24,7 @@ func TestFamilies(t *testing.T) {
 			if tc.addr != "127.0.0.1:0" && tc.addr != "0.0.0.0:0" {
 				ln, err := net.Listen("tcp6", "[::1]:0")
 				if err != nil {
-					t.Skip("no IPv6: ", err)
+					t.Skipf("needs IPv6 (sysctl net.ipv6.conf.lo.disable_ipv6=0): %v", err)
 				}
 				ln.Close()
 			}

@@ -4,7 +4,7 @@ import (
 	"syscall"
 	"testing"
 
-	"rstserver/linger/lingertest"
+	"rstserver/linger"
 )
 
 // TestKill ends the process without giving it a chance: as the connections were armed from birth, nothing is left of them.
@@ -33,7 +33,7 @@ func TestKillUnarmed(t *testing.T) {
 	for _, c := range clients {
 		c.expectEnd()
 	}
-	if lingertest.Free(p.addr) == nil {
+	if linger.CheckFree(p.addr) == nil {
 		t.Error("the port is free, although the connections were not armed")
 	}
 }

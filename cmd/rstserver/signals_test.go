@@ -6,7 +6,7 @@ import (
 	"syscall"
 	"testing"
 
-	"rstserver/linger/lingertest"
+	"rstserver/linger"
 	"rstserver/linger/sockdiag"
 )
 
@@ -135,7 +135,7 @@ func TestResidue(t *testing.T) {
 	if got := rep.Left.Residue[sockdiag.TimeWait]; got != n || rep.Left.Residue.Total() != n {
 		t.Errorf("residue = %s, want TIME_WAIT %d", rep.Left.Residue, n)
 	}
-	if err := lingertest.Free(p.addr); err == nil {
+	if err := linger.CheckFree(p.addr); err == nil {
 		t.Error("the port is free, although connections are in TIME_WAIT")
 	}
 	// The next server does not mind.

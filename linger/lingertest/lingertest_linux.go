@@ -1,12 +1,11 @@
 //go:build linux
 
-// Package lingertest holds what tests of servers that let go of their port have in common: that nothing leaks, that a port
-// is free, and how to wait for what the kernel does in its own time.
+// Package lingertest holds what tests of servers that let go of their port have in common: that nothing leaks, what
+// is left on a port, and how to wait for what the kernel does in its own time.
 package lingertest
 
 import (
 	"fmt"
-	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -15,7 +14,6 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"golang.org/x/sys/unix"
 )
 
 // Patience bounds every wait of a test: long enough for a busy machine under the race detector, and no measure of speed.
@@ -84,23 +82,6 @@ func Wait(t testing.TB, what string, ok func() bool) {
 			t.Fatalf("waited %s for this: %s", Patience, what)
 		}
 	}
-}
-
-// Free reports why addr cannot be bound without SO_REUSEADDR, or nil: the proof that no socket of any state is left on it.
-func Free(addr netip.AddrPort) error {
-	domain, sa := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{Port: int(addr.Port()), Addr: addr.Addr().As16()})
-	if ip := addr.Addr().Unmap(); ip.Is4() {
-		domain, sa = unix.AF_INET, &unix.SockaddrInet4{Port: int(addr.Port()), Addr: ip.As4()}
-	}
-	fd, err := unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return os.NewSyscallError("socket", err)
-	}
-	defer unix.Close(fd)
-	if err := unix.Bind(fd, sa); err != nil {
-		return fmt.Errorf("%s: %w", addr, os.NewSyscallError("bind", err))
-	}
-	return nil
 }
 
 // Leftover is the test's own reading of what is on a local port, for its failure messages: lines of /proc/net/tcp{,6}.

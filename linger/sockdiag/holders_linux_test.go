@@ -86,7 +86,7 @@ func TestHoldersOfFreePort(t *testing.T) {
 
 func TestHoldersWithoutPrivilege(t *testing.T) {
 	if unix.Geteuid() != 0 {
-		t.Skip("has no privilege to give up")
+		t.Skip("needs root, whose privilege it gives up")
 	}
 	// A process of root that the thread below may not look into.
 	child := exec.Command("sleep", "60")

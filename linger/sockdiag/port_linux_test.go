@@ -371,7 +371,7 @@ func many(t testing.TB, n int) uint16 {
 	t.Helper()
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || limit.Cur < uint64(2*n+100) {
-		t.Skipf("%d descriptors allowed, %d needed", limit.Cur, 2*n+100)
+		t.Skipf("%d descriptors allowed, %d needed (ulimit -n)", limit.Cur, 2*n+100)
 	}
 	return manyRaw(t, n, false)
 }
@@ -502,7 +502,7 @@ func onThread(f func()) {
 
 func TestNoPrivilegeNeeded(t *testing.T) {
 	if unix.Geteuid() != 0 {
-		t.Skip("has no privilege to give up")
+		t.Skip("needs root, whose privilege it gives up")
 	}
 	s := newServer(t, families[0])
 	s.connect(t)

@@ -51,7 +51,7 @@ func newServer(t testing.TB, f family) *server {
 		ln, err := lc.Listen(context.Background(), f.network, f.address)
 		if err != nil {
 			if f.network != "tcp4" {
-				t.Skipf("no IPv6 here: %v", err)
+				t.Skipf("needs IPv6 (sysctl net.ipv6.conf.lo.disable_ipv6=0): %v", err)
 			}
 			t.Fatal(err)
 		}
