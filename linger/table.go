@@ -186,24 +186,6 @@ func (s *slot) abort(fd, owner int) (e ended, did bool, err error) {
 	}
 }
 
-// Sweep says what one pass of [Table.AbortOwned] did.
-type Sweep struct {
-	Aborted Tally    // the connections, by what they were doing
-	Cookies []uint64 // their sockets, for Verify
-	Refused int      // those that connect(2) with AF_UNSPEC did not reset: armed, so that their owner's close will
-	Err     error    // the first such refusal
-}
-
-// Add joins what another pass did.
-func (s *Sweep) Add(u Sweep) {
-	s.Aborted.Add(u.Aborted)
-	s.Cookies = append(s.Cookies, u.Cookies...)
-	s.Refused += u.Refused
-	if s.Err == nil {
-		s.Err = u.Err
-	}
-}
-
 // AbortOwned resets every live connection of owner. It may run on the owner's goroutine, which is the fastest (nobody is
 // woken up meanwhile), or on any other while the owner is stuck, or on both at once: each connection is reset once and
 // counted once.
