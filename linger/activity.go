@@ -13,10 +13,11 @@ const (
 	Handling                  // a handler works on a request
 	Sending                   // part of an answer waits for the peer to read
 	Closing                   // last answer handed to the kernel, FIN sent or about to be sent
+	Hijacked                  // taken over from the server by a handler, which alone knows (WebSocket, for one)
 	activities
 )
 
-var activityNames = [activities]string{"new", "idle", "receiving", "handling", "sending", "closing"}
+var activityNames = [activities]string{"new", "idle", "receiving", "handling", "sending", "closing", "hijacked"}
 
 // String returns the name as the Report prints it.
 func (a Activity) String() string {

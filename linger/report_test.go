@@ -179,8 +179,9 @@ var reports = []struct {
 		name: "as wide as it gets",
 		report: Report{
 			Mode: ModeAbort, Address: "[2001:db8:85a3:1234:5678:8a2e:370:7334%enp0s31f6]:65535",
-			Connections: Tally{New: 1234567, Idle: 1234567, Receiving: 1234567, Handling: 1234567, Sending: 1234567, Closing: 1234567},
-			Steps:       steps(1e5, 200e9, 300e9, 400e9),
+			Connections: Tally{New: 1234567, Idle: 1234567, Receiving: 1234567, Handling: 1234567, Sending: 1234567, Closing: 1234567,
+				Hijacked: 1234567},
+			Steps: steps(1e5, 200e9, 300e9, 400e9),
 			Left: Left{
 				Source: sockdiag.FromNetlink,
 				Outlived: sockdiag.Counts{sockdiag.Established: 1234567, sockdiag.FinWait1: 1234567, sockdiag.CloseWait: 1234567,
@@ -196,8 +197,8 @@ var reports = []struct {
   port free         200000.00 ms  but the kernel still lists connections of ours
   verified          300000.00 ms  from netlink
   done              400000.00 ms
-  connections       7,407,402 aborted: 1,234,567 new, 1,234,567 idle, 1,234,567 receiving,
-                    1,234,567 handling, 1,234,567 sending, 1,234,567 closing
+  connections       8,641,969 aborted: 1,234,567 new, 1,234,567 idle, 1,234,567 receiving,
+                    1,234,567 handling, 1,234,567 sending, 1,234,567 closing, 1,234,567 hijacked
   handlers running  0
   left, ours        ESTABLISHED 1234567, FIN_WAIT1 1234567, CLOSE_WAIT 1234567, LAST_ACK 1234567
   left, residue     FIN_WAIT1 1234567, FIN_WAIT2 1234567, TIME_WAIT 1234567, LAST_ACK 1234567,
@@ -291,7 +292,8 @@ func TestReportJSON(t *testing.T) {
 		{name: "everything", report: Report{
 			Mode: ModeAbort, Address: "127.0.0.1:8080", Started: started,
 			Steps:       steps(123456, 57345678, 58*time.Millisecond, 1999999),
-			Connections: Tally{New: 1, Idle: 2, Receiving: 3, Handling: 4, Sending: 5, Closing: 6}, AbortedOutside: 7, Refused: 8,
+			Connections: Tally{New: 1, Idle: 2, Receiving: 3, Handling: 4, Sending: 5, Closing: 6, Hijacked: 14}, AbortedOutside: 7,
+			Refused:         8,
 			HandlersRunning: 9, Unverified: "because",
 			Left: Left{Source: sockdiag.FromProc, Outlived: sockdiag.Counts{sockdiag.Established: 10},
 				Residue: sockdiag.Counts{sockdiag.TimeWait: 11, sockdiag.FinWait2: 12}, Others: sockdiag.Counts{sockdiag.Listen: 13}},
@@ -311,7 +313,8 @@ func TestReportJSON(t *testing.T) {
     "receiving": 3,
     "handling": 4,
     "sending": 5,
-    "closing": 6
+    "closing": 6,
+    "hijacked": 14
   },
   "aborted_from_outside": 7,
   "refused_in_place": 8,
@@ -351,6 +354,7 @@ func TestTally(t *testing.T) {
 		{Tally{}, `{}`, 0},
 		{Tally{New: 1}, `{"new":1}`, 1},
 		{Tally{Closing: 20}, `{"closing":20}`, 20},
+		{Tally{Hijacked: 5}, `{"hijacked":5}`, 5},
 		{Tally{Idle: 10000, Sending: 3}, `{"idle":10000,"sending":3}`, 10003},
 	}
 	var sum Tally
@@ -363,7 +367,7 @@ func TestTally(t *testing.T) {
 		}
 		sum.Add(tt.tally)
 	}
-	if want := (Tally{New: 1, Closing: 20, Idle: 10000, Sending: 3}); sum != want {
+	if want := (Tally{New: 1, Closing: 20, Hijacked: 5, Idle: 10000, Sending: 3}); sum != want {
 		t.Errorf("Add = %v, want %v", sum, want)
 	}
 }
@@ -371,7 +375,7 @@ func TestTally(t *testing.T) {
 func TestActivityString(t *testing.T) {
 	tests := map[Activity]string{
 		New: "new", Idle: "idle", Receiving: "receiving", Handling: "handling", Sending: "sending", Closing: "closing",
-		6: "activity 6", 255: "activity 255",
+		Hijacked: "hijacked", 7: "activity 7", 255: "activity 255",
 	}
 	for a, want := range tests {
 		if got := a.String(); got != want {
