@@ -9,8 +9,9 @@
 // Three calls work on one descriptor: [Arm] makes its last close(2) an abort, [Disarm] makes it an ordinary close again, and
 // [Abort] resets the connection in place while the descriptor stays open, so that nobody else in the process can be
 // handed its number. [Table] keeps track of the descriptors that are alive, so that any goroutine can abort all of them
-// without ever touching a number that was closed and given to somebody else. [Verify] asks the kernel what is left on the
-// port, and [Report] says what a teardown did.
+// without ever touching a number that was closed and given to somebody else; [Conns] does the same for connections that
+// other code owns and closes when it likes. [Verify] asks the kernel what is left on the port, and [Report] says what a
+// teardown did.
 //
 // Never let a FIN go out before the RST: the reading peer would see a clean end of the stream, and a truncated answer
 // would look whole.

@@ -107,6 +107,37 @@ func ExampleTable() {
 	// closed after an abort: true
 }
 
+// Connections that belong to the users of a library: each is entered, taken out when its user closes it, and reset when all
+// have to go. Those that come after that are reset at once.
+func ExampleConns() {
+	var set linger.Conns
+	client, conn := connect()
+	defer client.Close()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	// The library, when it hands the connection over.
+	entry, ok := set.Add(raw)
+	fmt.Println("entered:", ok)
+
+	// Whoever tears down.
+	sweep := set.AbortAll(linger.Hijacked)
+	fmt.Println("aborted while hijacked:", sweep.Aborted[linger.Hijacked])
+	_, err = client.Read(make([]byte, 1))
+	fmt.Println("the client reads ECONNRESET:", errors.Is(err, syscall.ECONNRESET))
+
+	// The user, when it notices.
+	conn.Close()
+	fmt.Println("closed after an abort:", entry.Remove())
+	// Output:
+	// entered: true
+	// aborted while hijacked: 1
+	// the client reads ECONNRESET: true
+	// closed after an abort: true
+}
+
 // connect returns both ends of a connection.
 func connect() (client, conn *net.TCPConn) {
 	var lc net.ListenConfig

@@ -189,7 +189,7 @@ func (o *hammerOwner) end() error {
 		return err
 	}
 	if info.State != unix.BPF_TCP_ESTABLISHED {
-		return errors.New("a connection that was not in the table was aborted")
+		return errors.New("a connection that nobody had entered was aborted")
 	}
 	if _, err := unix.Write(b.fd, []byte{1}); err != nil {
 		return err

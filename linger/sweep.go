@@ -1,6 +1,8 @@
 package linger
 
-// Sweep says what one pass of [Table.AbortOwned] did.
+import "fmt"
+
+// Sweep says what one pass of [Table.AbortOwned] or [Conns.AbortAll] did.
 type Sweep struct {
 	Aborted Tally    // the connections, by what they were doing
 	Cookies []uint64 // their sockets, for Verify
@@ -16,4 +18,22 @@ func (s *Sweep) Add(u Sweep) {
 	if s.Err == nil {
 		s.Err = u.Err
 	}
+}
+
+// count enters one connection that was aborted. err is the refusal of the kernel, if it refused.
+func (s *Sweep) count(fd int, e ended, err error) {
+	s.Aborted[e.activity]++
+	s.Cookies = append(s.Cookies, e.cookie)
+	if err != nil {
+		s.Refused++
+		if s.Err == nil {
+			s.Err = fmt.Errorf("linger: descriptor %d: %w", fd, err)
+		}
+	}
+}
+
+// ended is what was known of a connection that was aborted.
+type ended struct {
+	activity Activity
+	cookie   uint64
 }

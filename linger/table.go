@@ -162,12 +162,6 @@ func (t *Table) Abort(fd int) (bool, error) {
 
 const anyOwner = -1
 
-// ended is what abort knew of the connection that it reset.
-type ended struct {
-	activity Activity
-	cookie   uint64
-}
-
 // abort claims the slot if it is live and owner's, and resets the connection.
 func (s *slot) abort(fd, owner int) (e ended, did bool, err error) {
 	for {
@@ -220,17 +214,8 @@ func (t *Table) usedChunks() int { return (int(t.top.Load()) + chunkSize - 1) >>
 
 // slot resets the connection of fd, if it is live and owner's.
 func (s *Sweep) slot(of *slot, fd, owner int) {
-	e, did, err := of.abort(fd, owner)
-	if !did {
-		return
-	}
-	s.Aborted[e.activity]++
-	s.Cookies = append(s.Cookies, e.cookie)
-	if err != nil {
-		s.Refused++
-		if s.Err == nil {
-			s.Err = fmt.Errorf("linger: descriptor %d: %w", fd, err)
-		}
+	if e, did, err := of.abort(fd, owner); did {
+		s.count(fd, e, err)
 	}
 }
 
