@@ -15,9 +15,17 @@ const (
 	ModeNone Mode = ""
 	// ModeAbort ends every connection with RST at once.
 	ModeAbort Mode = "abort"
+	// ModeDrain finishes what is in flight, aborts idle connections, and aborts the rest at a deadline.
+	ModeDrain Mode = "drain"
+	// ModeRelease gives up the port at once and serves the connections that exist until the last has ended by itself.
+	ModeRelease Mode = "release"
 )
 
-// Report says what a teardown did and what the kernel says is left. Its JSON form has names in snake_case with units.
+// patient tells whether the connections of a server that lets go by mode m may end in order.
+func (m Mode) patient() bool { return m == ModeDrain || m == ModeRelease }
+
+// Report says what a teardown did and what the kernel says is left. A drain or a release that is still at work (its
+// Steps.Done is zero) has a Report too, which says how far it is. The JSON form has names in snake_case with units.
 type Report struct {
 	Mode Mode `json:"mode"`
 	// Address is the local address that was served, as host:port.
@@ -25,8 +33,15 @@ type Report struct {
 	// Started is when the teardown was asked for.
 	Started time.Time `json:"started_at"`
 	Steps   Steps     `json:"steps"`
-	// Connections counts, by what they were doing, those that the teardown ended; before a teardown those that are alive.
+	// Connections counts, by what they were doing, those that the teardown aborted; before a teardown, and while a drain or a
+	// release is at work, those that are alive.
 	Connections Tally `json:"connections"`
+	// Closed is the number of connections that ended in order (FIN) from the start of a drain or a release to its end. They
+	// are not among Connections. The JSON form has it, and AtDeadline, for these two modes only, zero or not.
+	Closed int `json:"closed_in_order"`
+	// AtDeadline counts those of Connections that a drain cut at its deadline, which is the end of its context or a Close that
+	// came before. The others had nothing in flight when the drain aborted them.
+	AtDeadline Tally `json:"cut_at_deadline"`
 	// AbortedOutside is the number of Connections that were aborted by a goroutine other than their loop's, because the
 	// loop was stuck.
 	AbortedOutside int `json:"aborted_from_outside"`
@@ -44,6 +59,9 @@ type Report struct {
 type Steps struct {
 	// Refused: from here on the port refuses new connections.
 	Refused time.Duration
+	// Drained: the last connection that was to finish has, or the deadline came (see Report.AtDeadline). An abort waits for
+	// none, and leaves it zero.
+	Drained time.Duration
 	// PortFree: the last connection was reset, and the port given up.
 	PortFree time.Duration
 	// Verified: the kernel was asked what is left.
@@ -52,22 +70,39 @@ type Steps struct {
 	Done time.Duration
 }
 
-// MarshalJSON writes the steps in milliseconds, with three decimals.
+// MarshalJSON writes what the field comments say. All members are there in every mode, save closed_in_order and
+// cut_at_deadline, of which an abort has none, and unverified, which is there only for a reason.
+func (r Report) MarshalJSON() ([]byte, error) {
+	type fields Report
+	waited := struct {
+		fields
+		// These take the place of the fields of the same name.
+		Closed     *int   `json:"closed_in_order,omitempty"`
+		AtDeadline *Tally `json:"cut_at_deadline,omitempty"`
+	}{fields: fields(r)}
+	if r.Mode.patient() {
+		waited.Closed, waited.AtDeadline = &r.Closed, &r.AtDeadline
+	}
+	return json.Marshal(waited)
+}
+
+// MarshalJSON writes the steps in milliseconds, with three decimals; every step is there, zero or not.
 func (s Steps) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Refused  float64 `json:"listener_refused_ms"`
+		Drained  float64 `json:"drained_ms"`
 		PortFree float64 `json:"port_free_ms"`
 		Verified float64 `json:"verified_ms"`
 		Done     float64 `json:"done_ms"`
-	}{milliseconds(s.Refused), milliseconds(s.PortFree), milliseconds(s.Verified), milliseconds(s.Done)})
+	}{milliseconds(s.Refused), milliseconds(s.Drained), milliseconds(s.PortFree), milliseconds(s.Verified), milliseconds(s.Done)})
 }
 
 func milliseconds(d time.Duration) float64 {
 	return math.Round(float64(d)/1e3) / 1e3
 }
 
-// Complete tells whether the kernel was asked and nothing that the teardown was to end is left. Residue of earlier closes
-// and sockets of others do not count.
+// Complete tells whether the kernel was asked and nothing that was to end is left, in every mode: connections that a drain or
+// a release left to end by themselves have, or it is not complete. Residue of closes and sockets of others do not count.
 func (r Report) Complete() bool {
 	return r.Mode != ModeNone && r.Unverified == "" && r.Steps.Verified != 0 && r.Left.Outlived.Total() == 0
 }

@@ -176,6 +176,203 @@ var reports = []struct {
   left, others      none`,
 	},
 	{
+		name:     "drained in time",
+		complete: true,
+		report: Report{
+			Mode: ModeDrain, Address: "127.0.0.1:8080", Connections: Tally{New: 1, Idle: 9987}, Closed: 12,
+			Steps: patientSteps(230*time.Microsecond, 1204560*time.Microsecond, 1204610*time.Microsecond, 1206e6, 1254320*time.Microsecond),
+			Left:  Left{Source: sockdiag.FromNetlink, Residue: sockdiag.Counts{sockdiag.TimeWait: 2}},
+		},
+		want: `teardown of 127.0.0.1:8080 by drain: nothing of ours is left
+  listener refused     0.23 ms
+  drained           1204.56 ms
+  port free         1204.61 ms  of all that was ours; see below what else is on it
+  verified          1206.00 ms  from netlink
+  done              1254.32 ms
+  connections       12 closed in order
+                    9,988 aborted with nothing in flight: 1 new, 9,987 idle
+  handlers running  0
+  left, ours        none
+  left, residue     TIME_WAIT 2
+  left, others      none`,
+	},
+	{
+		name:     "drained at the deadline",
+		complete: true,
+		report: Report{
+			Mode: ModeDrain, Address: "127.0.0.1:8080", Connections: Tally{Idle: 9990, Handling: 2, Closing: 3, Hijacked: 1}, Closed: 12,
+			AtDeadline: Tally{Handling: 2, Hijacked: 1}, AbortedOutside: 1, Refused: 1, HandlersRunning: 2,
+			Steps: patientSteps(230*time.Microsecond, 30e9, 30001500*time.Microsecond, 30003e6, 30010e6),
+			Left:  Left{Source: sockdiag.FromNetlink},
+		},
+		want: `teardown of 127.0.0.1:8080 by drain: nothing is left, the port is free
+  listener refused     0.23 ms
+  drained           30000.00 ms
+  port free         30001.50 ms
+  verified          30003.00 ms  from netlink
+  done              30010.00 ms
+  connections       12 closed in order
+                    9,993 aborted with nothing in flight: 9,990 idle, 3 closing
+                    3 cut at the deadline: 2 handling, 1 hijacked
+                    1 from outside, as their loop was stuck
+                    1 by close, as the kernel refused to reset them in place
+  handlers running  2
+  left, ours        none
+  left, residue     none
+  left, others      none`,
+	},
+	{
+		name:     "drained where nobody was connected",
+		complete: true,
+		report: Report{
+			Mode: ModeDrain, Address: "[::1]:8080",
+			Steps: patientSteps(1e5, 2e5, 3e5, 4e5, 5e5), Left: Left{Source: sockdiag.FromNetlink},
+		},
+		want: `teardown of [::1]:8080 by drain: nothing is left, the port is free
+  listener refused     0.10 ms
+  drained              0.20 ms
+  port free            0.30 ms
+  verified             0.40 ms  from netlink
+  done                 0.50 ms
+  connections       0 closed in order
+                    0 aborted with nothing in flight
+  handlers running  0
+  left, ours        none
+  left, residue     none
+  left, others      none`,
+	},
+	{
+		name: "drained, not complete",
+		report: Report{
+			Mode: ModeDrain, Address: "127.0.0.1:8080", Connections: Tally{Idle: 3}, Closed: 2,
+			Steps: patientSteps(1e5, 2e5, 3e5, 4e5, 5e5),
+			Left:  Left{Source: sockdiag.FromNetlink, Outlived: sockdiag.Counts{sockdiag.CloseWait: 1}},
+		},
+		want: `teardown of 127.0.0.1:8080 by drain: NOT complete, connections of ours are left
+  listener refused     0.10 ms
+  drained              0.20 ms
+  port free            0.30 ms  but the kernel still lists connections of ours
+  verified             0.40 ms  from netlink
+  done                 0.50 ms
+  connections       2 closed in order
+                    3 aborted with nothing in flight: 3 idle
+  handlers running  0
+  left, ours        CLOSE_WAIT 1
+  left, residue     none
+  left, others      none`,
+	},
+	{
+		name: "called to drain",
+		report: Report{
+			Mode: ModeDrain, Address: "127.0.0.1:8080", Connections: Tally{Idle: 9990, Handling: 10},
+		},
+		want: `draining 127.0.0.1:8080: the port does not refuse yet
+  listener refused           -
+  drained                    -
+  connections       10,000 alive: 9,990 idle, 10 handling`,
+	},
+	{
+		name: "draining",
+		report: Report{
+			Mode: ModeDrain, Address: "127.0.0.1:8080", Connections: Tally{Handling: 7, Sending: 2, Hijacked: 1}, Closed: 1200,
+			Steps: Steps{Refused: 230 * time.Microsecond},
+		},
+		want: `draining 127.0.0.1:8080: the port refuses, what is in flight is being finished
+  listener refused     0.23 ms
+  drained                    -
+  connections       10 alive: 7 handling, 2 sending, 1 hijacked
+                    1,200 closed in order`,
+	},
+	{
+		name: "called to release",
+		report: Report{
+			Mode: ModeRelease, Address: "127.0.0.1:8080", Connections: Tally{Idle: 12},
+		},
+		want: `releasing 127.0.0.1:8080: the port does not refuse yet
+  listener refused           -
+  drained                    -
+  connections       12 alive: 12 idle`,
+	},
+	{
+		name: "released, still serving",
+		report: Report{
+			Mode: ModeRelease, Address: "[2001:db8:85a3:1234:5678:8a2e:370:7334%enp0s31f6]:65535",
+			Connections: Tally{Idle: 9, Receiving: 1, Hijacked: 2}, Steps: Steps{Refused: 230 * time.Microsecond},
+		},
+		want: `released [2001:db8:85a3:1234:5678:8a2e:370:7334%enp0s31f6]:65535:
+  the port refuses, its connections live on
+  listener refused     0.23 ms
+  drained                    -
+  connections       12 alive: 9 idle, 1 receiving, 2 hijacked`,
+	},
+	{
+		name:     "released, with a successor",
+		complete: true,
+		report: Report{
+			Mode: ModeRelease, Address: "127.0.0.1:8080", Closed: 12,
+			Steps: patientSteps(230*time.Microsecond, 61e9, 61000100*time.Microsecond, 61001e6, 61002e6),
+			Left: Left{Source: sockdiag.FromNetlink, Residue: sockdiag.Counts{sockdiag.TimeWait: 1},
+				Others: sockdiag.Counts{sockdiag.Listen: 1, sockdiag.Established: 9000}},
+		},
+		want: `teardown of 127.0.0.1:8080 by release: nothing of ours is left
+  listener refused     0.23 ms
+  drained           61000.00 ms
+  port free         61000.10 ms  of all that was ours; see below what else is on it
+  verified          61001.00 ms  from netlink
+  done              61002.00 ms
+  connections       12 closed in order
+                    0 aborted
+  handlers running  0
+  left, ours        none
+  left, residue     TIME_WAIT 1
+  left, others      ESTABLISHED 9000, LISTEN 1`,
+	},
+	{
+		name:     "released, then closed",
+		complete: true,
+		report: Report{
+			Mode: ModeRelease, Address: "127.0.0.1:8080", Connections: Tally{Idle: 3, Hijacked: 2}, Closed: 7,
+			Steps: patientSteps(230*time.Microsecond, 10e9, 10001e6, 10002e6, 10003e6),
+			Left:  Left{Source: sockdiag.FromNetlink},
+		},
+		want: `teardown of 127.0.0.1:8080 by release: nothing is left, the port is free
+  listener refused     0.23 ms
+  drained           10000.00 ms
+  port free         10001.00 ms
+  verified          10002.00 ms  from netlink
+  done              10003.00 ms
+  connections       7 closed in order
+                    5 aborted: 3 idle, 2 hijacked
+  handlers running  0
+  left, ours        none
+  left, residue     none
+  left, others      none`,
+	},
+	{
+		name: "a drain as wide as it gets",
+		report: Report{
+			Mode: ModeDrain, Address: "[2001:db8:85a3:1234:5678:8a2e:370:7334%enp0s31f6]:65535",
+			Connections: Tally{New: 1234567, Idle: 1234567, Receiving: 2234567, Handling: 1234568, Sending: 1234567, Closing: 1234567,
+				Hijacked: 1234567},
+			AtDeadline: Tally{Receiving: 1000000, Handling: 1234568, Sending: 1234567, Closing: 1234560, Hijacked: 1234567},
+			Closed:     1234567,
+			Steps:      patientSteps(1e5, 100e9, 200e9, 300e9, 400e9),
+			Unverified: "because",
+		},
+		want: `teardown of [2001:db8:85a3:1234:5678:8a2e:370:7334%enp0s31f6]:65535 by drain: not verified
+  listener refused     0.10 ms
+  drained           100000.00 ms
+  port free         200000.00 ms
+  verified          no: because
+  done              400000.00 ms
+  connections       1,234,567 closed in order
+                    3,703,708 aborted with nothing in flight: 1,234,567 new, 1,234,567 idle,
+                    1,234,567 receiving, 7 closing
+                    5,938,262 cut at the deadline: 1,000,000 receiving, 1,234,568 handling,
+                    1,234,567 sending, 1,234,560 closing, 1,234,567 hijacked
+  handlers running  0`,
+	},
+	{
 		name: "as wide as it gets",
 		report: Report{
 			Mode: ModeAbort, Address: "[2001:db8:85a3:1234:5678:8a2e:370:7334%enp0s31f6]:65535",
@@ -211,6 +408,10 @@ var reports = []struct {
 
 func steps(refused, portFree, verified, done time.Duration) Steps {
 	return Steps{Refused: refused, PortFree: portFree, Verified: verified, Done: done}
+}
+
+func patientSteps(refused, drained, portFree, verified, done time.Duration) Steps {
+	return Steps{Refused: refused, Drained: drained, PortFree: portFree, Verified: verified, Done: done}
 }
 
 func TestReportString(t *testing.T) {
@@ -274,6 +475,7 @@ func TestReportJSON(t *testing.T) {
   "started_at": "0001-01-01T00:00:00Z",
   "steps": {
     "listener_refused_ms": 0,
+    "drained_ms": 0,
     "port_free_ms": 0,
     "verified_ms": 0,
     "done_ms": 0
@@ -303,6 +505,7 @@ func TestReportJSON(t *testing.T) {
   "started_at": "2026-03-14T15:09:26.535897932Z",
   "steps": {
     "listener_refused_ms": 0.123,
+    "drained_ms": 0,
     "port_free_ms": 57.346,
     "verified_ms": 58,
     "done_ms": 2
@@ -333,6 +536,70 @@ func TestReportJSON(t *testing.T) {
     }
   },
   "unverified": "because"
+}`},
+		{name: "drain", report: Report{
+			Mode: ModeDrain, Address: "127.0.0.1:8080", Started: started,
+			Steps:       patientSteps(123456, 5*time.Second, 5010*time.Millisecond, 5011*time.Millisecond, 5020*time.Millisecond),
+			Connections: Tally{Idle: 9990, Handling: 2, Hijacked: 1}, Closed: 12, AtDeadline: Tally{Handling: 2, Hijacked: 1},
+			Left: Left{Source: sockdiag.FromNetlink},
+		}, want: `{
+  "mode": "drain",
+  "address": "127.0.0.1:8080",
+  "started_at": "2026-03-14T15:09:26.535897932Z",
+  "steps": {
+    "listener_refused_ms": 0.123,
+    "drained_ms": 5000,
+    "port_free_ms": 5010,
+    "verified_ms": 5011,
+    "done_ms": 5020
+  },
+  "connections": {
+    "idle": 9990,
+    "handling": 2,
+    "hijacked": 1
+  },
+  "aborted_from_outside": 0,
+  "refused_in_place": 0,
+  "handlers_running": 0,
+  "left": {
+    "source": "netlink",
+    "outlived": {},
+    "residue": {},
+    "others": {}
+  },
+  "closed_in_order": 12,
+  "cut_at_deadline": {
+    "handling": 2,
+    "hijacked": 1
+  }
+}`},
+		{name: "release at work", report: Report{
+			Mode: ModeRelease, Address: "127.0.0.1:8080", Started: started, Steps: Steps{Refused: 123456}, Connections: Tally{Idle: 2},
+		}, want: `{
+  "mode": "release",
+  "address": "127.0.0.1:8080",
+  "started_at": "2026-03-14T15:09:26.535897932Z",
+  "steps": {
+    "listener_refused_ms": 0.123,
+    "drained_ms": 0,
+    "port_free_ms": 0,
+    "verified_ms": 0,
+    "done_ms": 0
+  },
+  "connections": {
+    "idle": 2
+  },
+  "aborted_from_outside": 0,
+  "refused_in_place": 0,
+  "handlers_running": 0,
+  "left": {
+    "source": "",
+    "outlived": {},
+    "residue": {},
+    "others": {}
+  },
+  "closed_in_order": 0,
+  "cut_at_deadline": {}
 }`},
 	}
 	for _, tt := range tests {

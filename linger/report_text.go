@@ -12,34 +12,56 @@ import (
 // It ends without a newline.
 func (r Report) String() string {
 	var b strings.Builder
-	if r.Mode == ModeNone {
+	switch {
+	case r.Mode == ModeNone:
 		fmt.Fprintf(&b, "serving %s\n", cmp.Or(r.Address, "nothing"))
-		row(&b, "connections", r.connections("alive"))
-		return strings.TrimSuffix(b.String(), "\n")
-	}
-	head, verdict := fmt.Sprintf("teardown of %s by %s:", r.Address, r.Mode), r.verdict()
-	if len(head)+1+len(verdict) > columns {
-		head += "\n "
-	}
-	fmt.Fprintf(&b, "%s %s\n", head, verdict)
-	row(&b, "listener refused", step(r.Steps.Refused))
-	row(&b, "port free", r.portFree())
-	row(&b, "verified", r.verified())
-	row(&b, "done", step(r.Steps.Done))
-	row(&b, "connections", r.connections("aborted"))
-	if r.AbortedOutside > 0 {
-		row(&b, "", grouped(r.AbortedOutside)+" from outside, as their loop was stuck")
-	}
-	if r.Refused > 0 {
-		row(&b, "", grouped(r.Refused)+" by close, as the kernel refused to reset them in place")
-	}
-	row(&b, "handlers running", grouped(r.HandlersRunning))
-	if r.Unverified == "" && r.Steps.Verified != 0 {
-		row(&b, "left, ours", r.Left.Outlived.String())
-		row(&b, "left, residue", r.Left.Residue.String())
-		row(&b, "left, others", r.Left.Others.String())
+		row(&b, "connections", counts(r.Connections, "alive"))
+	case r.Mode.patient() && r.Steps.Done == 0:
+		r.writeAtWork(&b)
+	default:
+		r.writeDone(&b)
 	}
 	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// writeAtWork writes how far a drain or a release is.
+func (r Report) writeAtWork(b *strings.Builder) {
+	doing, how := "draining", "the port refuses, what is in flight is being finished"
+	if r.Mode == ModeRelease {
+		doing, how = "released", "the port refuses, its connections live on"
+	}
+	if r.Steps.Refused == 0 {
+		how = "the port does not refuse yet"
+		if r.Mode == ModeRelease {
+			doing = "releasing"
+		}
+	}
+	title(b, fmt.Sprintf("%s %s:", doing, r.Address), how)
+	row(b, "listener refused", step(r.Steps.Refused))
+	row(b, "drained", step(r.Steps.Drained))
+	row(b, "connections", counts(r.Connections, "alive"))
+	if r.Closed > 0 {
+		row(b, "", grouped(r.Closed)+" closed in order")
+	}
+}
+
+// writeDone writes what a teardown has come to.
+func (r Report) writeDone(b *strings.Builder) {
+	title(b, fmt.Sprintf("teardown of %s by %s:", r.Address, r.Mode), r.verdict())
+	row(b, "listener refused", step(r.Steps.Refused))
+	if r.Mode.patient() {
+		row(b, "drained", step(r.Steps.Drained))
+	}
+	row(b, "port free", r.portFree())
+	row(b, "verified", r.verified())
+	row(b, "done", step(r.Steps.Done))
+	r.writeConnections(b)
+	row(b, "handlers running", grouped(r.HandlersRunning))
+	if r.Unverified == "" && r.Steps.Verified != 0 {
+		row(b, "left, ours", r.Left.Outlived.String())
+		row(b, "left, residue", r.Left.Residue.String())
+		row(b, "left, others", r.Left.Others.String())
+	}
 }
 
 func (r Report) verdict() string {
@@ -79,11 +101,38 @@ func (r Report) verified() string {
 	return fmt.Sprintf("%s  from %s", step(r.Steps.Verified), r.Left.Source)
 }
 
-// connections is like "10,000 aborted: 9,990 idle, 10 receiving".
-func (r Report) connections(what string) string {
-	s := grouped(r.Connections.Total()) + " " + what
+// writeConnections writes how the connections ended. Each of them is in one of the first three rows.
+func (r Report) writeConnections(b *strings.Builder) {
+	name := "connections"
+	if r.Mode.patient() {
+		row(b, name, grouped(r.Closed)+" closed in order")
+		name = ""
+	}
+	if r.Mode == ModeDrain {
+		atOnce := r.Connections
+		for a, n := range r.AtDeadline {
+			atOnce[a] -= n
+		}
+		row(b, name, counts(atOnce, "aborted with nothing in flight"))
+		if r.AtDeadline.Total() > 0 {
+			row(b, name, counts(r.AtDeadline, "cut at the deadline"))
+		}
+	} else {
+		row(b, name, counts(r.Connections, "aborted"))
+	}
+	if r.AbortedOutside > 0 {
+		row(b, "", grouped(r.AbortedOutside)+" from outside, as their loop was stuck")
+	}
+	if r.Refused > 0 {
+		row(b, "", grouped(r.Refused)+" by close, as the kernel refused to reset them in place")
+	}
+}
+
+// counts is like "10,000 aborted: 9,990 idle, 10 receiving".
+func counts(t Tally, what string) string {
+	s := grouped(t.Total()) + " " + what
 	sep := ": "
-	r.Connections.each(func(a Activity, n int) {
+	t.each(func(a Activity, n int) {
 		s += sep + grouped(n) + " " + a.String()
 		sep = ", "
 	})
@@ -91,6 +140,14 @@ func (r Report) connections(what string) string {
 }
 
 const columns, nameColumns = 100, 20
+
+// title writes the first line, or two where one would be too long.
+func title(b *strings.Builder, head, verdict string) {
+	if len(head)+1+len(verdict) > columns {
+		head += "\n "
+	}
+	fmt.Fprintf(b, "%s %s\n", head, verdict)
+}
 
 // row writes one line, or several where value is too long for one.
 func row(b *strings.Builder, name, value string) {
