@@ -10,9 +10,15 @@ func AppendChunk(dst, data []byte) []byte {
 	if len(data) == 0 {
 		return dst
 	}
-	dst = strconv.AppendUint(dst, uint64(len(data)), 16)
-	dst = append(dst, "\r\n"...)
+	dst = AppendChunkSize(dst, len(data))
 	dst = append(dst, data...)
+	return append(dst, "\r\n"...)
+}
+
+// AppendChunkSize appends the line that comes before n bytes of chunk data, n above zero, for callers that write the data
+// from where they are. CRLF has to follow the data.
+func AppendChunkSize(dst []byte, n int) []byte {
+	dst = strconv.AppendUint(dst, uint64(n), 16)
 	return append(dst, "\r\n"...)
 }
 

@@ -125,6 +125,17 @@ func (a *admission) closed(c *conn) {
 	}
 }
 
+// hijacked counts off for its loop a connection that a handler has taken over. For the bounds it counts until it is closed.
+func (a *admission) hijacked(c *conn) { c.loop.conns.Add(-1) }
+
+// hijackedClosed counts off a connection that a handler had taken over and has closed.
+func (a *admission) hijackedClosed() {
+	a.held.Add(-1)
+	if a.paused.Load() {
+		a.review()
+	}
+}
+
 // lead is by how many connections l is ahead of what is still even enough; negative if it is not.
 func (a *admission) lead(l *loop) int64 {
 	average := a.held.Load() / int64(len(a.run.loops))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -17,15 +18,15 @@ import (
 // errRequestTimeout answers a request that did not come to its end in time (RFC 9110, section 15.5.9).
 var errRequestTimeout = &httpcodec.Error{Status: 408, Reason: "request did not arrive in time"}
 
-// answer has the handler answer r, and appends the answer to l.out.
-func (c *conn) answer(r *Request) {
+// answer has the handler answer r, whose head is given, and appends the answer to l.out.
+func (c *conn) answer(r *Request, head []byte) {
 	l := c.loop
 	w := &l.respond
 	w.reset(l.run.cfg.maxOutputBytes)
 	r.conn = c
 	// Not the connection's activity in the table: two loops whose slots lie side by side would slow each other down.
 	l.handling.Store(int64(c.fd))
-	if !l.call(c.id, "handler", func() { l.run.cfg.handler.ServeLoop(w, r) }) {
+	if !l.call(c.id, "handler", func() { l.run.cfg.loopHandler.ServeLoop(w, r) }) {
 		l.call(c.id, "content's Close", w.dropSource)
 		// The answers before it are complete.
 		if len(l.out) > 0 {
@@ -36,7 +37,7 @@ func (c *conn) answer(r *Request) {
 	}
 	w.response.MinorVersion = r.MinorVersion
 	w.response.Head = string(r.Method) == "HEAD"
-	w.response.KeepAlive = r.KeepAlive
+	w.response.KeepAlive = r.KeepAlive && !l.run.draining.Load()
 	err := c.encodeTo(r, w)
 	if err != nil {
 		l.log.Error("the handler's answer cannot be sent, 500 was sent in its place", "conn", c.id,
@@ -46,6 +47,7 @@ func (c *conn) answer(r *Request) {
 		w.Error(500, "internal server error")
 		_ = c.encode(w)
 	}
+	c.report(w, r, head)
 }
 
 // encodeTo is encode with what an answer to r in particular may not be.
@@ -57,8 +59,8 @@ func (c *conn) encodeTo(r *Request, w *Responder) error {
 }
 
 // refuse appends the answer to a message that cannot be understood or is not wanted, after which the connection ends.
-// head says that the request's method is HEAD, which gets no content.
-func (c *conn) refuse(err error, head bool) {
+// request begins with what has come of it.
+func (c *conn) refuse(err error, request []byte) {
 	refusal := &httpcodec.Error{Status: 400, Reason: "bad request"}
 	errors.As(err, &refusal)
 	l := c.loop
@@ -67,8 +69,9 @@ func (c *conn) refuse(err error, head bool) {
 	w.reset(l.run.cfg.maxOutputBytes)
 	w.Error(refusal.Status, refusal.Reason)
 	w.response.MinorVersion = 1
-	w.response.Head = head
+	w.response.Head = isHead(request) // which gets no content
 	_ = c.encode(w)
+	c.report(w, nil, request)
 }
 
 // encode appends the answer in w to l.out. On an error nothing was appended.
@@ -86,7 +89,7 @@ func (c *conn) encode(w *Responder) error {
 	if err != nil {
 		return err
 	}
-	c.closeAfter = !framing.KeepAlive
+	c.closeAfter, c.toEnd = !framing.KeepAlive, framing.Kind == httpcodec.UntilClose
 	switch {
 	case w.source != nil && framing.Kind == httpcodec.Length && w.response.ContentLength > 0:
 		c.source, c.left = w.source, w.response.ContentLength
@@ -146,6 +149,11 @@ const keepCapacity = 1 << 20
 
 // call runs what a user of the package wrote, for the connection with that id, and tells whether it returned.
 func (l *loop) call(id uint64, what string, f func()) (returned bool) {
+	return guard(l.log, id, what, f)
+}
+
+// guard is call on whatever goroutine.
+func guard(log *slog.Logger, id uint64, what string, f func()) (returned bool) {
 	defer func() {
 		if returned {
 			return
@@ -153,10 +161,10 @@ func (l *loop) call(id uint64, what string, f func()) (returned bool) {
 		switch p := recover(); p {
 		case http.ErrAbortHandler:
 		case nil:
-			l.log.Error("the "+what+" called runtime.Goexit, which ends the event loop and all of its connections",
-				"conn", id, "stack", string(debug.Stack()))
+			log.Error("the "+what+" called runtime.Goexit, which ends its goroutine: an event loop with all of its connections, "+
+				"if it was one", "conn", id, "stack", string(debug.Stack()))
 		default:
-			l.log.Error("the "+what+" panicked, its connection is aborted", "conn", id, "panic", fmt.Sprint(p),
+			log.Error("the "+what+" panicked, its connection is aborted", "conn", id, "panic", fmt.Sprint(p),
 				"stack", string(debug.Stack()))
 		}
 	}()

@@ -29,6 +29,8 @@ type conn struct {
 	parser    httpcodec.Parser
 	in        []byte    // bytes received and not consumed: part of a head, or requests behind one that is being answered
 	pending   *pending  // the request whose content is being received
+	lease     *exchange // in whose hands the connection is; nil: the loop's
+	web       *webConn  // for requests to the http.Handler
 	out       []byte    // bytes that the kernel did not take
 	source    io.Reader // content to be sent behind out
 	left      int64     // bytes still to be read from source
@@ -38,18 +40,23 @@ type conn struct {
 	prev, next *conn // within the timeout list of what it waits for
 	deadline   time.Duration
 	lingersBy  time.Duration // when lingering ends in any case
+	ackBy      time.Duration // when the client must have acknowledged more, see awaitAck
 	waits      timeoutKind
+	listed     bool // in the list of waits
 	activity   linger.Activity
 
-	paused     bool // reading is paused
-	closeAfter bool // the answers being sent are the last
-	lingering  bool // the last answer is sent, and so is FIN
-	ending     bool // this package wants gnet to close
-	gone       bool // gnet has closed, or is about to
-	watched    bool // registered with the writeWatcher
-	untracked  bool // not in the table
-	wasParked  bool // parked once
-	parked     bool // not admitted yet; guarded by admission.mu
+	paused      bool // reading is paused
+	closeAfter  bool // the answers being sent are the last
+	lingering   bool // the last answer is sent, and so is FIN
+	ending      bool // this package wants gnet to close
+	gone        bool // gnet has closed, or is about to
+	watched     bool // known to the watcher; while the connection is lent, exchange.known says that
+	toEnd       bool // the last answer ends with the connection, as it has no length
+	hijacked    bool // a handler has it, on another descriptor
+	idleInDrain bool // has nothing more to do, and is aborted when all that was sent is acknowledged
+	untracked   bool // not in the table
+	wasParked   bool // parked once
+	parked      bool // not admitted yet; guarded by admission.mu
 }
 
 // inherit gives a connection what it would have got from the listener, had that been prepared before.
@@ -64,7 +71,7 @@ func (c *conn) inherit() error {
 // received deals with bytes that were read. data is gnet's and valid until it returns.
 func (c *conn) received(data []byte) gnet.Action {
 	switch {
-	case c.ending:
+	case c.ending, c.idleInDrain:
 	case c.lingering:
 		c.discard(len(data))
 	case c.paused:
@@ -95,6 +102,9 @@ func (c *conn) resume() {
 	}
 	c.settle()
 }
+
+// ready implements waiter: the kernel takes output again.
+func (c *conn) ready(uint32) { c.loop.turn(c) }
 
 // settle closes the connection if that was decided outside of gnet's callbacks.
 func (c *conn) settle() {
@@ -153,6 +163,10 @@ func (c *conn) finish() {
 	c.lingering = true
 	c.in, c.pending = nil, nil
 	c.setActivity(linger.Closing)
+	if c.loop.run.draining.Load() {
+		c.finishInDrain()
+		return
+	}
 	if err := unix.Shutdown(c.fd, unix.SHUT_WR); err != nil {
 		// The client has reset it.
 		c.close()
@@ -184,12 +198,22 @@ func (c *conn) orderly() bool { return len(c.out) == 0 && c.source == nil }
 // timedOut ends a connection for which the event of kind did not come in time.
 func (c *conn) timedOut(kind timeoutKind) {
 	switch {
+	case kind == bodyTimeout && c.pending.skip:
+		c.finish()
 	case kind == headerTimeout && c.begun(), kind == bodyTimeout:
 		c.loop.out = c.loop.out[:0]
-		c.refuse(errRequestTimeout, isHead(c.in) || c.pending != nil && isHead(c.pending.head))
+		request := c.in
+		if c.pending != nil {
+			request = c.pending.head
+		}
+		c.refuse(errRequestTimeout, request)
 		if c.send() {
 			c.finish()
 		}
+	case kind == handlerTimeout:
+		c.endHandling()
+	case kind == ackTimeout:
+		c.awaitAck()
 	case kind == writeTimeout:
 		// The kernel takes more only when a good part of its buffer is free, which a slow reader may need long for.
 		if before := c.unacked; c.countUnacked() < before {
@@ -197,6 +221,8 @@ func (c *conn) timedOut(kind timeoutKind) {
 		} else {
 			c.abort()
 		}
+	case kind == lingerTimeout && c.loop.run.draining.Load():
+		c.awaitAck()
 	default:
 		c.close()
 	}
@@ -208,6 +234,9 @@ func (c *conn) countUnacked() int {
 	c.unacked, _ = unix.IoctlGetInt(c.fd, unix.SIOCOUTQ)
 	return c.unacked
 }
+
+// describe is what hooks get to know.
+func (c *conn) describe() Conn { return Conn{ID: c.id, Remote: c.remote} }
 
 // setActivity notes what the connection is doing, for the Report.
 func (c *conn) setActivity(a linger.Activity) {

@@ -47,9 +47,9 @@ func answers(t *testing.T, input []byte, piece int) ([]byte, bool) {
 	defer file.Close()
 	c := benchConn(t, fd)
 	defer c.loop.alarm.stop()
-	c.loop.run.cfg.maxBodyBytes = 1000
+	c.loop.run.cfg.maxLoopBodyBytes = 1000
 	c.loop.run.cfg.maxHeaderBytes = 2000
-	c.loop.run.cfg.handler = LoopHandlerFunc(func(w *Responder, r *Request) {
+	c.loop.run.cfg.loopHandler = LoopHandlerFunc(func(w *Responder, r *Request) {
 		_, _ = w.Write(r.Method)
 		_, _ = w.Write(r.RequestTarget)
 		_, _ = w.Write(r.Body)

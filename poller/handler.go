@@ -23,8 +23,6 @@ type LoopHandlerFunc func(w *Responder, r *Request)
 // ServeLoop calls f.
 func (f LoopHandlerFunc) ServeLoop(w *Responder, r *Request) { f(w, r) }
 
-func notFound(w *Responder, _ *Request) { w.Error(404, "not found") }
-
 // Request is a request whose content is complete. It is valid until the handler returns.
 type Request struct {
 	httpcodec.Request

@@ -337,20 +337,18 @@ func TestHandlerPanics(t *testing.T) {
 	}
 }
 
-func TestNoHandlerIsNotFound(t *testing.T) {
-	srv := &Server{}
-	s := start(t, srv)
-	_ = s
+// Without a handler there is net/http's default one.
+func TestNoHandler(t *testing.T) {
 	var zero Server
 	cfg, err := zero.config()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s2 := start(t, &Server{LoopHandler: cfg.handler})
-	c := s2.dial(t)
+	s := start(t, &Server{Handler: cfg.handler})
+	c := s.dial(t)
 	c.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-	if res, _ := c.answer("GET"); res.StatusCode != 404 {
-		t.Errorf("got %s, want 404", res.Status)
+	if res, body := c.answer("GET"); res.StatusCode != 404 || body != "404 page not found\n" {
+		t.Errorf("got %s %q, want what http.DefaultServeMux answers", res.Status, body)
 	}
 }
 

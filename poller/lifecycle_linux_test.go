@@ -81,7 +81,7 @@ func TestServeTwice(t *testing.T) {
 	if _, err := third.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("the third listener was not closed: Accept() = %v", err)
 	}
-	if err := s.ListenAndServe("127.0.0.1:0"); !errors.Is(err, ErrServerClosed) {
+	if err := s.ListenAndServe(); !errors.Is(err, ErrServerClosed) {
 		t.Errorf("ListenAndServe() after Close = %v, want ErrServerClosed", err)
 	}
 }
@@ -91,7 +91,7 @@ func TestCloseBeforeServe(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.ListenAndServe("127.0.0.1:0"); !errors.Is(err, ErrServerClosed) {
+	if err := s.ListenAndServe(); !errors.Is(err, ErrServerClosed) {
 		t.Errorf("ListenAndServe() = %v, want ErrServerClosed", err)
 	}
 	if rep := s.Report(); rep.Mode != linger.ModeNone || rep.Complete() {
@@ -534,13 +534,14 @@ func TestServerOptions(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			err := tt.srv.ListenAndServe("127.0.0.1:0")
+			tt.srv.Addr = "127.0.0.1:0"
+			err := tt.srv.ListenAndServe()
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("ListenAndServe() = %v, want an error with %q", err, tt.want)
 			}
 		})
 	}
-	if err := new(Server).ListenAndServe("127.0.0.1:http-nonsense"); err == nil {
+	if err := (&Server{Addr: "127.0.0.1:http-nonsense"}).ListenAndServe(); err == nil {
 		t.Error("ListenAndServe of a bad address = nil")
 	}
 }

@@ -53,7 +53,8 @@ type loop struct {
 	lists    [timeoutKinds]timeoutList
 	alarm    alarm
 	isCloser bool         // it has an element in run.closers
-	late     linger.Sweep // what abortLate counted; others read it after ended
+	late     linger.Sweep // what abortCounted did in a teardown; others read it after ended
+	drained  linger.Sweep // what it did in a drain; others read it after swept or ended
 
 	ready   chan struct{} // closed when the first engine polls the listener
 	isReady bool          // owned by the engine's goroutine
@@ -89,7 +90,7 @@ func (l *loop) serve() {
 		if l.isCloser {
 			<-l.run.closers
 		}
-		if l.run.closing() {
+		if l.run.closing() || l.run.released() {
 			return
 		}
 		if !l.isReady {
@@ -131,6 +132,10 @@ func (l *loop) runEngine() error {
 func (l *loop) execute(f func() error) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.executeLocked(f)
+}
+
+func (l *loop) executeLocked(f func() error) bool {
 	run := gnet.RunnableFunc(func(context.Context) error { return f() })
 	return l.handle != nil && l.handle.Execute(context.Background(), run) == nil
 }
@@ -203,7 +208,7 @@ func (l *loop) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 	}
 	// Publish, then look: either the teardown's sweep finds the slot, or this finds the teardown.
 	if r.closing() {
-		l.abortLate(c)
+		c.abortCounted()
 		r.hook(r.hooks.opened, c)
 		return nil, gnet.Close
 	}
@@ -214,24 +219,40 @@ func (l *loop) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 	}
 	l.clock.tick()
 	r.hook(r.hooks.opened, c)
+	r.live.Add(1)
 	l.setTimeout(c, headerTimeout)
 	r.admission.opened(c)
+	if r.draining.Load() {
+		c.drain()
+	}
+	if c.ending {
+		return nil, gnet.Close
+	}
 	return nil, gnet.None
 }
 
-// abortLate resets a connection that no sweep of a teardown will find, and counts it for the teardown if there is one.
-func (l *loop) abortLate(c *conn) {
+// abortCounted resets a connection that no sweep of a teardown will find, and counts it for the teardown or the drain, if
+// there is one. On the loop.
+func (c *conn) abortCounted() {
+	l := c.loop
 	did, err := l.run.table.Abort(c.fd)
-	if !did || !l.run.closing() {
+	sweep := &l.late
+	switch {
+	case !did:
+		return
+	case l.run.closing():
+	case l.run.draining.Load():
+		sweep = &l.drained
+	default:
 		return
 	}
-	l.late.Aborted[c.activity]++
+	sweep.Aborted[c.activity]++
 	if err != nil {
-		l.late.Refused++
-		l.late.Err = err
+		sweep.Refused++
+		sweep.Err = err
 	}
 	if cookie, err := linger.Cookie(c.fd); err == nil {
-		l.late.Cookies = append(l.late.Cookies, cookie)
+		sweep.Cookies = append(sweep.Cookies, cookie)
 	}
 }
 
@@ -256,16 +277,22 @@ func (l *loop) OnClose(gc gnet.Conn, err error) gnet.Action {
 	c.gone = true
 	r := l.run
 	r.closed.Add(1)
-	orderly := c.orderly()
-	l.clearTimeout(c)
-	r.writes.forget(c)
+	orderly := !c.loseLease() && c.orderly()
+	l.forget(c)
+	if c.watched {
+		r.watcher.forget(c.fd)
+	}
 	c.dropSource()
+	if c.hijacked {
+		r.admission.hijacked(c)
+		return gnet.None
+	}
 	if c.untracked {
 		return gnet.None
 	}
 	if err == nil && !c.ending {
 		// The engine ends without having been asked to. Its connections must not look as if they had ended in order.
-		l.abortLate(c)
+		c.abortCounted()
 	}
 	aborted := r.table.Close(c.fd)
 	if !aborted && r.cfg.arm && orderly {
@@ -279,6 +306,7 @@ func (l *loop) OnClose(gc gnet.Conn, err error) gnet.Action {
 		r.hook(r.hooks.closed, c)
 	}
 	r.admission.closed(c)
+	r.ended(aborted)
 	return gnet.None
 }
 

@@ -137,7 +137,7 @@ func (c *conn) hold() bool {
 	c.setActivity(linger.Sending)
 	c.countUnacked()
 	c.loop.setTimeout(c, writeTimeout)
-	if err := c.loop.run.writes.add(c); err != nil {
+	if err := c.loop.run.watcher.add(c.fd, &c.watched, c, unix.EPOLLOUT); err != nil {
 		if !c.loop.run.closing() {
 			c.loop.log.Error("connection is aborted, as its output cannot be watched", "conn", c.id, "error", err)
 		}

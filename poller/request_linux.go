@@ -14,19 +14,23 @@ const flushAt = 64 << 10
 
 // serve answers the requests in data, which may be c.in, keeps what is left of it, and sees to what the connection does
 // next. The answers leave in one write for each flushAt of them. It takes up to one request whose answers the client does
-// not read: from there on the rest waits, and reading pauses.
+// not read, or that it lends to the http.Handler: from there on the rest waits, and reading pauses.
 func (c *conn) serve(data []byte) {
 	l := c.loop
 	l.out = l.out[:0]
-	served, sent := c.activity == linger.Sending, true
+	served, sent := c.activity == linger.Sending || c.activity == linger.Handling, true
 	for more := !c.closeAfter; more; {
-		var n int
-		n, more = c.takeRequest(data)
+		n, next := c.takeRequest(data)
 		data = data[n:]
-		served = served || more
-		if c.ending {
+		switch {
+		case c.ending || next == lentOut:
+			return
+		case next == heldUp:
+			c.keep(data)
 			return
 		}
+		more = next == answered
+		served = served || more
 		if c.closeAfter || c.source != nil || len(l.out) >= flushAt {
 			if sent = c.send(); !sent || c.closeAfter {
 				break
@@ -47,9 +51,21 @@ func (c *conn) serve(data []byte) {
 	if !sent {
 		return
 	}
-	c.await(served)
+	if c.await(served); c.ending || c.idleInDrain {
+		return
+	}
 	c.resumeReading()
 }
+
+// taken is what became of the first request in the input.
+type taken uint8
+
+const (
+	answered taken = iota // its answer is in l.out, and it is worth looking at what is behind it
+	starved               // it is not complete; or it was refused, and the connection ends
+	heldUp                // it waits until the answers before it are sent
+	lentOut               // the http.Handler has it, and the connection
+)
 
 // keep holds on to what the requests so far have left of the input.
 func (c *conn) keep(rest []byte) {
@@ -76,6 +92,8 @@ func (c *conn) await(served bool) {
 		if served || c.waits != headerTimeout {
 			l.setTimeout(c, headerTimeout)
 		}
+	case l.run.draining.Load():
+		c.restInDrain()
 	case served:
 		c.setActivity(linger.Idle)
 		l.setTimeout(c, idleTimeout)
@@ -93,29 +111,36 @@ func isHead(data []byte) bool {
 	return bytes.HasPrefix(bytes.TrimPrefix(data, []byte("\r\n")), []byte("HEAD "))
 }
 
-// takeRequest answers the first request in data, where it is complete. n bytes are consumed, and more tells whether it is worth
-// calling again with those behind them.
-func (c *conn) takeRequest(data []byte) (n int, more bool) {
+// takeRequest answers the first request in data, where it is complete, or lends it. n bytes are consumed.
+func (c *conn) takeRequest(data []byte) (n int, what taken) {
 	if c.pending != nil {
 		return c.receive(data)
 	}
 	if len(data) == 0 {
-		return 0, false
+		return 0, starved
 	}
 	l := c.loop
 	n, err := c.parser.Parse(data, l.limits(), &l.request.Request)
 	switch {
 	case err != nil:
-		c.refuse(err, isHead(data))
-		return len(data), false
+		c.refuse(err, data)
+		return len(data), starved
 	case n == 0:
-		return 0, false
+		return 0, starved
+	case c.goesToHandler():
+		if c.ending || !c.send() {
+			return 0, heldUp
+		}
+		if c.lend(data, n); c.lease == nil {
+			return len(data), starved // refused
+		}
+		return len(data), lentOut
 	case l.request.HasBody():
 		return c.begin(data, n)
 	}
 	l.request.Body, l.request.Trailers = nil, nil
-	c.answer(&l.request)
-	return n, true
+	c.answer(&l.request, data[:n])
+	return n, answered
 }
 
 // pending is a request whose content has not come whole.
@@ -124,26 +149,29 @@ type pending struct {
 	head    []byte
 	decoder httpcodec.BodyDecoder
 	parser  httpcodec.Parser
+	// skip: it has been answered, and the rest of its content is thrown away. Of the fields above only decoder is in use.
+	skip    bool
+	skipped int
 }
 
 // begin takes the content of the request in l.request, whose head was data[:n].
-func (c *conn) begin(data []byte, n int) (consumed int, more bool) {
+func (c *conn) begin(data []byte, n int) (consumed int, what taken) {
 	l := c.loop
 	r := &l.request
 	var decoder httpcodec.BodyDecoder
-	if err := decoder.Reset(&r.Request, l.run.cfg.maxBodyBytes); err != nil {
-		c.refuse(err, isHead(data))
-		return len(data), false
+	if err := decoder.Reset(&r.Request, l.run.cfg.maxLoopBodyBytes); err != nil {
+		c.refuse(err, data)
+		return len(data), starved
 	}
 	body, m, err := l.collect(&decoder, data[n:])
 	if err != nil {
-		c.refuse(err, isHead(data))
-		return len(data), false
+		c.refuse(err, data)
+		return len(data), starved
 	}
 	if decoder.Done() {
 		r.Body, r.Trailers = body, decoder.Trailers()
-		c.answer(r)
-		return n + m, true
+		c.answer(r, data[:n])
+		return n + m, answered
 	}
 	if r.ExpectContinue && m == 0 {
 		l.out = httpcodec.AppendContinue(l.out)
@@ -151,12 +179,12 @@ func (c *conn) begin(data []byte, n int) (consumed int, more bool) {
 	p := &pending{head: bytes.Clone(data[:n]), decoder: decoder}
 	// The head passed before; this time its views are into memory that stays.
 	if _, err := p.parser.Parse(p.head, l.limits(), &p.request.Request); err != nil {
-		c.refuse(err, isHead(data))
-		return len(data), false
+		c.refuse(err, data)
+		return len(data), starved
 	}
 	p.request.Body = bytes.Clone(body)
 	c.pending = p
-	return n + m, false
+	return n + m, starved
 }
 
 // collect decodes the content in src as far as it goes. Content in one piece is a view into src, other is in l.body.
@@ -186,22 +214,31 @@ func (l *loop) collect(decoder *httpcodec.BodyDecoder, src []byte) (body []byte,
 }
 
 // receive takes more of the content of the pending request.
-func (c *conn) receive(data []byte) (n int, more bool) {
+func (c *conn) receive(data []byte) (n int, what taken) {
 	p := c.pending
 	for !p.decoder.Done() {
 		content, m, err := p.decoder.Next(data[n:])
-		if err != nil {
-			c.refuse(err, isHead(p.head))
-			return len(data), false
-		}
-		if m == 0 {
-			return n, false
+		p.skipped += len(content)
+		switch {
+		case p.skip && (err != nil || p.skipped > maxSkip):
+			// It has its answer, so there is nothing to say but the end.
+			c.pending, c.closeAfter = nil, true
+			return len(data), starved
+		case err != nil:
+			c.refuse(err, p.head)
+			return len(data), starved
+		case m == 0:
+			return n, starved
 		}
 		n += m
-		p.request.Body = append(p.request.Body, content...)
+		if !p.skip {
+			p.request.Body = append(p.request.Body, content...)
+		}
 	}
-	p.request.Trailers = p.decoder.Trailers()
 	c.pending = nil
-	c.answer(&p.request)
-	return n, true
+	if !p.skip {
+		p.request.Trailers = p.decoder.Trailers()
+		c.answer(&p.request, p.head)
+	}
+	return n, answered
 }

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -26,33 +28,67 @@ type run struct {
 	table     *linger.Table
 	loops     []*loop
 	admission *admission
-	writes    *writeWatcher
+	watcher   *watcher
 	empty     int // a listening socket that is always empty, see emptyListener
 	ids       atomic.Uint64
 	closed    atomic.Int64  // connections closed
 	queued    atomic.Int64  // connections to come that did not inherit the listener's options, see listener.queued
 	closingC  chan struct{} // closed when the teardown begins
 	aborted   chan struct{} // closed when all connections are reset
+	refused   chan struct{} // closed when the port has been given up
 	closers   chan struct{} // holds one element for each loop that closes its descriptors
 	failed    chan error    // why a loop gave up, at most once for each
+
+	pool        *pool
+	hijacked    linger.Conns
+	date        date
+	ctx         context.Context // of all requests to the handler
+	connContext func(context.Context, net.Conn) context.Context
+	answered    func(Answer) // nil: nobody wants to know
+
+	draining      atomic.Bool   // answers are their connections' last
+	givenUp       atomic.Bool   // there is no listener any more, or soon
+	live          atomic.Int64  // connections that have not ended, hijacked ones included
+	noneLeft      chan struct{} // capacity 1; an element when live has become 0
+	closedInOrder atomic.Int64  // connections that ended, and were not aborted, since the port was given up
+	refusedAt     time.Time     // written before refused is closed, as is refusal
+	refusal       error
 
 	listenerMu sync.Mutex // serialises the loops that take the listener with the teardown that takes it away; before loop.mu
 	listener   *listener
 }
 
-// ListenAndServe listens on addr and serves it; see [Listen] and [Server.Serve].
-func (s *Server) ListenAndServe(addr string) error {
-	ln, err := Listen(context.Background(), addr, s.ReusePort)
+// ListenAndServe listens on Server.Addr and serves it; see [Listen] and [Server.Serve].
+func (s *Server) ListenAndServe() error {
+	if s.state.Load() > stateServing {
+		return ErrServerClosed // and no port is touched
+	}
+	ln, err := Listen(context.Background(), or(s.Addr, ":http"), s.ReusePort)
 	if err != nil {
 		return err
 	}
 	return s.Serve(ln)
 }
 
-// Serve takes ln over, whose socket has to be a TCP listener with a SyscallConn method, and serves it until Close. ln is
-// closed in any case: Serve works on a duplicate. It returns when the teardown is complete, then always with an error:
-// [ErrServerClosed] after Close; [ErrServing] if the Server serves a listener already; or why it could not serve, or not go
-// on. By then nothing of the server is left, save what [Server.Report] says, and the same process can serve the same port.
+// ListenAndServe serves handler on addr until the process ends; see [Server]. Handler nil means http.DefaultServeMux. It
+// takes the place of net/http's function of that name.
+//
+// A handler finds what net/http gives it: Request.Body streams, and what is not read stays with the client; 100 (Continue)
+// is sent when it is read first; trailers go both ways; the ResponseWriter can Flush, Hijack and ReadFrom, and has what
+// http.ResponseController asks for; the context ends when the connection is reset, after HandlerTimeout, in a teardown, and
+// when the handler returns; ServerContextKey holds the *poller.Server; panicking with http.ErrAbortHandler resets the
+// connection without a log line, with anything else after one. It differs in this: a client that closes its half of the
+// connection is not a client that has gone, so that cancels nothing; reading and writing go on side by side without
+// EnableFullDuplex; an answer that comes out shorter than its Content-Length ends with RST.
+func ListenAndServe(addr string, handler http.Handler) error {
+	return (&Server{Addr: addr, Handler: handler}).ListenAndServe()
+}
+
+// Serve takes ln over, whose socket has to be a TCP listener with a SyscallConn method, and serves it until Close, Shutdown
+// or Release. ln is closed in any case: Serve works on a duplicate. It returns when the teardown is complete, then always with
+// an error: [ErrServerClosed] after one of these; [ErrServing] if the Server serves a listener already; or why it could not
+// serve, or not go on. By then nothing of the server is left, save what [Server.Report] says, and the same process can serve
+// the same port.
 func (s *Server) Serve(ln net.Listener) error {
 	r, err := s.start(ln)
 	if err != nil {
@@ -84,7 +120,7 @@ func (s *Server) start(ln net.Listener) (*run, error) {
 	switch s.state.Load() {
 	case stateServing:
 		refusal = ErrServing
-	case stateClosing, stateClosed:
+	case stateReleased, stateDraining, stateClosing, stateClosed:
 		refusal = ErrServerClosed
 	}
 	if refusal != nil {
@@ -96,23 +132,32 @@ func (s *Server) start(ln net.Listener) (*run, error) {
 		_ = ln.Close()
 		return nil, err
 	}
+	base := context.Background()
+	if s.BaseContext != nil {
+		if base = s.BaseContext(ln); base == nil {
+			_ = ln.Close()
+			return nil, errors.New("poller: Server.BaseContext returned nil; it has to return a context")
+		}
+	}
 	r := &run{
-		cfg: cfg, hooks: hooks{s.ConnOpened, s.ConnClosed, s.ConnAborted},
-		table: new(linger.Table), closingC: make(chan struct{}), aborted: make(chan struct{}),
+		cfg: cfg, hooks: hooks{s.ConnOpened, s.ConnClosed, s.ConnAborted}, answered: s.Answered,
+		table: new(linger.Table), closingC: make(chan struct{}), aborted: make(chan struct{}), refused: make(chan struct{}),
 		closers: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), failed: make(chan error, cfg.loops),
+		pool: newPool(cfg.maxHandlers), noneLeft: make(chan struct{}, 1),
+		ctx: context.WithValue(base, http.ServerContextKey, s), connContext: s.ConnContext,
 	}
 	if r.empty, err = emptyListener(); err != nil {
 		_ = ln.Close()
 		return nil, fmt.Errorf("poller: %w", err)
 	}
-	if r.writes, err = newWriteWatcher(); err != nil {
+	if r.watcher, err = newWatcher(); err != nil {
 		_ = unix.Close(r.empty)
 		_ = ln.Close()
 		return nil, fmt.Errorf("poller: %w", err)
 	}
 	if r.listener, err = adopt(ln, cfg.arm); err != nil {
 		_ = unix.Close(r.empty)
-		r.writes.close()
+		r.watcher.close()
 		return nil, err
 	}
 	r.queued.Store(int64(r.listener.queued))
@@ -153,6 +198,9 @@ func (r *run) watch(serving func()) error {
 // closing tells whether the teardown has begun.
 func (r *run) closing() bool { return isClosed(r.closingC) }
 
+// released tells whether the port is being given up, or was.
+func (r *run) released() bool { return r.givenUp.Load() }
+
 // withListener calls f with the listener's descriptor, which stays open meanwhile, and whether l is to accept connections at
 // present. It fails with errTeardown when there is no listener any more.
 func (r *run) withListener(l *loop, f func(fd int, accepting bool) error) error {
@@ -176,8 +224,8 @@ func (r *run) hook(f func(Conn), c *conn) {
 	}
 }
 
-// Addr is the address served, and not valid before Serve has taken a listener over.
-func (s *Server) Addr() netip.AddrPort {
+// ListenerAddr is the address served, and not valid before Serve has taken a listener over.
+func (s *Server) ListenerAddr() netip.AddrPort {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.run == nil {

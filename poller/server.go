@@ -1,15 +1,17 @@
 package poller
 
 import (
+	"context"
 	"errors"
-	"fmt"
 	"log/slog"
+	"net"
+	"net/http"
 	"net/netip"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"rstserver/httpcodec"
 	"rstserver/linger"
 )
 
@@ -27,17 +29,40 @@ const (
 )
 
 var (
-	// ErrServerClosed is returned by Serve and ListenAndServe after Close, once the teardown is complete.
-	ErrServerClosed = errors.New("poller: server closed")
+	// ErrServerClosed is returned by Serve and ListenAndServe after Close, Shutdown or Release, once the teardown is
+	// complete. It is that of net/http, so that callers which compare with either understand the other.
+	ErrServerClosed = http.ErrServerClosed
 	// ErrServing is returned by Serve and ListenAndServe of a Server that serves already.
 	ErrServing = errors.New("poller: server serves already, and a Server serves one listener once")
 )
 
-// Server serves HTTP/1.1 on one listener, once. The zero value is ready to use and answers 404 to everything. The fields
-// must not be changed after Serve or ListenAndServe was called; the methods may be called from any goroutine.
+// Server serves HTTP/1.1 on one listener, once. The zero value is ready to use. The fields must not be changed after Serve
+// or ListenAndServe was called; the methods may be called from any goroutine, and from handlers.
+//
+// An answer comes from one of two handlers. Handler is any http.Handler: it runs on a goroutine of its own and may block.
+// LoopHandler runs on the event loops, which is faster, but it must not block, and takes and gives whole contents.
 type Server struct {
-	// LoopHandler answers the requests, on the event loops. Nil answers 404.
+	// Addr is the address that ListenAndServe listens on; see Listen. Empty means ":http".
+	Addr string
+
+	// Handler answers the requests that LoopHandler does not take. Nil, when there is no LoopHandler either, means
+	// http.DefaultServeMux. What it may rely on is described at [ListenAndServe].
+	Handler http.Handler
+	// LoopHandler answers requests on the event loops.
 	LoopHandler LoopHandler
+	// OnLoop tells, from the head of a request, whether LoopHandler answers it, and is needed only where there are both
+	// handlers. It runs on the event loop, must not block, and the request is not valid after it has returned.
+	OnLoop func(*httpcodec.Request) bool
+	// MaxHandlers bounds how many calls of Handler run at a time; further requests wait for one to return. Zero means as
+	// many as there are connections, since a connection has one at a time.
+	MaxHandlers int
+	// BaseContext returns the context that those of all requests are derived from; the listener is the one given to Serve.
+	// Nil means context.Background(). It must not return nil.
+	BaseContext func(net.Listener) context.Context
+	// ConnContext may derive a context for a connection from the one that is passed. It is called before the first
+	// request of the connection is handed to Handler, on the goroutine that runs it. The net.Conn tells addresses and has
+	// a SyscallConn; its Read and Write fail, as the connection belongs to the server. It must not return nil.
+	ConnContext func(ctx context.Context, c net.Conn) context.Context
 
 	// Loops is the number of event loops. Zero means GOMAXPROCS.
 	Loops int
@@ -48,9 +73,14 @@ type Server struct {
 	// head. Then the client gets 408, if it has sent anything, and the connection is closed. Zero means
 	// DefaultHeaderTimeout, negative none.
 	HeaderTimeout time.Duration
-	// BodyTimeout bounds the time between two reads of a request's content; its outcome is that of HeaderTimeout. Zero
-	// means DefaultBodyTimeout, negative none.
+	// BodyTimeout bounds how long more of a request's content is waited for; its outcome is that of HeaderTimeout. It
+	// counts while LoopHandler is to get the content, and while Handler reads it; once part of the answer has been sent, it
+	// fails the read. Zero means DefaultBodyTimeout, negative none.
 	BodyTimeout time.Duration
+	// HandlerTimeout bounds the time from a request's head to the return of Handler, waiting for MaxHandlers included. Then
+	// the request's context is cancelled, and the client gets 503 and a close if nothing of the answer has been sent, else
+	// the connection is aborted. Zero and less mean none.
+	HandlerTimeout time.Duration
 	// WriteTimeout bounds the time during which a client acknowledges nothing of an answer that waits for it. Then the
 	// connection is aborted. Zero means DefaultWriteTimeout, negative none.
 	WriteTimeout time.Duration
@@ -62,8 +92,9 @@ type Server struct {
 	MaxHeaderBytes int
 	// MaxFields bounds the number of a request's field lines. More are answered with 431. Zero means DefaultMaxFields.
 	MaxFields int
-	// MaxBodyBytes bounds a request's content, in bytes, which is held in memory until it is complete. A larger one is
-	// answered with 413. Zero means DefaultMaxBodyBytes, negative no bound.
+	// MaxBodyBytes bounds a request's content, in bytes. A larger one is answered with 413, or fails the read once part of
+	// the answer has been sent. Zero means DefaultMaxBodyBytes for LoopHandler, for which the content is held in memory
+	// until it is complete, and no bound for Handler, which reads it piece by piece. Negative means no bound.
 	MaxBodyBytes int64
 	// MaxOutputBytes bounds the content that one answer may have in memory; see Responder.Write. Zero means
 	// DefaultMaxOutputBytes.
@@ -82,21 +113,30 @@ type Server struct {
 	Serving func(netip.AddrPort)
 	// ConnOpened, ConnClosed and ConnAborted are called when a connection was accepted, ended with FIN (or was ended by its
 	// client), and was reset by this server. Each connection gets one of the last two. They run on the event loops, so
-	// they must not block (nor wait for Close), and during a teardown after the reset. A panic is logged. Nil is not called.
+	// they must not block (nor wait for Close), and during a teardown after the reset; for a hijacked connection the last
+	// one runs where its Close is called. A panic is logged. Nil is not called.
 	ConnOpened, ConnClosed, ConnAborted func(Conn)
+	// Answered is called for every answer, also to requests that no handler saw: on an event loop, or on the goroutine of
+	// Handler. It must not block. A panic is logged. Nil is not called.
+	Answered func(Answer)
 
-	mu       sync.Mutex // serialises the steps of the life cycle; guards all that follows but where it says otherwise
-	state    atomic.Int32
-	run      *run // what a Server has while it serves; set once
-	report   linger.Report
-	closeErr error
-	done     chan struct{} // closed when the teardown is complete; made by doneLocked
+	mu         sync.Mutex // serialises the steps of the life cycle; guards all that follows but where it says otherwise
+	state      atomic.Int32
+	run        *run // what a Server has while it serves; set once
+	mode       linger.Mode
+	began      time.Time // when the mode was asked for
+	onShutdown []func()
+	report     linger.Report
+	closeErr   error
+	done       chan struct{} // closed when the teardown is complete; made by doneLocked
 }
 
 // The states of a Server, in order. They are stored under mu and may be loaded without it.
 const (
 	stateNew int32 = iota
 	stateServing
+	stateReleased // no listener any more, or soon; connections are served
+	stateDraining // as that, and every answer is its connection's last
 	stateClosing
 	stateClosed
 )
@@ -107,6 +147,22 @@ type Conn struct {
 	Remote netip.AddrPort
 }
 
+// Answer describes an answer, and the request that it is to, to Server.Answered.
+type Answer struct {
+	Conn Conn
+	// RequestLine is as the client sent it, whatever that was. It is empty if no line came whole.
+	RequestLine string
+	// Referer and UserAgent are the values of these fields, empty if there are none.
+	Referer, UserAgent string
+	// Status is the status code.
+	Status int
+	// Bytes is the length of the content, without the framing of chunks. Where Handler's answer broke off it is what had
+	// been sent.
+	Bytes int64
+	// Began is when the head of the request was complete, or found to be malformed.
+	Began time.Time
+}
+
 func (s *Server) doneLocked() chan struct{} {
 	if s.done == nil {
 		s.done = make(chan struct{})
@@ -114,86 +170,10 @@ func (s *Server) doneLocked() chan struct{} {
 	return s.done
 }
 
-// config is a copy of a Server's options with the defaults filled in. Immutable.
-type config struct {
-	loops          int
-	maxConns       int
-	headerTimeout  time.Duration // 0: none, here and below
-	bodyTimeout    time.Duration
-	writeTimeout   time.Duration
-	idleTimeout    time.Duration
-	maxHeaderBytes int
-	maxFields      int
-	maxBodyBytes   int64
-	maxOutputBytes int
-	stuckGrace     time.Duration
-	arm            bool
-	handler        LoopHandler
-	log            *slog.Logger
-}
-
-func (s *Server) config() (config, error) {
-	c := config{
-		loops:          or(s.Loops, runtime.GOMAXPROCS(0)),
-		maxConns:       s.MaxConns,
-		headerTimeout:  timeout(s.HeaderTimeout, DefaultHeaderTimeout),
-		bodyTimeout:    timeout(s.BodyTimeout, DefaultBodyTimeout),
-		writeTimeout:   timeout(s.WriteTimeout, DefaultWriteTimeout),
-		idleTimeout:    timeout(s.IdleTimeout, DefaultIdleTimeout),
-		maxHeaderBytes: or(s.MaxHeaderBytes, DefaultMaxHeaderBytes),
-		maxFields:      or(s.MaxFields, DefaultMaxFields),
-		maxBodyBytes:   max(or(s.MaxBodyBytes, DefaultMaxBodyBytes), 0),
-		maxOutputBytes: or(s.MaxOutputBytes, DefaultMaxOutputBytes),
-		stuckGrace:     or(s.StuckGrace, DefaultStuckGrace),
-		arm:            !s.NoArm,
-		handler:        s.LoopHandler,
-		log:            s.Logger,
-	}
-	if c.handler == nil {
-		c.handler = LoopHandlerFunc(notFound)
-	}
-	if c.log == nil {
-		c.log = slog.Default()
-	}
-	for _, v := range []struct {
-		name string
-		n    int64
-		most int64
-	}{
-		{"Loops", int64(s.Loops), maxLoops},
-		{"MaxConns", int64(s.MaxConns), maxOption},
-		{"MaxHeaderBytes", int64(s.MaxHeaderBytes), maxOption},
-		{"MaxFields", int64(s.MaxFields), maxOption},
-		{"MaxOutputBytes", int64(s.MaxOutputBytes), maxOption},
-		{"StuckGrace", int64(s.StuckGrace), int64(time.Hour)},
-	} {
-		if v.n < 0 || v.n > v.most {
-			return c, fmt.Errorf("poller: Server.%s is %d; it must be 0 (the default) to %d", v.name, v.n, v.most)
-		}
-	}
-	return c, checkFileLimit(c.maxConns)
-}
-
-const (
-	maxLoops  = 1024
-	maxOption = 1<<31 - 1
-)
-
-// or returns v, or the default where v is zero.
-func or[T comparable](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
-}
-
-// timeout maps an option (0: the default, negative: none) to a duration that is 0 for none. The greatest durations are a
-// common way to say for ever, and would overflow when added to a time.
-func timeout(v, def time.Duration) time.Duration {
-	const century = 100 * 365 * 24 * time.Hour
-	if v > century {
-		return 0
-	}
-	return max(or(v, def), 0)
+// RegisterOnShutdown has f called, on a goroutine of its own, when Shutdown is. It is for connections that Handler has
+// hijacked: Shutdown waits for them, and f can tell them to come to an end. It has no effect once Shutdown was called.
+func (s *Server) RegisterOnShutdown(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onShutdown = append(s.onShutdown, f)
 }

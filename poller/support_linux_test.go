@@ -64,7 +64,7 @@ func startOn(t testing.TB, srv *Server, ln net.Listener) *served {
 	if srv.Logger == nil {
 		srv.Logger = slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	if srv.LoopHandler == nil {
+	if srv.LoopHandler == nil && srv.Handler == nil {
 		srv.LoopHandler = LoopHandlerFunc(hello)
 	}
 	serving := make(chan netip.AddrPort, 1)

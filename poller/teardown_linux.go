@@ -18,21 +18,26 @@ import (
 
 // Close lets go of the port at once: it refuses new connections, resets every one that exists, and has the kernel say what
 // is left; see [Server.Report]. It returns when the teardown is complete. It may be called from any goroutine, repeatedly
-// and concurrently, and from a LoopHandler as `go srv.Close()`: all calls return when the one teardown is complete, with
-// its error. A Server that does not serve yet will not: Serve then returns ErrServerClosed.
+// and concurrently: all calls return when the one teardown is complete, with its error. During a Shutdown or after a Release
+// it ends what they have left. A Server that does not serve yet will not: Serve then returns ErrServerClosed.
 //
-// Close waits for loops, but not for handlers: the connections of a loop that a handler has blocked for Server.StuckGrace
-// are reset from outside, and the error names the loop, which ends when the handler returns.
+// Close waits for loops, but not for handlers. Those of Handler find their contexts cancelled and their reads and writes
+// failing; the Report counts those that have not returned. A call by a Handler itself, on its own goroutine, first completes
+// the answer as it stands, so that the client gets it. A LoopHandler has to say `go srv.Close()`. The connections of a loop
+// that a LoopHandler has blocked for Server.StuckGrace are reset from outside, and the error names the loop, which ends when
+// the handler returns.
 func (s *Server) Close() error {
+	if x, _ := s.completeCaller(); x != nil {
+		x.awaitAck(lastWords)
+	}
 	s.mu.Lock()
 	done := s.doneLocked()
 	switch s.state.Load() {
 	case stateNew:
 		s.state.Store(stateClosed)
 		close(done)
-	case stateServing:
-		s.state.Store(stateClosing)
-		go s.teardown()
+	case stateServing, stateReleased, stateDraining:
+		s.teardownLocked(linger.ModeAbort)
 	}
 	s.mu.Unlock()
 	<-done
@@ -44,21 +49,33 @@ func (s *Server) Report() linger.Report {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	rep := s.report
-	if s.run != nil && rep.Mode == linger.ModeNone {
-		rep.Connections = s.run.table.Live()
+	if s.run == nil || s.state.Load() == stateClosed {
+		return rep
+	}
+	rep.Mode, rep.Started = s.mode, s.began
+	rep.Connections = s.run.table.Live()
+	rep.Connections[linger.Hijacked] = s.run.hijacked.Len()
+	rep.HandlersRunning = s.run.pool.handlers()
+	rep.Closed = int(s.run.closedInOrder.Load())
+	if s.mode != linger.ModeNone && isClosed(s.run.refused) {
+		rep.Steps.Refused = max(s.run.refusedAt.Sub(s.began), 1)
 	}
 	return rep
 }
 
 // teardown runs once, on a goroutine of its own, so that nobody who calls Close is part of it.
-func (s *Server) teardown() {
+func (s *Server) teardown(mode linger.Mode, began time.Time) {
 	r := s.run
-	rep := linger.Report{Mode: linger.ModeAbort, Address: r.listener.addr.String(), Started: time.Now()}
+	rep := linger.Report{Mode: mode, Address: r.listener.addr.String(), Started: began}
 	var errs []error
 	close(r.closingC)
+	if mode != linger.ModeAbort {
+		rep.Steps.Drained = time.Since(began)
+	}
 
 	errs = append(errs, r.refuse())
-	rep.Steps.Refused = time.Since(rep.Started)
+	// After a Release that came before, the port was given up before this began.
+	rep.Steps.Refused = max(r.refusedAt.Sub(began), 1)
 
 	sweep, stuck := r.abortAll()
 	rep.Steps.PortFree = time.Since(rep.Started)
@@ -68,6 +85,20 @@ func (s *Server) teardown() {
 		errs = append(errs, fmt.Errorf("poller: event loop %d was stuck in a handler for more than %s; its %d connections "+
 			"were aborted from outside", l.loop.index, r.cfg.stuckGrace, l.sweep.Aborted.Total()))
 		sweep.Add(l.sweep)
+		// Its handlers have to be told by others, too.
+		r.pool.each(func(x *exchange) {
+			if x.loop == l.loop {
+				x.lost(ErrServerClosed)
+			}
+		})
+	}
+	if mode == linger.ModeDrain {
+		rep.AtDeadline = sweep.Aborted
+	}
+	for _, l := range r.loops {
+		if !isStuck(stuck, l) {
+			sweep.Add(l.drained)
+		}
 	}
 
 	// The loops close the descriptors meanwhile.
@@ -92,12 +123,16 @@ func (s *Server) teardown() {
 		errs = append(errs, fmt.Errorf("poller: event loop %d has reset its connections, but was stuck for more than %s in a "+
 			"connection hook or in the Close of an answer's content", l.index, r.cfg.stuckGrace))
 	}
-	r.writes.close()
+	r.pool.stop()
+	r.watcher.close()
 	r.admission.stop()
-	rep.HandlersRunning = running(stuck)
-	if rep.HandlersRunning == 0 {
+	late := r.hijacked.Late()
+	sweep.Add(late)
+	if n := running(stuck); n == 0 {
+		rep.HandlersRunning = r.pool.handlers()
 		_ = unix.Close(r.empty)
 	} else {
+		rep.HandlersRunning = n + r.pool.handlers()
 		// A loop that is stuck still needs it when it ends.
 		go func() {
 			for _, l := range stuck {
@@ -107,6 +142,7 @@ func (s *Server) teardown() {
 		}()
 	}
 	rep.Connections, rep.Refused = sweep.Aborted, sweep.Refused
+	rep.Closed = int(r.closedInOrder.Load())
 	rep.Steps.Done = time.Since(rep.Started)
 
 	s.mu.Lock()
@@ -116,11 +152,22 @@ func (s *Server) teardown() {
 	s.mu.Unlock()
 }
 
-// refuse takes the listener away from all loops and closes it. No child may be between fork and exec meanwhile: its copies
-// of our descriptors would keep the port.
+// refuse takes the listener away from all loops and closes it, once. No child may be between fork and exec meanwhile: its
+// copies of our descriptors would keep the port.
 func (r *run) refuse() error {
 	r.listenerMu.Lock()
 	defer r.listenerMu.Unlock()
+	if isClosed(r.refused) {
+		return r.refusal
+	}
+	r.givenUp.Store(true)
+	r.refusal = r.dropListener()
+	r.refusedAt = time.Now()
+	close(r.refused)
+	return r.refusal
+}
+
+func (r *run) dropListener() error {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	var errs []error
@@ -142,6 +189,7 @@ func (r *run) abortAll() (sweep linger.Sweep, stuck []stuckLoop) {
 	for _, l := range r.loops {
 		l.execute(l.abortOwn)
 	}
+	sweep = r.hijacked.AbortAll(linger.Hijacked)
 	grace := time.NewTimer(r.cfg.stuckGrace)
 	defer grace.Stop()
 	expired := make(chan struct{})
@@ -231,7 +279,7 @@ func (l *loop) abortOwn() error {
 // grace.
 func (r *run) waitLoops(stuck []stuckLoop) (hanging []*loop) {
 	for _, l := range r.loops {
-		if slices.ContainsFunc(stuck, func(s stuckLoop) bool { return s.loop == l }) {
+		if isStuck(stuck, l) {
 			continue
 		}
 		for closed := int64(-1); ; {
@@ -248,6 +296,10 @@ func (r *run) waitLoops(stuck []stuckLoop) (hanging []*loop) {
 		}
 	}
 	return hanging
+}
+
+func isStuck(stuck []stuckLoop, l *loop) bool {
+	return slices.ContainsFunc(stuck, func(s stuckLoop) bool { return s.loop == l })
 }
 
 // running counts the stuck loops that still are.

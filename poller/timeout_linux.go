@@ -3,6 +3,7 @@
 package poller
 
 import (
+	"math"
 	"sync"
 	"time"
 )
@@ -11,12 +12,14 @@ import (
 type timeoutKind uint8
 
 const (
-	noTimeout     timeoutKind = iota
-	headerTimeout             // the rest of a request's head
-	bodyTimeout               // more of a request's content
-	idleTimeout               // the next request
-	writeTimeout              // the client to take more of an answer
-	lingerTimeout             // the client's FIN after the last answer
+	noTimeout      timeoutKind = iota // nothing that has to come in time
+	headerTimeout                     // the rest of a request's head
+	bodyTimeout                       // more of a request's content
+	idleTimeout                       // the next request
+	writeTimeout                      // the client to take more of an answer
+	lingerTimeout                     // the client's FIN after the last answer
+	handlerTimeout                    // the http.Handler to return
+	ackTimeout                        // the client to acknowledge all that it was sent, which is looked after every ackInterval
 	timeoutKinds
 )
 
@@ -32,7 +35,8 @@ const (
 const timeoutSlack = 5 * time.Millisecond
 
 // timeoutList holds the connections that wait for one kind of event, ordered by deadline: timeouts of one kind share one
-// duration, so whoever comes last is due last. Owned by the loop.
+// duration, so whoever comes last is due last. Each connection of a loop is in one of the lists; those for which there is no
+// timeout are due never. Owned by the loop.
 type timeoutList struct {
 	first, last *conn
 }
@@ -73,32 +77,46 @@ func (l *loop) duration(kind timeoutKind) time.Duration {
 	case writeTimeout:
 		return cfg.writeTimeout
 	case lingerTimeout:
+		if l.run.draining.Load() {
+			return drainLinger
+		}
 		return LingerTimeout
+	case handlerTimeout:
+		return cfg.handlerTimeout
+	case ackTimeout:
+		return ackInterval
 	}
 	return 0
 }
 
 // setTimeout has c wait for kind from now on, or anew.
 func (l *loop) setTimeout(c *conn, kind timeoutKind) {
-	d := l.duration(kind)
-	if d == 0 {
-		l.clearTimeout(c)
+	deadline := never
+	if d := l.duration(kind); d > 0 {
+		deadline = l.clock.now + d + timeoutSlack
+	}
+	if c.listed && c.waits == kind && deadline-c.deadline < timeoutSlack {
 		return
 	}
-	deadline := l.clock.now + d + timeoutSlack
-	if c.waits == kind && deadline-c.deadline < timeoutSlack {
-		return
-	}
-	l.clearTimeout(c)
-	c.waits, c.deadline = kind, deadline
+	l.forget(c)
+	c.waits, c.deadline, c.listed = kind, deadline, true
 	l.lists[kind].append(c)
-	l.alarm.before(l, deadline)
+	if deadline != never {
+		l.alarm.before(l, deadline)
+	}
 }
 
-func (l *loop) clearTimeout(c *conn) {
-	if c.waits != noTimeout {
+// never is the deadline of what may take any time.
+const never = time.Duration(math.MaxInt64)
+
+// clearTimeout has c wait for nothing.
+func (l *loop) clearTimeout(c *conn) { l.setTimeout(c, noTimeout) }
+
+// forget takes c out of the lists.
+func (l *loop) forget(c *conn) {
+	if c.listed {
 		l.lists[c.waits].remove(c)
-		c.waits = noTimeout
+		c.listed = false
 	}
 }
 
@@ -112,7 +130,7 @@ func (l *loop) expire() error {
 			l.clearTimeout(c)
 			c.timedOut(timeoutKind(kind))
 		}
-		if list.first != nil {
+		if list.first != nil && list.first.deadline != never {
 			l.alarm.before(l, list.first.deadline)
 		}
 	}

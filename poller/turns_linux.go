@@ -4,15 +4,19 @@ package poller
 
 import "slices"
 
-// turns are the connections of a loop whose output can go on. Each round gives some of them a turn, and between two rounds
+// turns are the connections of a loop that can go on: those that come back from a handler, and those whose output the
+// kernel takes again. Each round gives some of them a turn, and between two rounds
 // the loop gets to its other connections: tasks of gnet's would be run one after the other for as long as there are any, so
 // that a few clients that read fast could keep a loop to themselves. Guarded by loop.mu.
 type turns struct {
-	waiting []*conn
-	queued  bool // the loop has been given a round to run
+	returned []*exchange
+	spare    []*exchange // the memory of the last round's
+	waiting  []*conn
+	queued   bool // the loop has been given a round to run
 }
 
-// perRound is how many connections have their turn in a round; each sends turnBytes at most.
+// perRound is how many connections with output have their turn in a round; each sends turnBytes at most. Those that come
+// back have it all: each has cost a worker more.
 const perRound = 8
 
 // turn has c go on with its output on its loop. Any goroutine may call it. The connection may be gone by the time that its
@@ -20,11 +24,21 @@ const perRound = 8
 func (l *loop) turn(c *conn) {
 	l.mu.Lock()
 	l.turns.waiting = append(l.turns.waiting, c)
-	queue := !l.turns.queued
-	l.turns.queued = true
+	l.queueRoundLocked()
 	l.mu.Unlock()
-	if queue {
-		l.execute(l.round)
+}
+
+// takeBack has the loop go on with the connection that was lent to x. Any goroutine may call it.
+func (l *loop) takeBack(x *exchange) {
+	l.mu.Lock()
+	l.turns.returned = append(l.turns.returned, x)
+	l.queueRoundLocked()
+	l.mu.Unlock()
+}
+
+func (l *loop) queueRoundLocked() {
+	if !l.turns.queued {
+		l.turns.queued = l.executeLocked(l.round)
 	}
 }
 
@@ -34,12 +48,19 @@ func (l *loop) round() error {
 	n := min(len(l.turns.waiting), perRound)
 	now := slices.Clone(l.turns.waiting[:n])
 	l.turns.waiting = slices.Delete(l.turns.waiting, 0, n)
+	returned := l.turns.returned
+	l.turns.returned = l.turns.spare[:0]
 	l.mu.Unlock()
+	for _, x := range returned {
+		x.conn.takeBack(x)
+	}
+	clear(returned)
 	for _, c := range now {
 		c.resume()
 	}
 	l.mu.Lock()
-	more := len(l.turns.waiting) > 0
+	l.turns.spare = returned
+	more := len(l.turns.waiting)+len(l.turns.returned) > 0
 	l.turns.queued = more
 	l.mu.Unlock()
 	if more {

@@ -1,0 +1,42 @@
+//go:build linux
+
+package poller
+
+import (
+	"bytes"
+)
+
+// report calls the Server's hook for the answer in w. r is nil where the request could not be read to its end; then request
+// begins with what has come of it.
+func (c *conn) report(w *Responder, r *Request, request []byte) {
+	l := c.loop
+	if l.run.answered == nil {
+		return
+	}
+	a := Answer{
+		Conn: c.describe(), RequestLine: requestLine(request), Status: w.response.Status, Bytes: w.response.ContentLength,
+		Began: epoch.Add(l.clock.now),
+	}
+	if w.response.Head || a.Status == 204 || a.Status == 205 || a.Status == 304 {
+		a.Bytes = 0
+	}
+	if r != nil {
+		a.Referer, a.UserAgent = string(r.Get("Referer")), string(r.Get("User-Agent"))
+	}
+	l.run.report(c.id, a)
+}
+
+// report calls the Server's hook. Any goroutine may call it.
+func (r *run) report(id uint64, a Answer) {
+	guard(r.cfg.log, id, "answer hook", func() { r.answered(a) })
+}
+
+// requestLine is the first line of what a client has sent, if it came whole.
+func requestLine(request []byte) string {
+	request = bytes.TrimPrefix(request, []byte("\r\n")) // RFC 9112, section 2.2
+	line, _, whole := bytes.Cut(request, []byte("\n"))
+	if !whole {
+		return ""
+	}
+	return string(bytes.TrimSuffix(line, []byte("\r")))
+}

@@ -1,0 +1,187 @@
+//go:build linux
+
+package poller
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"rstserver/httpcodec"
+)
+
+// body is the content of a request as Handler reads it: straight from the socket, at the handler's pace. What the handler
+// does not read stays in the kernel's buffer, and the client waits. Its methods may be called from any goroutine.
+type body struct {
+	x    *exchange
+	rest atomic.Int64 // bytes to come as far as known, or restUnknown or restLost; stored under mu, not before a wait is over
+
+	mu      sync.Mutex // guards what follows; held by a Read that waits
+	decoder httpcodec.BodyDecoder
+	input   []byte       // received behind the head, and not consumed
+	sized   int64        // bytes to come of content with a length; restUnknown if it has none
+	expect  bool         // the client waits for 100 (Continue)
+	trailer *http.Header // of the request, filled in at the end
+	buf     *[]byte      // from pieces; input may be in it
+	err     error        // what Read returns from here on
+	closed  bool
+}
+
+// Values of body.rest that are no number of bytes.
+const (
+	restUnknown = -1 // chunked
+	restLost    = -2 // it may come or not, or its end cannot be found
+)
+
+// pieces holds the buffers that chunked content is read through, and answers that are copied from a reader.
+var pieces = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+
+// maxSkip bounds how much of a request's content is read and thrown away, when the handler has not read it, to keep the
+// connection for the next request. net/http has the same bound.
+const maxSkip = 256 << 10
+
+// Read implements io.Reader. After the last byte it returns io.EOF, and trailers are in the request's Trailer by then.
+func (b *body) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.closed:
+		return 0, http.ErrBodyReadAfterClose
+	case b.err != nil:
+		return 0, b.err
+	case len(p) == 0:
+		return 0, nil
+	}
+	defer b.noteRest()
+	for {
+		n, err := b.decode(p)
+		if err == nil && n == 0 {
+			n, err = b.receive(p)
+		}
+		if err != nil {
+			b.err = b.explain(err)
+			return n, b.err
+		}
+		if n > 0 {
+			return n, nil
+		}
+	}
+}
+
+// decode moves content from input to p. It returns io.EOF at the end of the content.
+func (b *body) decode(p []byte) (int, error) {
+	for !b.decoder.Done() {
+		if len(b.input) == 0 {
+			return 0, nil
+		}
+		// No more content can be in so many bytes than there is room for in p.
+		data, n, err := b.decoder.Next(b.input[:min(len(b.input), len(p))])
+		b.input = b.input[n:]
+		if err != nil {
+			return 0, err
+		}
+		if len(data) > 0 {
+			if b.sized > 0 {
+				b.sized -= int64(len(data))
+			}
+			return copy(p, data), nil
+		}
+	}
+	b.takeTrailers()
+	return 0, io.EOF
+}
+
+// receive reads from the socket: content with a length straight into p, chunks into input.
+func (b *body) receive(p []byte) (int, error) {
+	if b.expect {
+		b.expect = false
+		b.noteRest()
+		b.x.sendContinue()
+	}
+	if b.sized > 0 {
+		// Not a byte of the next request.
+		n, err := b.x.receive(p[:min(int64(len(p)), b.sized)])
+		if err != nil {
+			return 0, err
+		}
+		b.sized -= int64(n)
+		_, _, err = b.decoder.Next(p[:n])
+		return n, err
+	}
+	if b.buf == nil {
+		b.buf = pieces.Get().(*[]byte)
+	}
+	n, err := b.x.receive(*b.buf)
+	b.input = (*b.buf)[:n]
+	return 0, err
+}
+
+// explain turns a failure into what the handler sees. Where the request is at fault the server answers, if it still can.
+func (b *body) explain(err error) error {
+	var malformed *httpcodec.Error
+	switch {
+	case err == io.EOF && b.decoder.Done():
+	case err == io.EOF:
+		// The client has half-closed in the middle of it, and may still read an answer.
+		return io.ErrUnexpectedEOF
+	case err == errStalled:
+		b.x.refuse(errRequestTimeout)
+	case errors.Is(err, httpcodec.ErrBodyTooLarge):
+		b.x.refuse(err)
+		return &http.MaxBytesError{Limit: b.x.run.cfg.maxBodyBytes}
+	case errors.As(err, &malformed):
+		b.x.refuse(err)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+	}
+	return err
+}
+
+func (b *body) takeTrailers() {
+	for _, f := range b.decoder.Trailers() {
+		if *b.trailer == nil {
+			*b.trailer = make(http.Header)
+		}
+		b.trailer.Add(string(f.Name), string(f.Value))
+	}
+}
+
+// Close implements io.Closer: reads fail from here on, those that wait too.
+func (b *body) Close() error {
+	b.x.stopReading()
+	b.shut()
+	return nil
+}
+
+// shut has no Read touch the content any more. After stopReading it does not have to wait for the client.
+func (b *body) shut() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	if b.buf != nil {
+		b.input = bytes.Clone(b.input)
+		pieces.Put(b.buf)
+		b.buf = nil
+	}
+}
+
+func (b *body) noteRest() {
+	switch {
+	case b.err != nil && b.err != io.EOF, b.expect:
+		b.rest.Store(restLost)
+	case b.decoder.Done():
+		b.rest.Store(0)
+	default:
+		b.rest.Store(b.sized)
+	}
+}
+
+// skippable tells whether the connection can be used again although the rest of the content has not been read: there is
+// none, or it is known to come and not to be too long.
+func (b *body) skippable() bool {
+	rest := b.rest.Load()
+	return rest != restLost && rest <= maxSkip
+}

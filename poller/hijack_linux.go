@@ -1,0 +1,114 @@
+//go:build linux
+
+package poller
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"rstserver/linger"
+)
+
+// hijack moves the connection out of its loop: to a descriptor of Go's own, which is entered in the run's set of hijacked
+// connections as the table lets go of the old one. The loop closes that, which does nothing to the connection.
+func (x *exchange) hijack() (net.Conn, *bufio.ReadWriter, error) {
+	x.stopReading()
+	x.body.shut()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.phase != lent {
+		return nil, nil, errNotLent
+	}
+	tcp, err := duplicate(x.fd)
+	if err != nil {
+		return nil, nil, fmt.Errorf("poller: taking the connection over: %w", err)
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		_ = tcp.Close()
+		return nil, nil, fmt.Errorf("poller: taking the connection over: %w", err)
+	}
+	// The loop cannot close the descriptor meanwhile, so that this may act as its owner.
+	if aborted := x.run.table.Close(x.fd); aborted {
+		_ = tcp.Close()
+		return nil, nil, errConnGone
+	}
+	entry, ok := x.run.hijacked.Add(raw)
+	c := &hijackedConn{TCPConn: tcp, run: x.run, entry: entry, conn: x.conn.describe()}
+	x.phase = hijacked
+	x.signalLocked()
+	x.loop.takeBack(x)
+	if !ok {
+		// A teardown has begun, and the connection is reset.
+		_ = c.Close()
+		return nil, nil, errConnGone
+	}
+	r := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(x.body.input), c), max(contentBuffer, len(x.body.input)))
+	// What has come already is in the buffer, where libraries look for it.
+	_, _ = r.Peek(len(x.body.input))
+	return c, bufio.NewReadWriter(r, bufio.NewWriter(c)), nil
+}
+
+// duplicate returns a connection of Go's own for the socket of fd.
+func duplicate(fd int) (*net.TCPConn, error) {
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err)
+	}
+	f := os.NewFile(uintptr(dup), "hijacked connection")
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, err
+	}
+	tcp, ok := c.(*net.TCPConn)
+	if !ok {
+		_ = c.Close()
+		return nil, fmt.Errorf("a connection of type %T", c)
+	}
+	return tcp, nil
+}
+
+// hijackedConn is a connection that a handler has taken over. It is armed from birth, so that the death of the process
+// resets it, and disarmed by Close. Its methods may be called from any goroutine.
+type hijackedConn struct {
+	*net.TCPConn
+	run   *run
+	entry *linger.Entry
+	conn  Conn
+	once  sync.Once
+	err   error
+}
+
+// Close ends the connection: with FIN, unless the server has reset it.
+func (c *hijackedConn) Close() error {
+	c.once.Do(func() { c.err = c.close() })
+	return c.err
+}
+
+func (c *hijackedConn) close() error {
+	aborted := c.entry.Remove()
+	if !aborted && c.run.cfg.arm {
+		_ = c.SetLinger(-1)
+	}
+	err := c.TCPConn.Close()
+	hook := c.run.hooks.closed
+	if aborted {
+		hook = c.run.hooks.aborted
+	}
+	if hook != nil {
+		guard(c.run.cfg.log, c.conn.ID, "connection hook", func() { hook(c.conn) })
+	}
+	c.run.admission.hijackedClosed()
+	c.run.ended(aborted)
+	return err
+}
+
+var _ net.Conn = (*hijackedConn)(nil)

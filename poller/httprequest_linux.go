@@ -1,0 +1,137 @@
+//go:build linux
+
+package poller
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"strings"
+	"unsafe"
+
+	"rstserver/httpcodec"
+)
+
+// newRequest makes the http.Request of a parsed head. It has what net/http's server gives to a handler.
+func (x *exchange) newRequest(ctx context.Context, head *httpcodec.Request) (*http.Request, error) {
+	u, err := parseTarget(head)
+	if err != nil {
+		return nil, &httpcodec.Error{Status: http.StatusBadRequest, Reason: "malformed request-target"}
+	}
+	req := http.Request{
+		Method:     text(head.Method),
+		URL:        u,
+		Proto:      "HTTP/1.1",
+		ProtoMajor: 1,
+		ProtoMinor: head.MinorVersion,
+		Header:     make(http.Header, len(head.Fields)),
+		Body:       http.NoBody,
+		Host:       text(head.Host),
+		RemoteAddr: x.web.remote,
+		RequestURI: text(head.RequestTarget),
+		Close:      !head.KeepAlive,
+	}
+	if head.MinorVersion == 0 {
+		req.Proto = "HTTP/1.0"
+	}
+	addFields(req.Header, head.Fields)
+	req.Header.Del("Host")
+	if head.Chunked {
+		req.ContentLength = -1
+		req.TransferEncoding = []string{"chunked"}
+		req.Header.Del("Transfer-Encoding")
+		req.Trailer = announced(req.Header)
+	}
+	if head.ContentLength > 0 {
+		req.ContentLength = head.ContentLength
+	}
+	r := req.WithContext(ctx)
+	if head.HasBody() {
+		x.body.trailer = &r.Trailer
+		r.Body = &x.body
+	}
+	return r, nil
+}
+
+// parseTarget reads the request-target as net/http does: that of CONNECT is an authority.
+func parseTarget(head *httpcodec.Request) (*url.URL, error) {
+	target := text(head.RequestTarget)
+	if head.Form != httpcodec.AuthorityForm {
+		return url.ParseRequestURI(target)
+	}
+	u, err := url.ParseRequestURI("http://" + target)
+	if err == nil {
+		u.Scheme = ""
+	}
+	return u, err
+}
+
+// addFields enters field lines under their canonical names.
+func addFields(h http.Header, fields []httpcodec.Field) {
+	values := make([]string, len(fields)) // one piece for all, as nearly every name has one value
+	for i, f := range fields {
+		name := textproto.CanonicalMIMEHeaderKey(text(f.Name))
+		if before, ok := h[name]; ok {
+			h[name] = append(before, text(f.Value))
+			continue
+		}
+		values[i] = text(f.Value)
+		h[name] = values[i : i+1 : i+1]
+	}
+}
+
+// announced takes the Trailer field out of a header and returns a trailer section with the names that it lists.
+func announced(h http.Header) http.Header {
+	var trailer http.Header
+	for _, list := range h["Trailer"] {
+		for name := range strings.SplitSeq(list, ",") {
+			name = textproto.CanonicalMIMEHeaderKey(textproto.TrimString(name))
+			switch name {
+			case "", "Transfer-Encoding", "Trailer", "Content-Length":
+				continue // they do not belong there (RFC 9110, section 6.5.1)
+			}
+			if trailer == nil {
+				trailer = make(http.Header)
+			}
+			trailer[name] = nil
+		}
+	}
+	delete(h, "Trailer")
+	return trailer
+}
+
+// text is b as a string that shares its memory: the head of an exchange, which nobody changes.
+func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// webConn is what the requests of one connection that go to Handler have in common. It is made for the first of them, whose
+// worker fills it in; those after it come later.
+type webConn struct {
+	ctx    context.Context // nil until then
+	remote string
+}
+
+func (w *webConn) init(x *exchange) {
+	r := x.run
+	w.remote = x.conn.remote.String()
+	local := r.listener.addr
+	if local.Addr().IsUnspecified() {
+		x.mu.Lock()
+		if x.phase == lent {
+			if addr, err := localAddr(x.fd); err == nil {
+				local = addr
+			}
+		}
+		x.mu.Unlock()
+	}
+	addr := net.TCPAddrFromAddrPort(local)
+	ctx := context.WithValue(r.ctx, http.LocalAddrContextKey, net.Addr(addr))
+	if r.connContext != nil {
+		ctx = r.connContext(ctx, lentConn{addr, net.TCPAddrFromAddrPort(x.conn.remote)})
+		if ctx == nil {
+			panic("poller: Server.ConnContext returned nil")
+		}
+	}
+	w.ctx = ctx
+}

@@ -1,0 +1,233 @@
+//go:build linux
+
+package poller
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"rstserver/linger"
+)
+
+// Shutdown drains: it gives up the port, lets clients that have sent a request have their answers, with "Connection: close",
+// and resets idle connections at once. Clients that wait in the accept queue are taken in first. It returns when the
+// teardown is complete; see [Server.Report].
+//
+// When ctx ends before that, what is left is reset as by Close, and the result is ctx's error, or wraps it beside those of the
+// teardown. Without that a connection that does not come to an end, such as a hijacked one, is waited for without limit; see
+// RegisterOnShutdown. Handlers that go on without their connection are not waited for.
+//
+// It may be called from any goroutine, repeatedly and concurrently: the context that ends first counts. A call by a Handler
+// itself, on its own goroutine, completes the answer as it stands, since Shutdown waits for it. A Server that does not serve
+// yet will not.
+func (s *Server) Shutdown(ctx context.Context) error {
+	x, last := s.completeCaller()
+	s.mu.Lock()
+	done := s.doneLocked()
+	switch s.state.Load() {
+	case stateNew:
+		s.state.Store(stateClosed)
+		close(done)
+	case stateServing, stateReleased:
+		s.drainLocked()
+	}
+	s.mu.Unlock()
+	if x != nil {
+		x.giveBack(last)
+	}
+	select {
+	case <-done:
+		return s.closeErr
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	if s.state.Load() < stateClosing {
+		s.teardownLocked(linger.ModeDrain)
+	}
+	s.mu.Unlock()
+	<-done
+	if s.closeErr == nil {
+		return ctx.Err()
+	}
+	return errors.Join(ctx.Err(), s.closeErr)
+}
+
+// Release gives up the port and keeps the connections that exist: they are served as before until they end, each by itself,
+// and then Serve returns. Clients that wait in the accept queue are taken in first. A successor can listen on the port as soon
+// as Release has returned; it needs SO_REUSEADDR while connections are left, which Go's and this package's listeners have.
+//
+// It may be called from any goroutine and by handlers, repeatedly and concurrently, and followed by Shutdown or Close. While
+// one of these is under way, or over, Release only waits until the port has been given up. A Server that does not serve yet
+// will not. The error says that a loop could not let go of the listener.
+func (s *Server) Release() error {
+	s.mu.Lock()
+	done := s.doneLocked()
+	switch s.state.Load() {
+	case stateNew:
+		s.state.Store(stateClosed)
+		close(done)
+	case stateServing:
+		s.state.Store(stateReleased)
+		s.mode, s.began = linger.ModeRelease, time.Now()
+		go s.letGo()
+	}
+	r := s.run
+	s.mu.Unlock()
+	if r == nil {
+		return nil
+	}
+	<-r.refused
+	return r.refusal
+}
+
+// drainLocked begins the drain of a server that serves or has released its port.
+func (s *Server) drainLocked() {
+	released := s.state.Load() == stateReleased
+	s.state.Store(stateDraining)
+	s.mode, s.began = linger.ModeDrain, time.Now()
+	s.run.draining.Store(true)
+	for _, f := range s.onShutdown {
+		go f()
+	}
+	for _, l := range s.run.loops {
+		l.execute(l.drainOwn)
+	}
+	if !released {
+		go s.letGo()
+	}
+}
+
+// letGo gives up the port, and begins the teardown when no connection is left. It ends at the latest when the teardown
+// begins.
+func (s *Server) letGo() {
+	r := s.run
+	r.acceptQueue()
+	r.refuse()
+	r.settleLoops()
+	for r.live.Load() > 0 {
+		select {
+		case <-r.noneLeft:
+		case <-r.closingC:
+			return
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state.Load() < stateClosing {
+		s.teardownLocked(s.mode)
+	}
+}
+
+// teardownLocked begins the teardown.
+func (s *Server) teardownLocked(mode linger.Mode) {
+	s.state.Store(stateClosing)
+	if s.mode == linger.ModeNone || mode == linger.ModeAbort {
+		s.began = time.Now()
+	}
+	s.mode = mode
+	go s.teardown(mode, s.began)
+}
+
+// The accept queue is looked at every queueInterval until it is empty, or for queueLimit: under a storm of clients it never
+// is, and while the bounds on connections are reached, it is not emptied.
+const (
+	queueInterval = 200 * time.Microsecond
+	queueLimit    = 100 * time.Millisecond
+)
+
+// acceptQueue has the loops accept what waits.
+func (r *run) acceptQueue() {
+	ticker := time.NewTicker(queueInterval)
+	defer ticker.Stop()
+	for deadline := time.Now().Add(queueLimit); r.queueWaits() && time.Now().Before(deadline); {
+		select {
+		case <-ticker.C:
+		case <-r.closingC:
+			return
+		}
+	}
+}
+
+// queueWaits tells whether the listener has connections that nobody has accepted.
+func (r *run) queueWaits() bool {
+	r.listenerMu.Lock()
+	defer r.listenerMu.Unlock()
+	if r.listener.fd < 0 {
+		return false
+	}
+	fds := []unix.PollFd{{Fd: int32(r.listener.fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, 0)
+	return err == nil && n > 0
+}
+
+// settleLoops waits until each loop has dealt with what it accepted before the listener was taken away: such a connection is
+// counted by then.
+func (r *run) settleLoops() {
+	for _, l := range r.loops {
+		settled := make(chan struct{})
+		// A loop that takes no task runs no engine, so it has no connection and will have none.
+		if !l.execute(func() error {
+			close(settled)
+			if r.draining.Load() {
+				return l.drainOwn()
+			}
+			return nil
+		}) {
+			continue
+		}
+		select {
+		case <-settled:
+		case <-l.ended:
+		case <-r.closingC:
+			return
+		}
+	}
+}
+
+// ended counts a connection off.
+func (r *run) ended(aborted bool) {
+	if r.released() && !aborted {
+		r.closedInOrder.Add(1)
+	}
+	if r.live.Add(-1) == 0 {
+		select {
+		case r.noneLeft <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// completeCaller completes the answer of the handler that is on the calling goroutine, if it is one, as it stands: a handler
+// that says goodbye and lets go of the port means what it has said. The connection remains lent. x is nil if there was
+// nothing to complete.
+func (s *Server) completeCaller() (x *exchange, last outcome) {
+	s.mu.Lock()
+	r := s.run
+	s.mu.Unlock()
+	if r == nil {
+		return nil, outcome{}
+	}
+	if x = r.pool.caller(); x == nil {
+		return nil, outcome{}
+	}
+	last, ok := x.writer.completeNow()
+	if !ok {
+		return nil, outcome{}
+	}
+	return x, last
+}
+
+// lastWords is how long Close waits for the client of a handler that calls it to acknowledge its answer.
+const lastWords = 100 * time.Millisecond
+
+// awaitAck waits until the client has acknowledged all that it was sent, for at most so long.
+func (x *exchange) awaitAck(limit time.Duration) {
+	ticker := time.NewTicker(queueInterval)
+	defer ticker.Stop()
+	for deadline := time.Now().Add(limit); x.unacked() > 0 && time.Now().Before(deadline); {
+		<-ticker.C
+	}
+}

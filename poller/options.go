@@ -1,0 +1,122 @@
+package poller
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime"
+	"time"
+
+	"rstserver/httpcodec"
+)
+
+// config is a copy of a Server's options with the defaults filled in. Immutable.
+type config struct {
+	loops            int
+	maxConns         int
+	maxHandlers      int           // 0: no bound
+	headerTimeout    time.Duration // 0: none, here and below
+	bodyTimeout      time.Duration
+	handlerTimeout   time.Duration
+	writeTimeout     time.Duration
+	idleTimeout      time.Duration
+	maxHeaderBytes   int
+	maxFields        int
+	maxLoopBodyBytes int64 // of content for the loop handler; 0: no bound
+	maxBodyBytes     int64 // of content for the handler; 0: no bound
+	maxOutputBytes   int
+	stuckGrace       time.Duration
+	arm              bool
+	loopHandler      LoopHandler // nil if there is none
+	handler          http.Handler
+	onLoop           func(*httpcodec.Request) bool // nil: one of the handlers answers everything
+	log              *slog.Logger
+}
+
+func (s *Server) config() (config, error) {
+	c := config{
+		loops:            or(s.Loops, runtime.GOMAXPROCS(0)),
+		maxConns:         s.MaxConns,
+		maxHandlers:      s.MaxHandlers,
+		headerTimeout:    timeout(s.HeaderTimeout, DefaultHeaderTimeout),
+		bodyTimeout:      timeout(s.BodyTimeout, DefaultBodyTimeout),
+		handlerTimeout:   timeout(s.HandlerTimeout, 0),
+		writeTimeout:     timeout(s.WriteTimeout, DefaultWriteTimeout),
+		idleTimeout:      timeout(s.IdleTimeout, DefaultIdleTimeout),
+		maxHeaderBytes:   or(s.MaxHeaderBytes, DefaultMaxHeaderBytes),
+		maxFields:        or(s.MaxFields, DefaultMaxFields),
+		maxLoopBodyBytes: max(or(s.MaxBodyBytes, DefaultMaxBodyBytes), 0),
+		maxBodyBytes:     max(s.MaxBodyBytes, 0),
+		maxOutputBytes:   or(s.MaxOutputBytes, DefaultMaxOutputBytes),
+		stuckGrace:       or(s.StuckGrace, DefaultStuckGrace),
+		arm:              !s.NoArm,
+		loopHandler:      s.LoopHandler,
+		handler:          s.Handler,
+		onLoop:           s.OnLoop,
+		log:              s.Logger,
+	}
+	if c.loopHandler == nil && c.handler == nil {
+		c.handler = http.DefaultServeMux
+	}
+	if c.log == nil {
+		c.log = slog.Default()
+	}
+	if err := c.checkHandlers(); err != nil {
+		return c, err
+	}
+	for _, v := range []struct {
+		name string
+		n    int64
+		most int64
+	}{
+		{"Loops", int64(s.Loops), maxLoops},
+		{"MaxConns", int64(s.MaxConns), maxOption},
+		{"MaxHandlers", int64(s.MaxHandlers), maxOption},
+		{"MaxHeaderBytes", int64(s.MaxHeaderBytes), maxOption},
+		{"MaxFields", int64(s.MaxFields), maxOption},
+		{"MaxOutputBytes", int64(s.MaxOutputBytes), maxOption},
+		{"StuckGrace", int64(s.StuckGrace), int64(time.Hour)},
+	} {
+		if v.n < 0 || v.n > v.most {
+			return c, fmt.Errorf("poller: Server.%s is %d; it must be 0 (the default) to %d", v.name, v.n, v.most)
+		}
+	}
+	return c, checkFileLimit(c.maxConns)
+}
+
+// checkHandlers refuses handlers of which it would not be clear which one is to answer.
+func (c *config) checkHandlers() error {
+	both := c.loopHandler != nil && c.handler != nil
+	switch {
+	case both && c.onLoop == nil:
+		return errors.New("poller: Server has a Handler and a LoopHandler; OnLoop has to say which one answers a request")
+	case !both && c.onLoop != nil:
+		return errors.New("poller: Server.OnLoop needs a Handler and a LoopHandler to choose from")
+	}
+	return nil
+}
+
+const (
+	maxLoops  = 1024
+	maxOption = 1<<31 - 1
+)
+
+// or returns v, or the default where v is zero.
+func or[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+// timeout maps an option (0: the default, negative: none) to a duration that is 0 for none. The greatest durations are a
+// common way to say for ever, and would overflow when added to a time.
+func timeout(v, def time.Duration) time.Duration {
+	const century = 100 * 365 * 24 * time.Hour
+	if v > century {
+		return 0
+	}
+	return max(or(v, def), 0)
+}

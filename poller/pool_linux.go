@@ -1,0 +1,219 @@
+//go:build linux
+
+package poller
+
+import (
+	"bytes"
+	"runtime"
+	"sync"
+	"time"
+
+	"rstserver/httpcodec"
+)
+
+// pool runs exchanges on goroutines of its own, the workers, which are kept for the next exchange: their stacks have grown
+// to what handlers need. All methods may be called from any goroutine, and none of them waits for a handler.
+type pool struct {
+	max int // workers at a time; 0: no bound
+
+	mu      sync.Mutex // guards what follows
+	all     map[*worker]struct{}
+	idle    []*worker // the last one is the one that was busy last
+	unused  int       // how many of idle, from the first one on, have not been needed since trim
+	running int       // exchanges that workers have
+	queue   []*exchange
+	trimmer *time.Timer
+	stopped bool
+}
+
+// trimInterval is how often workers are let go that were idle all the time since.
+const trimInterval = 10 * time.Second
+
+// worker is a goroutine of the pool, and what it keeps from one exchange for the next.
+type worker struct {
+	pool *pool
+	next chan *exchange // capacity 1; closed to let the worker go
+	x    *exchange      // guarded by pool.mu, as is id
+	id   []byte         // of the goroutine; see caller
+
+	// Owned by the exchange that the worker serves.
+	request httpcodec.Request
+	fields  []httpcodec.HeaderField
+	out     []byte
+	content []byte
+}
+
+func newPool(most int) *pool { return &pool{max: most, all: make(map[*worker]struct{})} }
+
+// submit has x served as soon as there is a worker for it.
+func (p *pool) submit(x *exchange) {
+	p.mu.Lock()
+	switch {
+	case p.stopped:
+		p.mu.Unlock()
+	case len(p.idle) > 0:
+		w := p.idle[len(p.idle)-1]
+		p.idle = p.idle[:len(p.idle)-1]
+		p.unused = min(p.unused, len(p.idle))
+		p.running++
+		w.x = x
+		p.mu.Unlock()
+		w.next <- x
+	case p.max == 0 || len(p.all) < p.max:
+		w := p.startLocked(x)
+		p.mu.Unlock()
+		go w.run(x)
+	default:
+		p.queue = append(p.queue, x)
+		p.mu.Unlock()
+	}
+}
+
+// startLocked makes a worker that has x already.
+func (p *pool) startLocked(x *exchange) *worker {
+	w := &worker{pool: p, next: make(chan *exchange, 1), x: x}
+	p.all[w] = struct{}{}
+	p.running++
+	return w
+}
+
+func (w *worker) run(x *exchange) {
+	id := goroutineID()
+	w.pool.mu.Lock()
+	w.id = id
+	w.pool.mu.Unlock()
+	returned := false
+	defer func() {
+		if !returned {
+			// The handler has called runtime.Goexit, so this goroutine is at its end.
+			w.pool.replace(w)
+		}
+	}()
+	for x != nil {
+		x.serve(w)
+		x = w.pool.proceed(w)
+	}
+	returned = true
+}
+
+// proceed returns the next exchange for w, or nil when w is to end.
+func (p *pool) proceed(w *worker) *exchange {
+	p.mu.Lock()
+	w.x = nil
+	p.running--
+	if p.stopped {
+		delete(p.all, w)
+		p.mu.Unlock()
+		return nil
+	}
+	if x := p.dequeueLocked(); x != nil {
+		w.x = x
+		p.running++
+		p.mu.Unlock()
+		return x
+	}
+	p.idle = append(p.idle, w)
+	if p.trimmer == nil {
+		p.trimmer = time.AfterFunc(trimInterval, p.trim)
+	}
+	p.mu.Unlock()
+	return <-w.next // nil when closed
+}
+
+func (p *pool) dequeueLocked() *exchange {
+	if len(p.queue) == 0 {
+		return nil
+	}
+	x := p.queue[0]
+	p.queue[0] = nil
+	p.queue = p.queue[1:]
+	return x
+}
+
+// replace drops a worker whose goroutine has ended, and starts another one if there is work for it.
+func (p *pool) replace(w *worker) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.all, w)
+	p.running--
+	if x := p.dequeueLocked(); x != nil {
+		go p.startLocked(x).run(x)
+	}
+}
+
+// trim lets workers go that were not needed since it was last called.
+func (p *pool) trim() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stopped {
+		return
+	}
+	for _, w := range p.idle[:p.unused] {
+		delete(p.all, w)
+		close(w.next)
+	}
+	p.idle = append([]*worker(nil), p.idle[p.unused:]...)
+	p.unused = len(p.idle)
+	if len(p.all) == 0 {
+		p.trimmer = nil
+		return
+	}
+	p.trimmer.Reset(trimInterval)
+}
+
+// each calls f for every exchange that a worker has.
+func (p *pool) each(f func(*exchange)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for w := range p.all {
+		if w.x != nil {
+			f(w.x)
+		}
+	}
+}
+
+// stop lets the workers go, those that run a handler when it has returned. Exchanges that wait are dropped.
+func (p *pool) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stopped = true
+	if p.trimmer != nil {
+		p.trimmer.Stop()
+	}
+	for _, w := range p.idle {
+		delete(p.all, w)
+		close(w.next)
+	}
+	p.idle, p.queue = nil, nil
+}
+
+// handlers is how many handlers run at present.
+func (p *pool) handlers() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.running
+}
+
+// caller returns the exchange whose handler the calling goroutine runs, nil if it runs none. It is for calls of the life
+// cycle, which a handler may make itself, and which have nothing in hand to tell it by but the goroutine.
+func (p *pool) caller() *exchange {
+	id := goroutineID()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for w := range p.all {
+		if w.x != nil && bytes.Equal(w.id, id) {
+			return w.x
+		}
+	}
+	return nil
+}
+
+// goroutineID is what tells the calling goroutine from all others, from the first line of its stack trace: "goroutine 18
+// [running]:". There is no other way to ask for it.
+func goroutineID() []byte {
+	var buf [64]byte
+	trace := buf[:runtime.Stack(buf[:], false)]
+	trace = bytes.TrimPrefix(trace, []byte("goroutine "))
+	id, _, _ := bytes.Cut(trace, []byte(" "))
+	return bytes.Clone(id)
+}

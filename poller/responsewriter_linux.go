@@ -1,0 +1,442 @@
+//go:build linux
+
+package poller
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"rstserver/httpcodec"
+)
+
+// responseWriter is the http.ResponseWriter of an exchange. Beside that it is an http.Flusher, an http.Hijacker, an
+// io.ReaderFrom and an io.StringWriter, and has what http.ResponseController asks for. What is written goes out when
+// contentBuffer bytes have come together, at Flush, and when the handler has returned; Write waits while the client does not
+// take it. Unlike with net/http its methods may be called from several goroutines, in the time of the handler.
+type responseWriter struct {
+	x *exchange
+
+	mu     sync.Mutex // guards what follows; held by a Write that waits
+	w      *worker    // lends its buffers; nil when the time is over
+	header http.Header
+	head   head
+	method string
+	// status is 0 until WriteHeader.
+	status      int
+	framing     httpcodec.Framing
+	encoded     bool  // the head has been encoded
+	written     int64 // bytes of content that the handler has written
+	sent        int64 // bytes of content that have been sent
+	broken      error // the answer cannot be completed any more
+	unencodable bool  // that is because its head cannot be encoded
+	last        bool  // whatever else is said, the connection ends after this answer
+	tail        [16]byte
+	answer      Answer
+}
+
+// contentBuffer is how much content is held back in the hope that the handler returns, and so tells its length.
+const contentBuffer = 4 << 10
+
+func (w *responseWriter) init(x *exchange, worker *worker, req *http.Request) {
+	w.x, w.w = x, worker
+	w.method = req.Method
+	w.head.minorVersion, w.head.keepAlive = req.ProtoMinor, !req.Close
+	worker.content = worker.content[:0]
+	if x.run.answered != nil {
+		w.answer = Answer{
+			Conn: x.conn.describe(), RequestLine: requestLine(x.head), Referer: req.Referer(), UserAgent: req.UserAgent(),
+			Began: x.began,
+		}
+	}
+}
+
+// detach ends the time in which the worker's buffers may be used, whatever goroutine still holds the writer.
+func (w *responseWriter) detach() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closeBuffers()
+	w.x.read.stop()
+	w.x.write.stop()
+}
+
+func (w *responseWriter) closeBuffers() {
+	if w.w == nil {
+		return
+	}
+	if cap(w.w.content) > keepCapacity {
+		w.w.content = nil
+	}
+	if cap(w.w.out) > keepCapacity {
+		w.w.out = nil
+	}
+	w.w = nil
+}
+
+// Header implements http.ResponseWriter.
+func (w *responseWriter) Header() http.Header {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.header == nil {
+		w.header = make(http.Header)
+	}
+	return w.header
+}
+
+// WriteHeader implements http.ResponseWriter. Informational codes other than 101 are sent at once.
+func (w *responseWriter) WriteHeader(code int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.writeHeader(code)
+}
+
+func (w *responseWriter) writeHeader(code int) {
+	switch {
+	case code < 100 || code > 999:
+		panic(fmt.Sprintf("poller: invalid WriteHeader code %d", code))
+	case w.w == nil:
+	case w.status != 0:
+		w.x.run.cfg.log.Warn("the handler calls WriteHeader although the head of its answer is written", "conn",
+			w.x.conn.id, "target", w.answerTarget(), "status", w.status, "ignored", code)
+	case code < 200 && code != http.StatusSwitchingProtocols:
+		w.sendInterim(code)
+	default:
+		w.status = code
+		w.w.fields = w.head.take(w.header, w.w.fields[:0])
+		if w.head.badLength != "" {
+			w.x.run.cfg.log.Warn("the handler's Content-Length is no length and is left out", "conn", w.x.conn.id,
+				"target", w.answerTarget(), "value", w.head.badLength)
+		}
+	}
+}
+
+// answerTarget names the request in a log line.
+func (w *responseWriter) answerTarget() string { return text(w.w.request.RequestTarget) }
+
+// sendInterim sends an interim answer with the header as it is now (RFC 9110, section 15.2).
+func (w *responseWriter) sendInterim(code int) {
+	var h head
+	h.minorVersion = w.head.minorVersion
+	res := httpcodec.Response{Status: code, MinorVersion: h.minorVersion, Fields: h.take(w.header, nil)}
+	// HTTP/1.0 knows no interim answers, and encoding one fails.
+	if out, _, err := res.AppendHead(nil); err == nil && code != http.StatusContinue {
+		w.x.sendInterim(out)
+	} else if err == nil {
+		w.x.sendContinue()
+	}
+}
+
+// Write implements http.ResponseWriter. Beside the errors of net/http it returns those of the connection, and
+// os.ErrDeadlineExceeded after a write deadline; the answer is then cut off, and the connection will be aborted.
+func (w *responseWriter) Write(p []byte) (int, error) { return write(w, p) }
+
+// WriteString implements io.StringWriter.
+func (w *responseWriter) WriteString(s string) (int, error) { return write(w, s) }
+
+func write[T string | []byte](w *responseWriter, p T) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.accept(len(p)); err != nil || len(p) == 0 {
+		return 0, err
+	}
+	w.written += int64(len(p))
+	if len(w.w.content)+len(p) <= contentBuffer {
+		w.w.content = append(w.w.content, p...)
+		return len(p), nil
+	}
+	if err := w.emit([]byte(p), false); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// accept tells whether n bytes of content may be written.
+func (w *responseWriter) accept(n int) error {
+	if w.w == nil || !w.x.live() {
+		return w.x.whyNotLent()
+	}
+	if w.broken != nil {
+		return w.broken
+	}
+	if w.status == 0 {
+		w.writeHeader(http.StatusOK)
+	}
+	switch {
+	case n == 0:
+	case w.status == http.StatusSwitchingProtocols || w.status == http.StatusNoContent || w.status == http.StatusNotModified:
+		return http.ErrBodyNotAllowed
+	case w.head.hasLength && w.written+int64(n) > w.head.length:
+		return http.ErrContentLength
+	}
+	return nil
+}
+
+// emit sends what waits, and p behind it. final says that the handler has returned, so that this is all.
+func (w *responseWriter) emit(p []byte, final bool) error {
+	out := w.w.out[:0]
+	content := w.w.content
+	n := len(content) + len(p)
+	if !w.encoded {
+		if final && !w.head.hasLength && len(w.head.trailers) == 0 && !w.hasPrefixedTrailers() &&
+			(w.method != http.MethodHead || n > 0) {
+			w.head.hasLength, w.head.length = true, int64(n)
+		}
+		sample := content
+		if len(sample) == 0 {
+			sample = p
+		}
+		var err error
+		if out, err = w.appendHead(out, sample); err != nil {
+			w.broken, w.unencodable = err, true
+			return err
+		}
+		w.encoded = true
+	}
+	var end []byte
+	switch w.framing.Kind {
+	case httpcodec.NoContent:
+		content, p = nil, nil
+	case httpcodec.Chunked:
+		if n > 0 {
+			out = httpcodec.AppendChunkSize(out, n)
+			end = append(w.tail[:0], "\r\n"...)
+		}
+		if final {
+			end = w.appendLastChunk(end)
+		}
+	}
+	// A small answer is one piece for the kernel.
+	if small := len(out) + len(content) + len(p) + len(end); small <= 2*contentBuffer {
+		out = append(append(append(out, content...), p...), end...)
+		w.w.out = out
+		content, p, end = nil, nil, nil
+	}
+	err := w.x.send(out, content, p, end)
+	w.w.out, w.w.content = out[:0], w.w.content[:0]
+	if err != nil {
+		w.broken = err
+		return err
+	}
+	w.sent += int64(n)
+	return nil
+}
+
+// appendHead encodes the head. sample is the beginning of the content.
+func (w *responseWriter) appendHead(out, sample []byte) ([]byte, error) {
+	res := httpcodec.Response{
+		Status: w.status, MinorVersion: w.head.minorVersion, Head: w.method == http.MethodHead,
+		KeepAlive: w.head.keepAlive && !w.last && !w.x.run.draining.Load() && w.x.body.skippable(),
+		Fields:    w.w.fields, ContentLength: -1,
+	}
+	if w.head.hasLength {
+		res.ContentLength = w.head.length
+	}
+	if !w.head.hasDate {
+		res.Date = w.x.run.date.now()
+	}
+	if !w.head.hasType && !w.head.encoded && len(sample) > 0 {
+		res.ContentType = http.DetectContentType(sample)
+	}
+	out, framing, err := res.AppendHead(out)
+	if err != nil {
+		return out, fmt.Errorf("poller: the answer cannot be encoded: %w", err)
+	}
+	w.framing = framing
+	if w.status == http.StatusSwitchingProtocols {
+		w.framing.KeepAlive = false // a handler that means it takes the connection over
+	}
+	return out, nil
+}
+
+// appendLastChunk appends the end of a chunked answer, with the trailers that the handler has set.
+func (w *responseWriter) appendLastChunk(end []byte) []byte {
+	var trailers []httpcodec.HeaderField
+	for _, f := range w.head.collectTrailers(w.header) {
+		if out, err := httpcodec.AppendLastChunk(nil, []httpcodec.HeaderField{f}); err != nil || len(out) == 0 {
+			w.x.run.cfg.log.Warn("a trailer field of the handler's answer is left out", "conn", w.x.conn.id, "name", f.Name,
+				"error", err)
+			continue
+		}
+		trailers = append(trailers, f)
+	}
+	end, _ = httpcodec.AppendLastChunk(end, trailers)
+	return end
+}
+
+func (w *responseWriter) hasPrefixedTrailers() bool {
+	for name := range w.header {
+		if len(name) > len(http.TrailerPrefix) && name[:len(http.TrailerPrefix)] == http.TrailerPrefix {
+			return true
+		}
+	}
+	return false
+}
+
+// finish completes the answer when the handler has returned. ok is false when the connection is not the exchange's any more.
+func (w *responseWriter) finish() (o outcome, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.w == nil {
+		return outcome{}, false
+	}
+	defer w.closeBuffers()
+	if err := w.complete(); err != nil {
+		if !w.x.live() {
+			return outcome{}, false
+		}
+		return outcome{abort: true}, true
+	}
+	return w.outcome(), true
+}
+
+// complete sends all that is left. An error means that the client must not take the answer for whole.
+func (w *responseWriter) complete() error {
+	defer w.report()
+	if err := w.accept(0); err != nil && !w.unencodable {
+		return err
+	}
+	if w.head.hasLength && w.written < w.head.length && w.method != http.MethodHead &&
+		w.status != http.StatusNotModified && w.status != http.StatusNoContent {
+		w.x.run.cfg.log.Warn("the handler wrote less than its Content-Length, its connection is aborted", "conn",
+			w.x.conn.id, "target", w.answerTarget(), "written_bytes", w.written, "content_length", w.head.length)
+		return io.ErrUnexpectedEOF
+	}
+	if w.encoded && len(w.w.content) == 0 && w.framing.Kind != httpcodec.Chunked {
+		return nil
+	}
+	err := w.broken
+	if err == nil {
+		err = w.emit(nil, true)
+	}
+	if w.unencodable {
+		w.x.run.cfg.log.Error("the handler's answer cannot be sent, 500 was sent in its place", "conn", w.x.conn.id,
+			"target", w.answerTarget(), "error", err)
+		w.x.refuse(errInternal)
+	}
+	return err
+}
+
+// errInternal answers a request whose handler gave an answer that HTTP cannot express.
+var errInternal = &httpcodec.Error{Status: 500, Reason: "internal server error"}
+
+func (w *responseWriter) outcome() outcome {
+	return outcome{close: !w.framing.KeepAlive || w.last, toEnd: w.framing.Kind == httpcodec.UntilClose}
+}
+
+// report calls the Server's hook for the answer.
+func (w *responseWriter) report() {
+	if w.x.run.answered == nil || !w.encoded || !w.x.wroteAny() {
+		return
+	}
+	w.answer.Status, w.answer.Bytes = w.status, w.sent
+	if w.framing.Kind == httpcodec.NoContent {
+		w.answer.Bytes = 0
+	}
+	w.x.run.report(w.x.conn.id, w.answer)
+}
+
+// abandon is called in place of finish for an answer that ends with an abort.
+func (w *responseWriter) abandon() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.w != nil {
+		w.report()
+		w.closeBuffers()
+	}
+}
+
+// completeNow completes the answer as it stands, in the middle of the handler, as the connection's last. The handler's
+// further writes fail.
+func (w *responseWriter) completeNow() (o outcome, ok bool) {
+	w.mu.Lock()
+	w.last = true
+	w.mu.Unlock()
+	return w.finish()
+}
+
+// ReadFrom implements io.ReaderFrom: it copies without an allocation.
+func (w *responseWriter) ReadFrom(r io.Reader) (n int64, err error) {
+	buf := pieces.Get().(*[]byte)
+	defer pieces.Put(buf)
+	for {
+		m, err := r.Read(*buf)
+		if m > 0 {
+			written, werr := w.Write((*buf)[:m])
+			n += int64(written)
+			if werr != nil {
+				return n, werr
+			}
+		}
+		if err == io.EOF {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+}
+
+// Flush implements http.Flusher.
+func (w *responseWriter) Flush() { _ = w.FlushError() }
+
+// FlushError sends what has been written. Its errors are those of Write.
+func (w *responseWriter) FlushError() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.accept(0); err != nil {
+		return err
+	}
+	if w.encoded && len(w.w.content) == 0 {
+		return nil
+	}
+	return w.emit(nil, false)
+}
+
+// SetReadDeadline has reads of the request's content fail with os.ErrDeadlineExceeded from then on, in this request. The zero
+// time means that there is no deadline beside BodyTimeout.
+func (w *responseWriter) SetReadDeadline(t time.Time) error {
+	w.x.read.set(t)
+	return w.x.wake()
+}
+
+// SetWriteDeadline has writes of the answer fail with os.ErrDeadlineExceeded from then on; one that has failed cannot be made
+// up for, and the connection will be aborted. The zero time means that there is no deadline beside WriteTimeout.
+func (w *responseWriter) SetWriteDeadline(t time.Time) error {
+	w.x.write.set(t)
+	return w.x.wake()
+}
+
+// EnableFullDuplex has no effect: a handler may always read and write as it likes.
+func (w *responseWriter) EnableFullDuplex() error { return nil }
+
+// Hijack implements http.Hijacker: it hands the connection over to the caller, who has to close it. The server goes on to
+// keep track of it: it counts as a connection, and Close resets it. The net.Conn's Close ends it with FIN.
+func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.w == nil {
+		return nil, nil, w.x.whyNotLent()
+	}
+	if w.status != 0 && (w.encoded || len(w.w.content) > 0) {
+		if err := w.emit(nil, false); err != nil {
+			return nil, nil, err
+		}
+	}
+	conn, rw, err := w.x.hijack()
+	if err == nil {
+		w.report()
+		w.closeBuffers()
+	}
+	return conn, rw, err
+}
+
+var (
+	_ http.Flusher    = (*responseWriter)(nil)
+	_ http.Hijacker   = (*responseWriter)(nil)
+	_ io.ReaderFrom   = (*responseWriter)(nil)
+	_ io.StringWriter = (*responseWriter)(nil)
+)
