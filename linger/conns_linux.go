@@ -41,11 +41,12 @@ type Entry struct {
 	state      atomic.Uint32 // a phase, as in Table; out is phaseFree
 }
 
-// Add enters a connection, from here on others may abort it. Its owner calls Remove in the end. raw has to be like those of
+// Add enters a connection; from here on others may abort it. Its owner calls Remove in the end. raw has to be like those of
 // package net: Control fails when the connection is closed, and a close waits for Control.
 //
 // After the first [Conns.AbortAll] the set takes nothing more: Add resets the connection before it returns, counts it for
-// [Conns.Late], and returns false. The Entry is of use then too; its Remove returns true.
+// [Conns.Late], and returns false. The Entry is of use then too; its Remove returns true, unless the user had closed the
+// connection even before Add.
 func (s *Conns) Add(raw syscall.RawConn) (*Entry, bool) {
 	e := &Entry{set: s, raw: raw}
 	e.state.Store(phaseLive)
@@ -104,7 +105,7 @@ func (e *Entry) Abort() (did bool, err error) {
 // AbortAll resets every connection of the set, now and from now on (see [Conns.Add]). The Sweep counts those that this call
 // has reset under activity a (under [New] if that is none), with their cookies for [Verify]; one that its user had closed is
 // gone and not counted. Calls at the same time share the work: each connection is reset once and counted once, and each
-// call returns when all are reset.
+// call returns when all are reset, save those whose Add has not returned yet.
 func (s *Conns) AbortAll(a Activity) Sweep {
 	if a >= activities {
 		a = New
