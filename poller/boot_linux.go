@@ -147,7 +147,7 @@ func (l *loop) takeOver(gc gnet.Conn) error {
 		if err := unix.Dup3(fd, l.boot.number, unix.O_CLOEXEC); err != nil {
 			return os.NewSyscallError("dup3", err)
 		}
-		if err := add(epoll, l.boot.number, accepting); err != nil {
+		if err := add(epoll, l.boot.number, acceptEvents(accepting)); err != nil {
 			return err
 		}
 		l.handle, l.epoll, l.number = handle, epoll, l.boot.number

@@ -42,10 +42,10 @@ type conn struct {
 	lingersBy  time.Duration // when lingering ends in any case
 	ackBy      time.Duration // when the client must have acknowledged more, see awaitAck
 	waits      timeoutKind
+	reading    reading
 	listed     bool // in the list of waits
 	activity   linger.Activity
 
-	paused      bool // reading is paused
 	closeAfter  bool // the answers being sent are the last
 	lingering   bool // the last answer is sent, and so is FIN
 	ending      bool // this package wants gnet to close
@@ -70,11 +70,15 @@ func (c *conn) inherit() error {
 
 // received deals with bytes that were read. data is gnet's and valid until it returns.
 func (c *conn) received(data []byte) gnet.Action {
+	paused := c.paused()
+	if c.reading == readingOnce {
+		c.reading = readingDeaf
+	}
 	switch {
 	case c.ending, c.idleInDrain:
 	case c.lingering:
 		c.discard(len(data))
-	case c.paused:
+	case paused:
 		// Only what had been read when reading was paused comes here, once.
 		c.in = append(c.in, data...)
 	case len(c.in) > 0:
@@ -122,29 +126,6 @@ func (c *conn) admit() error {
 		c.settle()
 	}
 	return nil
-}
-
-// pauseReading leaves what the client sends in the kernel's buffer, and the client's FIN unnoticed. It has no effect on
-// RST, which gnet finds as a hang-up.
-func (c *conn) pauseReading() {
-	if !c.paused {
-		c.paused = true
-		c.setReading(false)
-	}
-}
-
-func (c *conn) resumeReading() {
-	if c.paused {
-		c.paused = false
-		c.setReading(true)
-	}
-}
-
-func (c *conn) setReading(on bool) {
-	if err := modify(c.loop.epoll, c.fd, on); err != nil {
-		c.loop.log.Error("connection is aborted, as reading from it cannot be switched", "conn", c.id, "on", on, "error", err)
-		c.abort()
-	}
 }
 
 // close ends the connection with FIN; whatever was handed to the kernel is delivered.
@@ -210,6 +191,8 @@ func (c *conn) timedOut(kind timeoutKind) {
 		if c.send() {
 			c.finish()
 		}
+	case kind == quickTimeout:
+		c.waitForHandler()
 	case kind == handlerTimeout:
 		c.endHandling()
 	case kind == ackTimeout:

@@ -8,25 +8,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readEvents is what gnet registers a descriptor for.
-const readEvents = unix.EPOLLIN | unix.EPOLLPRI
-
-// modify makes the epoll report input on fd, or nothing but errors and hang-ups, which cannot be switched off.
-func modify(epoll, fd int, input bool) error {
-	return control(epoll, unix.EPOLL_CTL_MOD, fd, input)
+// modify makes the epoll report events on fd, beside errors and hang-ups, which cannot be switched off.
+func modify(epoll, fd int, events uint32) error {
+	return control(epoll, unix.EPOLL_CTL_MOD, fd, events)
 }
 
 // add is modify for a descriptor that is not registered.
-func add(epoll, fd int, input bool) error {
-	return control(epoll, unix.EPOLL_CTL_ADD, fd, input)
+func add(epoll, fd int, events uint32) error {
+	return control(epoll, unix.EPOLL_CTL_ADD, fd, events)
 }
 
-func control(epoll, op, fd int, input bool) error {
-	ev := unix.EpollEvent{Fd: int32(fd)}
-	if input {
-		ev.Events = readEvents
-	}
+func control(epoll, op, fd int, events uint32) error {
+	ev := unix.EpollEvent{Fd: int32(fd), Events: events}
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(epoll, op, fd, &ev))
+}
+
+// acceptEvents are those of a listener that is to be accepted from, or not.
+func acceptEvents(on bool) uint32 {
+	if on {
+		return unix.EPOLLIN
+	}
+	return 0
 }
 
 // emptyListener opens a listening socket that no connection will ever reach anybody through: a Unix socket under an

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -71,6 +72,7 @@ func (x *exchange) stopReading() {
 // nothing for WriteTimeout is aborted. One goroutine at a time may call it: that which holds responseWriter.mu. The elements
 // of bufs are used up.
 func (x *exchange) send(bufs ...[]byte) error {
+	bufs = slices.DeleteFunc(bufs, func(b []byte) bool { return len(b) == 0 })
 	for {
 		left, wait, err := x.trySend(bufs)
 		if err != nil || len(left) == 0 {
@@ -103,9 +105,6 @@ func (x *exchange) trySend(bufs [][]byte) (left [][]byte, wait <-chan struct{}, 
 		return nil, nil, os.ErrDeadlineExceeded
 	}
 	for {
-		for len(bufs) > 0 && len(bufs[0]) == 0 {
-			bufs = bufs[1:]
-		}
 		if len(bufs) == 0 {
 			return nil, nil, nil
 		}

@@ -47,10 +47,22 @@ func (c *conn) lend(data []byte, n int) {
 	}
 	x.web = c.web
 	c.in, c.lease = nil, x
-	c.pauseReading()
+	if c.reading != readingDeaf {
+		c.pauseReading()
+	}
 	c.setActivity(linger.Handling)
-	l.setTimeout(c, handlerTimeout)
+	l.setTimeout(c, quickTimeout)
 	r.pool.submit(x)
+}
+
+// waitForHandler settles down to a handler that is not quick.
+func (c *conn) waitForHandler() {
+	c.pauseReading() // but hear of a reset
+	if limit := c.loop.run.cfg.handlerTimeout; limit > 0 && limit <= quickHandler {
+		c.endHandling()
+		return
+	}
+	c.loop.setTimeout(c, handlerTimeout)
 }
 
 // init prepares for the content of the request head, of which input has come. A refusal is that of a content that is known

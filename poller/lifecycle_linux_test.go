@@ -289,7 +289,7 @@ func TestForeignEpollListsTheNumber(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := add(ep, fd, true); err != nil {
+	if err := add(ep, fd, unix.EPOLLIN); err != nil {
 		t.Fatal(err)
 	}
 	fdinfo := fmt.Sprintf("/proc/self/fdinfo/%d", ep)

@@ -163,7 +163,7 @@ func (l *loop) setAccepting(on bool) error {
 	if l.number < 0 {
 		return nil
 	}
-	return modify(l.epoll, l.number, on)
+	return modify(l.epoll, l.number, acceptEvents(on))
 }
 
 // dropListener takes the listener away from a running engine. The number stays taken, by a socket that nobody can connect

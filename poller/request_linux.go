@@ -18,7 +18,8 @@ const flushAt = 64 << 10
 func (c *conn) serve(data []byte) {
 	l := c.loop
 	l.out = l.out[:0]
-	served, sent := c.activity == linger.Sending || c.activity == linger.Handling, true
+	lent := c.activity == linger.Handling // until now
+	served, sent := lent || c.activity == linger.Sending, true
 	for more := !c.closeAfter; more; {
 		n, next := c.takeRequest(data)
 		data = data[n:]
@@ -51,10 +52,13 @@ func (c *conn) serve(data []byte) {
 	if !sent {
 		return
 	}
-	if c.await(served); c.ending || c.idleInDrain {
-		return
+	switch c.await(served); {
+	case c.ending || c.idleInDrain:
+	case lent && c.pending == nil:
+		c.resumeReadingOnce()
+	default:
+		c.resumeReading()
 	}
-	c.resumeReading()
 }
 
 // taken is what became of the first request in the input.

@@ -18,7 +18,8 @@ const (
 	idleTimeout                       // the next request
 	writeTimeout                      // the client to take more of an answer
 	lingerTimeout                     // the client's FIN after the last answer
-	handlerTimeout                    // the http.Handler to return
+	quickTimeout                      // the http.Handler to return, as most do at once
+	handlerTimeout                    // the http.Handler to return, after that
 	ackTimeout                        // the client to acknowledge all that it was sent, which is looked after every ackInterval
 	timeoutKinds
 )
@@ -29,6 +30,9 @@ const (
 	LingerTimeout = 5 * time.Second
 	lingerLimit   = 30 * time.Second
 )
+
+// quickHandler is how long a handler may run before its client's reset is looked out for; see reading.
+const quickHandler = 10 * time.Millisecond
 
 // timeoutSlack is the resolution of timeouts: they are never early, and this much late at the most when the loop is free. It
 // saves moving a busy connection within its list for every request.
@@ -81,8 +85,13 @@ func (l *loop) duration(kind timeoutKind) time.Duration {
 			return drainLinger
 		}
 		return LingerTimeout
+	case quickTimeout:
+		if cfg.handlerTimeout > 0 {
+			return min(cfg.handlerTimeout, quickHandler)
+		}
+		return quickHandler
 	case handlerTimeout:
-		return cfg.handlerTimeout
+		return max(cfg.handlerTimeout-quickHandler, 0)
 	case ackTimeout:
 		return ackInterval
 	}
