@@ -646,6 +646,20 @@ func TestOptionsAsterisk(t *testing.T) {
 	}
 }
 
+func TestLaxTargets(t *testing.T) {
+	for _, lax := range []bool{false, true} {
+		s := start(t, &Server{LaxTargets: lax, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, r.URL.Query().Get("a[]"))
+		})})
+		c := s.dial(t)
+		c.send("GET /?a[]=1|2 HTTP/1.1\r\nHost: x\r\n\r\n")
+		res, body := c.answer("GET")
+		if ok := res.StatusCode == 200 && body == "1|2"; ok != lax {
+			t.Errorf("with LaxTargets %v: %s %q", lax, res.Status, body)
+		}
+	}
+}
+
 func TestContexts(t *testing.T) {
 	type key string
 	s := start(t, &Server{
