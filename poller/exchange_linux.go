@@ -104,7 +104,7 @@ func (x *exchange) serve(w *worker) {
 	case err != nil:
 		x.refuse(err)
 	case req != nil:
-		x.writer.init(x, w, req)
+		x.writer.init(w, req)
 		x.handler(req).ServeHTTP(&x.writer, req)
 		x.finish()
 	}

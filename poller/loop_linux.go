@@ -323,5 +323,6 @@ func (l *loop) OnTick() (time.Duration, gnet.Action) { return time.Hour, gnet.No
 
 // limits for a request's head.
 func (l *loop) limits() httpcodec.Limits {
-	return httpcodec.Limits{HeaderBytes: l.run.cfg.maxHeaderBytes, Fields: l.run.cfg.maxFields}
+	return httpcodec.Limits{HeaderBytes: l.run.cfg.maxHeaderBytes, Fields: l.run.cfg.maxFields,
+		LaxTarget: l.run.cfg.laxTargets}
 }

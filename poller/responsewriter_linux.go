@@ -43,8 +43,9 @@ type responseWriter struct {
 // contentBuffer is how much content is held back in the hope that the handler returns, and so tells its length.
 const contentBuffer = 4 << 10
 
-func (w *responseWriter) init(x *exchange, worker *worker, req *http.Request) {
-	w.x, w.w = x, worker
+func (w *responseWriter) init(worker *worker, req *http.Request) {
+	x := w.x
+	w.w = worker
 	w.method = req.Method
 	w.head.minorVersion, w.head.keepAlive = req.ProtoMinor, !req.Close
 	worker.content = worker.content[:0]
