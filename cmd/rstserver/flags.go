@@ -14,6 +14,8 @@ type serveCommand struct {
 	MaxHeaderBytes int           `default:"65536" placeholder:"N" help:"Bytes of a request's head; more are answered with 431. Default: ${default}."`
 	MaxBodyBytes   int64         `default:"10485760" placeholder:"N" help:"Bytes of a request's content; more are answered with 413. 0: no bound. Default: ${default}."`
 	ShutdownAfter  time.Duration `default:"0s" placeholder:"D" help:"Count down this long, then abort. Default: serve until a signal comes."`
+	DrainTimeout   time.Duration `default:"30s" placeholder:"D" help:"Time for a drain, after which what is left is aborted. 0: no limit. Default: ${default}."`
+	OnTerm         string        `enum:"abort,drain" default:"abort" placeholder:"abort|drain" help:"What SIGTERM and SIGINT do. Default: ${default}."`
 	NoArm          bool          `help:"Do not arm the connections from birth: if the process is killed, they are left in TIME_WAIT."`
 	Reuseport      bool          `help:"Set SO_REUSEPORT, so that several processes can serve one port."`
 	LogConns       bool          `help:"Log each connection that is opened, closed or aborted, with its number."`
@@ -47,6 +49,7 @@ func (c *serveCommand) check() error {
 		{"--header-timeout", c.HeaderTimeout},
 		{"--idle-timeout", c.IdleTimeout},
 		{"--shutdown-after", c.ShutdownAfter},
+		{"--drain-timeout", c.DrainTimeout},
 	} {
 		if v.d < 0 {
 			return usage("%s=%s: it must not be negative; 0 means none", v.flag, v.d)

@@ -83,8 +83,8 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) error {
 	}
 
 	// Before the port is open, so that no signal meets the default action once somebody can connect.
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, phaseSignals...)
 	defer signal.Stop(signals)
 	// A reader of stdout or stderr that goes away must not take the server with it.
 	signal.Ignore(syscall.SIGPIPE)
@@ -97,12 +97,17 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) error {
 	countdown := newCountdown(c.ShutdownAfter, log)
 	defer countdown.stop()
 	l := life{
-		serve:   func() error { return c.explainServe(srv.Serve(ln)) },
-		close:   srv.Close,
-		report:  srv.Report,
-		signals: signals,
-		over:    countdown.over,
-		log:     log,
+		serve:    func() error { return c.explainServe(srv.Serve(ln)) },
+		release:  srv.Release,
+		shutdown: srv.Shutdown,
+		close:    srv.Close,
+		report:   srv.Report,
+
+		drainTimeout: c.DrainTimeout,
+		termDrains:   c.OnTerm == "drain",
+		signals:      signals,
+		over:         countdown.over,
+		log:          log,
 		print: func(rep linger.Report) {
 			if served { // a start that failed has nothing to report but the failure
 				c.printReport(out, rep)
