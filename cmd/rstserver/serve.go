@@ -17,13 +17,19 @@ import (
 	"rstserver/poller"
 )
 
-func (c *serveCommand) server(log *slog.Logger) *poller.Server {
+func (c *serveCommand) server(s *site, log *slog.Logger) *poller.Server {
 	srv := &poller.Server{
-		LoopHandler:    poller.LoopHandlerFunc(route),
+		LoopHandler:    s,
+		Handler:        s,
+		OnLoop:         s.onLoop,
 		Loops:          c.Loops,
 		MaxConns:       c.MaxConns,
 		HeaderTimeout:  orNone(c.HeaderTimeout),
+		BodyTimeout:    orNone(c.BodyTimeout),
+		HandlerTimeout: c.HandlerTimeout,
+		WriteTimeout:   orNone(c.WriteTimeout),
 		IdleTimeout:    orNone(c.IdleTimeout),
+		MaxHandlers:    c.MaxHandlers,
 		MaxHeaderBytes: c.MaxHeaderBytes,
 		MaxBodyBytes:   orNone(c.MaxBodyBytes),
 		NoArm:          c.NoArm,
@@ -74,9 +80,18 @@ func (c *serveCommand) run(stdout, stderr io.Writer) error {
 }
 
 func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) error {
-	srv := c.server(log)
-	served := false // what Serve calls and what comes after Serve are one after the other
+	s := &site{}
+	if c.Root != nil {
+		root, err := os.OpenRoot(*c.Root)
+		if err != nil {
+			return fmt.Errorf("cannot open --root=%s: %w", *c.Root, err)
+		}
+		defer root.Close()
+		s.files = newFiles(root)
+	}
+	srv := c.server(s, log)
 	out := &reportingWriter{w: stdout, log: log}
+	served := false // what Serve calls and what comes after Serve are one after the other
 	srv.Serving = func(addr netip.AddrPort) {
 		served = true
 		c.printListening(out, addr)
