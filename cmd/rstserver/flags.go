@@ -24,6 +24,7 @@ type serveCommand struct {
 	NoArm          bool          `help:"Do not arm the connections from birth: if the process is killed, they are left in TIME_WAIT."`
 	Reuseport      bool          `help:"Set SO_REUSEPORT, so that several processes can serve one port."`
 	LogConns       bool          `help:"Log each connection that is opened, closed or aborted, with its number."`
+	AccessLog      *string       `placeholder:"FILE|-" help:"Append a line for each answer to this file, or to stdout, in the combined format. Default: none."`
 	LogFormat      string        `enum:"text,json" default:"text" placeholder:"text|json" help:"Form of the logs on stderr and of the output on stdout. Default: ${default}."`
 	Quiet          bool          `help:"Log nothing below errors."`
 }
@@ -64,8 +65,16 @@ func (c *serveCommand) check() error {
 			return usage("%s=%s: it must not be negative; 0 means none", v.flag, v.d)
 		}
 	}
-	if c.Root != nil && *c.Root == "" {
-		return usage("--root=: it must name a directory")
+	for _, v := range []struct {
+		flag, what string
+		value      *string
+	}{
+		{"--root", "a directory", c.Root},
+		{"--access-log", "a file, or - for stdout", c.AccessLog},
+	} {
+		if v.value != nil && *v.value == "" {
+			return usage("%s=: it must name %s", v.flag, v.what)
+		}
 	}
 	return nil
 }

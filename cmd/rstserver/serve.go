@@ -90,7 +90,18 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) error {
 		s.files = newFiles(root)
 	}
 	srv := c.server(s, log)
-	out := &reportingWriter{w: stdout, log: log}
+	var out io.Writer = &reportingWriter{w: stdout, log: log}
+	if c.AccessLog != nil {
+		access, err := openAccessLog(*c.AccessLog, stdout, log)
+		if err != nil {
+			return err
+		}
+		defer access.close()
+		srv.Answered = access.answered
+		if *c.AccessLog == "-" {
+			out = access // so that no line comes between the parts of another
+		}
+	}
 	served := false // what Serve calls and what comes after Serve are one after the other
 	srv.Serving = func(addr netip.AddrPort) {
 		served = true
