@@ -144,7 +144,7 @@ func (p *process) wait() int {
 	select {
 	case <-p.ended:
 	case <-time.After(lingertest.Patience):
-		_ = p.cmd.Process.Signal(os.Signal(syscall.SIGQUIT)) // prints where it is
+		_ = p.cmd.Process.Signal(os.Signal(syscall.SIGABRT)) // prints where it is
 		<-p.ended
 		p.t.Fatalf("did not end within %s", lingertest.Patience)
 	}
