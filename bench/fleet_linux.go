@@ -127,13 +127,13 @@ func (f *Fleet) early() error {
 	return fmt.Errorf("bench: %s ended connections before their time: %s %w", f.addr, e, e.Err)
 }
 
-// Repeat has all clients of a kind that were not told anything do all that their kind does once more, on the same connections.
+// Repeat has all clients of a kind that were not told anything do the last step of their kind once more.
 func (f *Fleet) Repeat(kind Kind, patience time.Duration) error {
 	for _, c := range f.clients {
 		if c.kind != kind || c.ending != Untold {
 			continue
 		}
-		c.step, c.ready = 0, false
+		c.step, c.ready = max(len(c.script.steps)-1, 0), false
 		f.ready--
 		if err := f.begin(c); err != nil {
 			return fmt.Errorf("bench: asking %s again: %w", f.addr, err)
@@ -261,11 +261,13 @@ func (f *Fleet) endings() Endings {
 	return e
 }
 
-// Close resets all connections that are left.
+// Close resets all connections that are left. It may be called twice.
 func (f *Fleet) Close() {
 	for _, c := range f.clients {
 		c.reset()
 	}
-	_ = unix.Close(f.epoll)
-	f.clients = nil
+	if f.epoll >= 0 {
+		_ = unix.Close(f.epoll)
+	}
+	f.epoll, f.clients = -1, nil
 }
