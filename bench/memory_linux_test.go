@@ -22,7 +22,7 @@ func BenchmarkIdleMemory(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				f, err := Open(p.Addr, *connections, Idle, patience)
+				f, err := Open(p.Addr, All(*connections, Idle), patience)
 				if err != nil {
 					p.Kill()
 					b.Fatal(err)

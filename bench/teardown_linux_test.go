@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"syscall"
 	"testing"
 	"text/tabwriter"
@@ -42,7 +41,7 @@ func BenchmarkTeardown(b *testing.B) {
 		for k := range contestants {
 			// Each begins once.
 			k = (k + rounds) % len(contestants)
-			res, err := Run{contestants[k].server, *connections, Idle, syscall.SIGTERM, settle}.Measure()
+			res, err := Run{contestants[k].server, All(*connections, Idle), syscall.SIGTERM, settle}.Measure()
 			if err != nil {
 				b.Fatalf("%s: %v", contestants[k].name, err)
 			}
@@ -59,7 +58,7 @@ func BenchmarkTeardown(b *testing.B) {
 		if m := median(r, free); m > 0 {
 			ratio = fmt.Sprintf("%.2f", float64(m)/float64(floor))
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", c.name, spread(r, free), ratio, spread(r, told), by(r[0].Endings), r[0].Left)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", c.name, spread(r, free), ratio, spread(r, told), r[0].Endings, r[0].Left)
 	}
 	w.Flush()
 	fmt.Println()
@@ -94,14 +93,4 @@ func spread(results []Result, of func(Result) time.Duration) string {
 	}
 	ms := func(d time.Duration) float64 { return float64(d) / 1e6 }
 	return fmt.Sprintf("%.1f (%.1f–%.1f)", ms(median(results, of)), ms(d[0]), ms(d[len(d)-1]))
-}
-
-func by(e Endings) string {
-	var parts []string
-	for ending, n := range e.By {
-		if n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, Ending(ending)))
-		}
-	}
-	return strings.Join(parts, ", ")
 }

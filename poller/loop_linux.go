@@ -117,7 +117,7 @@ func (l *loop) serve() {
 
 // runEngine runs one engine to its end.
 func (l *loop) runEngine() error {
-	logger := &engineLogger{log: l.log}
+	logger := &engineLogger{log: l.log, acceptFailed: l.acceptFailed}
 	l.boot = bootState{fd: -1}
 	err := gnet.Run(l, "tcp://127.0.0.1:0",
 		gnet.WithNumEventLoop(1), gnet.WithReusePort(true), gnet.WithLogger(logger))
