@@ -40,8 +40,8 @@ const (
 // pieces holds the buffers that chunked content is read through, and answers that are copied from a reader.
 var pieces = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 
-// maxSkip bounds how much of a request's content is read and thrown away, when the handler has not read it, to keep the
-// connection for the next request. net/http has the same bound.
+// maxSkip bounds how much of a request's content, as far as its length is known, is read and thrown away, when the handler
+// has not read it, to keep the connection for the next request. net/http has the same bound. See also maxDiscard.
 const maxSkip = 256 << 10
 
 // Read implements io.Reader. After the last byte it returns io.EOF, and trailers are in the request's Trailer by then.

@@ -72,6 +72,7 @@ func (s *Server) Release() error {
 	case stateServing:
 		s.state.Store(stateReleased)
 		s.mode, s.began = linger.ModeRelease, time.Now()
+		s.run.lettingGo.Store(true)
 		go s.letGo()
 	}
 	r := s.run
@@ -88,6 +89,7 @@ func (s *Server) drainLocked() {
 	released := s.state.Load() == stateReleased
 	s.state.Store(stateDraining)
 	s.mode, s.began = linger.ModeDrain, time.Now()
+	s.run.lettingGo.Store(true)
 	s.run.draining.Store(true)
 	for _, f := range s.onShutdown {
 		go f()
@@ -188,7 +190,7 @@ func (r *run) settleLoops() {
 
 // ended counts a connection off.
 func (r *run) ended(aborted bool) {
-	if r.released() && !aborted {
+	if r.lettingGo.Load() && !aborted {
 		r.closedInOrder.Add(1)
 	}
 	if r.live.Add(-1) == 0 {
