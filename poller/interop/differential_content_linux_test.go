@@ -122,6 +122,12 @@ var contentBehaviours = []behaviour{
 			tr.notef("%s", errorClass(err))
 			write(w, tr, "ok")
 		}},
+	{name: "big chunked content not read", method: "POST",
+		request: chunkedPost + "4b000\r\n" + strings.Repeat("x", 300<<10) + "\r\n0\r\n\r\n",
+		differences: []difference{
+			{"its length is not known, so that it may be short, and the connection goes on", "field: Connection: close\n", ""},
+			{"as above", "end: FIN", sentinelAnswer + "end: FIN"},
+		}},
 	{name: "chunked content, none", request: "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", method: "POST",
 		head: true, handler: func(w http.ResponseWriter, r *http.Request, tr *transcript) { readAll(r, tr) }},
 	{name: "chunked content, malformed", request: chunkedPost + "xyz\r\n", method: "POST",
