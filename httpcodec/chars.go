@@ -10,6 +10,7 @@ const (
 	isRegName             // reg-name but pct-encoded (unreserved, sub-delims), RFC 3986 3.2.2
 	isHex                 // HEXDIG in both cases
 	isDigit               // DIGIT
+	isLax                 // what RFC 3986 has no place for in a path or query and Limits.LaxTarget lets in
 )
 
 var class = classes()
@@ -32,6 +33,10 @@ func classes() (t [256]uint8) {
 	set(regName, isRegName)
 	set(digits+"abcdefABCDEF", isHex)
 	set(digits, isDigit)
+	set("\"%<>[\\]^`{|}", isLax)
+	for c := 0x80; c < len(t); c++ {
+		t[c] |= isLax
+	}
 	return t
 }
 

@@ -16,7 +16,7 @@
 //
 // # Strictness
 //
-// There is no lenient mode. Where an RFC lets a recipient choose between repairing and refusing, this package refuses
+// Where an RFC lets a recipient choose between repairing and refusing, this package refuses
 // whatever two parsers in a row could understand differently, since that is what request smuggling is made of. Refused
 // with 400 where nothing else is said:
 //
@@ -25,7 +25,8 @@
 //   - obs-fold, whitespace before a colon, before the first field line, or more than one SP between the parts of the
 //     request line (RFC 9112 3, 5.1, 5.2); one empty line before the request line is allowed (RFC 9112 2.2);
 //   - octets in the request-target that RFC 3986 does not allow there, such as | { } " [ ] \ ^ ` < > and 0x80 to 0xff,
-//     "%" without two hexadecimal digits, a fragment, and userinfo (RFC 9110 4.2.4);
+//     "%" without two hexadecimal digits, a fragment, and userinfo (RFC 9110 4.2.4); Limits.LaxTarget lets in what
+//     browsers are known to send;
 //   - an absolute-form target whose scheme is neither http nor https or whose host is empty (RFC 9110 4.2.1): an origin
 //     server has nothing to say about other schemes;
 //   - no Host field in HTTP/1.1, two Host fields in any version, a Host that is not uri-host [ ":" port ]

@@ -29,6 +29,7 @@ func splitField(line []byte) (name, value []byte, err *Error) {
 type section struct {
 	seen       seen
 	connection connection
+	lax        uint8 // what Limits.LaxTarget allows: isLax, or nothing
 }
 
 // seen notes which fields were there and what they held.

@@ -61,6 +61,9 @@ func (p *Parser) parse(buf []byte, lim Limits, req *Request) (int, *Error) {
 	resumed := line > 2
 	req.Fields = req.Fields[:0]
 	var s section
+	if lim.LaxTarget {
+		s.lax = isLax
+	}
 
 	if !resumed {
 		if line == 0 && scanned <= 1 && len(buf) > 0 && buf[0] == '\r' {

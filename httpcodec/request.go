@@ -9,7 +9,7 @@ const (
 // MaxMethodBytes is the length of the longest method that is parsed; the longest registered one has 17 bytes.
 const MaxMethodBytes = 32
 
-// Limits bounds a request head. The zero value means the defaults.
+// Limits bounds a request head, and says how strict its reading is. The zero value means the defaults.
 type Limits struct {
 	// HeaderBytes bounds the bytes from the first of the request to the empty line that ends the head, that line
 	// (and an empty line before the request line) included. A head of exactly HeaderBytes passes. Zero and less
@@ -19,6 +19,10 @@ type Limits struct {
 	HeaderBytes int
 	// Fields bounds the number of field lines. Zero and less mean DefaultFields. More are ErrTooManyFields.
 	Fields int
+	// LaxTarget lets characters into path and query that RFC 3986 has no place for there, but that browsers send as they
+	// are (URL standard of WHATWG), as in /?a[]=1|2: " % < > [ \ ] ^ ` { | } and bytes above 0x7f. A program behind this one
+	// may read them in another way, so that the two can be of different minds about what was asked for.
+	LaxTarget bool
 }
 
 // Field is a field line of a header or trailer section.

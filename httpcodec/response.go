@@ -34,7 +34,8 @@ type Response struct {
 	// MinorVersion is the request's, 0 or 1. An answer to HTTP/1.0 says HTTP/1.0, as with net/http: RFC 9110 2.5 would
 	// let a server send its own version, but clients that old exist because they know no other.
 	MinorVersion int
-	// Head says that the request's method is HEAD: the head is the one that GET would get, and no content follows.
+	// Head says that the request's method is HEAD: the head is the one that GET would get, and no content follows. Where the
+	// length of that is not known, the head says nothing of it.
 	Head bool
 	// KeepAlive says that the connection is to be used again. Framing.KeepAlive says whether it can be.
 	KeepAlive bool
@@ -218,6 +219,7 @@ func (r *Response) appendFraming(dst []byte, f Framing) ([]byte, Framing) {
 	case r.ContentLength >= 0:
 		f.Kind = Length
 		dst = appendContentLength(dst, r.ContentLength)
+	case r.Head: // what GET would say is not known either (RFC 9110 9.3.2)
 	case r.MinorVersion > 0:
 		f.Kind = Chunked
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)

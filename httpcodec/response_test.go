@@ -66,12 +66,13 @@ func TestAppendHead(t *testing.T) {
 		}, {
 			name: "HEAD of unknown length",
 			resp: httpcodec.Response{Status: 200, MinorVersion: 1, Head: true, KeepAlive: true, ContentLength: -1},
-			want: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+			want: "HTTP/1.1 200 OK\r\n\r\n",
 			keep: true,
 		}, {
 			name: "HEAD of unknown length in 1.0",
 			resp: httpcodec.Response{Status: 200, Head: true, KeepAlive: true, ContentLength: -1},
-			want: "HTTP/1.0 200 OK\r\nConnection: close\r\n\r\n",
+			want: "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n",
+			keep: true,
 		}, {
 			name: "103",
 			resp: httpcodec.Response{Status: 103, MinorVersion: 1, ContentLength: 5, Fields: []field{{Name: "Link", Value: "</a>; rel=preload"}}},

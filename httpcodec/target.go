@@ -10,7 +10,7 @@ func parseTarget(target []byte, req *Request, s *section) *Error {
 	req.Query, req.HasQuery, req.Host = nil, false, nil
 	if target[0] == '/' && string(req.Method) != "CONNECT" {
 		req.Form = OriginForm
-		return parsePath(target, req)
+		return parsePath(target, req, s.lax)
 	}
 	switch {
 	case string(req.Method) == "CONNECT":
@@ -28,22 +28,22 @@ func parseTarget(target []byte, req *Request, s *section) *Error {
 	default:
 		req.Form = AbsoluteForm
 		s.seen |= targetHasHost
-		return parseAbsoluteForm(target, req)
+		return parseAbsoluteForm(target, req, s.lax)
 	}
 }
 
-// parsePath reads absolute-path [ "?" query ] (RFC 9112 3.2.1, RFC 3986 3.3 and 3.4).
-func parsePath(b []byte, req *Request) *Error {
+// parsePath reads absolute-path [ "?" query ] (RFC 9112 3.2.1, RFC 3986 3.3 and 3.4). lax is a class that is allowed too.
+func parsePath(b []byte, req *Request, lax uint8) *Error {
 	i := 0
 	for i < len(b) {
 		c := b[i]
-		if class[c]&isPath != 0 {
+		if class[c]&(isPath|lax) != 0 {
 			i++
 			continue
 		}
 		if c == '?' {
 			req.Path = b[:i:i]
-			return parseQuery(b[i+1:], req)
+			return parseQuery(b[i+1:], req, lax)
 		}
 		if !isPctEncoded(b[i:]) {
 			return errTarget
@@ -54,10 +54,10 @@ func parsePath(b []byte, req *Request) *Error {
 	return nil
 }
 
-func parseQuery(b []byte, req *Request) *Error {
+func parseQuery(b []byte, req *Request, lax uint8) *Error {
 	req.Query, req.HasQuery = b, true
 	for i := 0; i < len(b); i++ {
-		if class[b[i]]&isQuery == 0 {
+		if class[b[i]]&(isQuery|lax) == 0 {
 			if !isPctEncoded(b[i:]) {
 				return errTarget
 			}
@@ -79,7 +79,7 @@ func parseAuthorityForm(b []byte, req *Request) *Error {
 }
 
 // parseAbsoluteForm reads an absolute-URI of the schemes http and https (RFC 9112 3.2.2, RFC 9110 4.2).
-func parseAbsoluteForm(b []byte, req *Request) *Error {
+func parseAbsoluteForm(b []byte, req *Request, lax uint8) *Error {
 	colon := bytes.IndexByte(b, ':')
 	if colon < 0 {
 		return errTarget
@@ -105,7 +105,7 @@ func parseAbsoluteForm(b []byte, req *Request) *Error {
 	}
 	req.Host = authority
 	if end < len(b) && b[end] == '/' {
-		return parsePath(b[end:], req)
+		return parsePath(b[end:], req, lax)
 	}
 	if end == len(b) && string(req.Method) == "OPTIONS" {
 		// RFC 9112 3.2.4: the last proxy makes "*" of it, so it means the server as a whole.
@@ -117,7 +117,7 @@ func parseAbsoluteForm(b []byte, req *Request) *Error {
 		req.Path = b[start-1 : start : start]
 		return nil
 	}
-	if err := parsePath(b[end:], req); err != nil {
+	if err := parsePath(b[end:], req, lax); err != nil {
 		return err
 	}
 	req.Path = b[start-1 : start : start]

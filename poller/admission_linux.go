@@ -3,6 +3,7 @@
 package poller
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -12,7 +13,7 @@ import (
 )
 
 // admission decides when connections are accepted: not while MaxConns are held, and not while descriptors run short, since
-// an accept without a free descriptor ends a gnet engine. Clients then wait in the kernel's queue.
+// the program around the server needs some too. Clients then wait in the kernel's queue.
 //
 // Several loops accept from one listener, so one or two can have accepted beyond MaxConns before all have stopped. Those
 // connections are parked: they are not read from until there is room. All methods may be called from any goroutine.
@@ -100,7 +101,7 @@ func (a *admission) opened(c *conn) {
 		a.parked = append(a.parked, c)
 	}
 	if short {
-		a.shortLocked()
+		a.shortLocked(errNearLimit)
 	}
 	a.pauseLocked()
 	a.mu.Unlock()
@@ -212,8 +213,11 @@ func (a *admission) pauseLocked() {
 	}
 }
 
-// shortLocked notes that descriptors have run short.
-func (a *admission) shortLocked() {
+// errNearLimit is why accepting pauses as a rule.
+var errNearLimit = errors.New("open files are near their limit (ulimit -n, LimitNOFILE=)")
+
+// shortLocked notes that descriptors have run short, or whatever else a connection takes.
+func (a *admission) shortLocked(why error) {
 	if a.stopped {
 		return
 	}
@@ -221,8 +225,7 @@ func (a *admission) shortLocked() {
 	a.calm = 0
 	a.countRoomLocked()
 	if began {
-		a.run.cfg.log.Warn("accepting pauses, as open files are near their limit (ulimit -n, LimitNOFILE=)",
-			"room_for_connections", a.room.Load())
+		a.run.cfg.log.Warn("accepting pauses", "reason", why, "room_for_connections", a.room.Load())
 		if a.probe == nil {
 			a.probe = time.AfterFunc(probeInterval, a.recount)
 		} else {
@@ -250,7 +253,7 @@ func (a *admission) recount() {
 		a.calm = 0
 	} else if a.calm++; a.calm >= calmProbes {
 		a.room.Store(0)
-		a.run.cfg.log.Info("open files are not near their limit any more")
+		a.run.cfg.log.Info("open files are not near their limit any more, accepting goes on")
 	}
 	if a.room.Load() > 0 {
 		a.probe.Reset(probeInterval)

@@ -4,11 +4,11 @@ package poller
 
 import (
 	"errors"
-	"net"
 	"os"
 	"testing"
 	"time"
 
+	gneterrors "github.com/panjf2000/gnet/v2/pkg/errors"
 	"golang.org/x/sys/unix"
 
 	"rstserver/linger/lingertest"
@@ -200,68 +200,64 @@ func TestShortOfDescriptorsUnderChurn(t *testing.T) {
 	}
 }
 
-// An accept that fails ends a gnet engine. Another takes its place on the same listener.
+// An accept that finds no free descriptor is put off, and nobody is lost.
+func TestAcceptWithoutDescriptor(t *testing.T) {
+	s := start(t, &Server{Loops: 1})
+	before := s.dial(t)
+	before.get("/")
+	a := s.run.admission
+	a.limitDue.Store(1 << 62) // admission does not get to know of the lower limit in time
+	low, err := unix.Dup(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = unix.Close(low)
+	setFileLimit(t, low+1) // room for the client alone: the lowest free number is its
+	waiting := s.dial(t)
+	lingertest.Wait(t, "accepting pauses", func() bool { return s.log.contains("too many open files") && a.paused.Load() })
+	before.get("/")
+	waiting.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	setFileLimit(t, 10_000)
+	if res, _ := waiting.answer("GET"); res.StatusCode != 200 {
+		t.Errorf("got %s", res.Status)
+	}
+	before.get("/")
+	if s.log.contains("ended unasked") {
+		t.Error("an engine ended")
+	}
+}
+
+// An engine that ends unasked is followed by another on the same listener.
 func TestEngineIsRestarted(t *testing.T) {
 	s := start(t, &Server{Loops: 1})
 	c := s.dial(t)
 	c.get("/")
-	breakEngine(t, s, func(spare net.Conn) {
-		lingertest.Wait(t, "the end is logged", func() bool { return s.log.contains("ended unasked") })
-		if !s.log.contains("too many open files") {
-			t.Error("the cause is not logged")
-		}
-		// What it held did not end as if all were well.
-		c.wantReset()
-	})
+	s.run.loops[0].execute(func() error { return gneterrors.ErrEngineShutdown })
+	// What it held did not end as if all were well.
+	c.wantReset()
 	s.dial(t).get("/")
+	if !s.log.contains("ended unasked") {
+		t.Error("the end is not logged")
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	s.assertGone(t)
 }
 
-// breakEngine makes accept fail by leaving no descriptor free, and calls f meanwhile with a connection that waits for accept.
-func breakEngine(t *testing.T, s *served, f func(net.Conn)) {
-	t.Helper()
-	a := s.run.admission
-	a.limitDue.Store(1 << 62) // admission does not get to know of the lower limit
-	d := net.Dialer{}
-	low, err := unix.Dup(0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = unix.Close(low)
-	var was unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
-		t.Fatal(err)
-	}
-	// Room for the client alone: the lowest free number is its.
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(low + 1), Max: was.Max}); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
-			t.Error(err)
-		}
-	}()
-	spare, err := d.Dial("tcp", s.addr.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer spare.Close()
-	_ = spare.(*net.TCPConn).SetLinger(0)
-	f(spare)
-}
-
 // A server that cannot go on says so.
 func TestEngineThatKeepsEnding(t *testing.T) {
 	s := start(t, &Server{Loops: 1})
-	breakEngine(t, s, func(net.Conn) {
-		err := s.wait(t)
-		if !errors.Is(err, unix.EMFILE) || errors.Is(err, ErrServerClosed) {
-			t.Errorf("Serve() = %v, want an error that names the cause", err)
-		}
-	})
+	// accept(2) on such a socket fails with EINVAL.
+	s.run.listenerMu.Lock()
+	err := unix.Shutdown(s.run.listener.fd, unix.SHUT_RD)
+	s.run.listenerMu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.wait(t); !errors.Is(err, unix.EINVAL) || errors.Is(err, ErrServerClosed) {
+		t.Errorf("Serve() = %v, want an error that names the cause", err)
+	}
 	if rep := s.Report(); !rep.Complete() {
 		t.Errorf("Report() = %s", rep)
 	}

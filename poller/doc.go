@@ -1,24 +1,40 @@
 // Package poller is an HTTP/1.1 server on event loops that lets go of its port at once: [Server.Close] resets every
 // connection (RST) on the loop that owns it, so that clients know immediately, no TIME_WAIT is left, and the port can be
-// bound again before Close has returned.
+// bound again before Close has returned. [Server.Shutdown] lets them finish first, and [Server.Release] gives up the port
+// and keeps them.
 //
 // A loop is one gnet engine with one event loop. All of them poll the same listening socket, so each accepts for itself
 // and nothing is handed over between them. One loop owns a connection from accept to close: its goroutine alone touches
-// the connection's state and writes to it. From elsewhere there are two ways in: the [rstserver/linger.Table], through
-// which any goroutine may abort any connection, and a task given to the loop, which is never promised to run.
+// the connection's state and closes its descriptor. From elsewhere there are two ways in: the [rstserver/linger.Table],
+// through which any goroutine may abort any connection, and a task given to the loop, which is never promised to run.
+//
+// # Handlers
+//
+// A [LoopHandler] answers on the loop: the whole content of a request comes with it, and the loop writes the answer, those of
+// pipelined requests together. An http.Handler ([Server.Handler]) runs on a goroutine of a pool. For its time the connection
+// is lent to it (see exchange): the loop pauses reading and writes nothing, and the handler reads the content and writes the
+// answer by system calls of its own, which never block; where they would, it waits for the watcher, an epoll of the server's.
+// So a slow handler costs a goroutine and nothing else, a slow client slows its own handler down, and an idle connection has
+// neither goroutine nor buffer.
 //
 // # Backlog of bytes
 //
 // gnet's own output buffer is not used: it has no bound, and nobody is told when it is empty. What the kernel does not take
-// at once waits in the connection, reading from that connection pauses, and one epoll of the server's says when to go on
-// (see writeWatcher and turns). So a connection holds at most one batch of answers that its client does not read, and a client
-// that has half-closed still gets its answer whole.
+// at once of a loop's answers waits in the connection, reading from that connection pauses, and the watcher says when to go
+// on (see turns). So a connection holds at most one batch of answers that its client does not read, and a client that has
+// half-closed still gets its answer whole.
 //
 // # How a connection ends
 //
 // Ordinary ends are a close: everything written is delivered, then FIN. After a last answer the server half-closes, reads
 // and discards what the client still sends, and closes when the client has, or after [LingerTimeout]; closing with unread
-// input would reset the connection and could cost the client its answer (RFC 9112, section 9.6). A teardown, a panicking
-// handler and a client that does not read are an abort. As the listener is armed (see [rstserver/linger.Arm]), so is
-// every connection from birth, and the death of the process is an abort too; ordinary ends disarm first.
+// input would reset the connection and could cost the client its answer (RFC 9112, section 9.6). While the server drains,
+// it leaves closing to the client, so that TIME_WAIT is the client's, and resets a client that does not, once that has
+// acknowledged everything. A teardown, a panicking handler, an answer that breaks off and a client that does not read are an
+// abort, never a FIN: nobody must take the piece of an answer for the whole. As the listener is armed (see
+// [rstserver/linger.Arm]), so is every connection from birth, and the death of the process is an abort too; ordinary ends
+// disarm first.
+//
+// A hijacked connection moves to a descriptor of Go's own and into a set of its kind ([rstserver/linger.Conns]), so that a
+// teardown finds it.
 package poller

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 )
 
@@ -12,6 +13,8 @@ import (
 // use it.
 type engineLogger struct {
 	log *slog.Logger
+	// acceptFailed is called in the middle of an accept that failed, and tells whether that passes.
+	acceptFailed func(error) (passes bool)
 
 	mu  sync.Mutex
 	err error
@@ -33,6 +36,9 @@ func (g *engineLogger) Warnf(format string, args ...any)  { g.debug(format, args
 // Errorf does not print: the error is reported where the engine's end is dealt with.
 func (g *engineLogger) Errorf(format string, args ...any) {
 	g.debug(format, args)
+	if strings.HasPrefix(format, "Accept() failed") && g.acceptFailed(cause(args)) {
+		return
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.err == nil {

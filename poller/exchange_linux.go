@@ -46,6 +46,8 @@ type exchange struct {
 	outcome outcome
 	wrote   bool // the kernel has got some of the final answer
 	known   bool // to the watcher
+	// continued: 100 (Continue) was sent.
+	continued bool
 	// readClosed: the request's content is not wanted any more.
 	readClosed  bool
 	in, out     chan struct{} // capacity 1; an element for each event waited for; nil until somebody waits
@@ -102,7 +104,7 @@ func (x *exchange) serve(w *worker) {
 	case err != nil:
 		x.refuse(err)
 	case req != nil:
-		x.writer.init(x, w, req)
+		x.writer.init(w, req)
 		x.handler(req).ServeHTTP(&x.writer, req)
 		x.finish()
 	}

@@ -31,6 +31,7 @@ func (c *conn) lend(data []byte, n int) {
 	l := c.loop
 	r := l.run
 	x := &exchange{run: r, loop: l, conn: c, fd: c.fd, head: bytes.Clone(data[:n]), known: c.watched}
+	x.writer.x = x
 	rest := data[n:]
 	if len(c.in) == 0 {
 		rest = bytes.Clone(rest) // gnet's

@@ -121,14 +121,13 @@ func (s *Server) letGo() {
 	}
 }
 
-// teardownLocked begins the teardown.
+// teardownLocked begins the teardown. One that cuts a drain short is that drain's end.
 func (s *Server) teardownLocked(mode linger.Mode) {
 	s.state.Store(stateClosing)
-	if s.mode == linger.ModeNone || mode == linger.ModeAbort {
-		s.began = time.Now()
+	if s.mode != mode && s.mode != linger.ModeDrain {
+		s.mode, s.began = mode, time.Now()
 	}
-	s.mode = mode
-	go s.teardown(mode, s.began)
+	go s.teardown(s.mode, s.began)
 }
 
 // The accept queue is looked at every queueInterval until it is empty, or for queueLimit: under a storm of clients it never

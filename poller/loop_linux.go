@@ -117,7 +117,7 @@ func (l *loop) serve() {
 
 // runEngine runs one engine to its end.
 func (l *loop) runEngine() error {
-	logger := &engineLogger{log: l.log}
+	logger := &engineLogger{log: l.log, acceptFailed: l.acceptFailed}
 	l.boot = bootState{fd: -1}
 	err := gnet.Run(l, "tcp://127.0.0.1:0",
 		gnet.WithNumEventLoop(1), gnet.WithReusePort(true), gnet.WithLogger(logger))
@@ -323,5 +323,6 @@ func (l *loop) OnTick() (time.Duration, gnet.Action) { return time.Hour, gnet.No
 
 // limits for a request's head.
 func (l *loop) limits() httpcodec.Limits {
-	return httpcodec.Limits{HeaderBytes: l.run.cfg.maxHeaderBytes, Fields: l.run.cfg.maxFields}
+	return httpcodec.Limits{HeaderBytes: l.run.cfg.maxHeaderBytes, Fields: l.run.cfg.maxFields,
+		LaxTarget: l.run.cfg.laxTargets}
 }

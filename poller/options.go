@@ -22,6 +22,7 @@ type config struct {
 	writeTimeout     time.Duration
 	idleTimeout      time.Duration
 	maxHeaderBytes   int
+	laxTargets       bool
 	maxFields        int
 	maxLoopBodyBytes int64 // of content for the loop handler; 0: no bound
 	maxBodyBytes     int64 // of content for the handler; 0: no bound
@@ -45,6 +46,7 @@ func (s *Server) config() (config, error) {
 		writeTimeout:     timeout(s.WriteTimeout, DefaultWriteTimeout),
 		idleTimeout:      timeout(s.IdleTimeout, DefaultIdleTimeout),
 		maxHeaderBytes:   or(s.MaxHeaderBytes, DefaultMaxHeaderBytes),
+		laxTargets:       s.LaxTargets,
 		maxFields:        or(s.MaxFields, DefaultMaxFields),
 		maxLoopBodyBytes: max(or(s.MaxBodyBytes, DefaultMaxBodyBytes), 0),
 		maxBodyBytes:     max(s.MaxBodyBytes, 0),

@@ -90,6 +90,9 @@ type Server struct {
 	// MaxHeaderBytes bounds a request's head, in bytes. A larger one is answered with 431, or 414 when it is the
 	// request-target. Zero means DefaultMaxHeaderBytes.
 	MaxHeaderBytes int
+	// LaxTargets lets characters into request-targets that RFC 3986 does not allow, but that browsers send as they are; see
+	// httpcodec.Limits. Without it such requests are answered with 400, which an application may not be prepared for.
+	LaxTargets bool
 	// MaxFields bounds the number of a request's field lines. More are answered with 431. Zero means DefaultMaxFields.
 	MaxFields int
 	// MaxBodyBytes bounds a request's content, in bytes. A larger one is answered with 413, or fails the read once part of

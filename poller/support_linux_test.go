@@ -248,3 +248,28 @@ func (l *lockedBuffer) String() string {
 }
 
 func (l *lockedBuffer) contains(s string) bool { return strings.Contains(l.String(), s) }
+
+// peerState is the state of the server's end of c's connection, as the kernel names it.
+func (s *served) peerState(t testing.TB, c *client) string {
+	t.Helper()
+	dump, err := sockdiag.Port(s.addr.Port())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, socket := range dump.Sockets {
+		if socket.Remote.String() == c.LocalAddr().String() {
+			return socket.State.String()
+		}
+	}
+	return "none"
+}
+
+// sendQueue is how much of what c has sent the server's kernel has not taken.
+func (c *client) sendQueue() (n int) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	_ = raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
+	return n
+}

@@ -32,13 +32,15 @@ func parts(t testing.TB, lines []string) []string {
 	return all
 }
 
+// fileLines returns the complete lines of a file.
 func fileLines(t testing.TB, name string) []string {
 	t.Helper()
 	b, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
+	lines := strings.Split(string(b), "\n")
+	return lines[:len(lines)-1]
 }
 
 // TestAccessLog asks one question after the other and looks for a line about each.
@@ -94,7 +96,14 @@ func TestAccessLog(t *testing.T) {
 			want = append(want, `"GET / HTTP/1.1" 408 `+itoa(len(body))+` "-" "-"`)
 		}
 		c.Close()
+		// A worker reports its answer when that has left.
+		lingertest.Wait(t, "a line about "+tc.request, func() bool { return len(fileLines(t, name)) == len(want) })
 	}
+	upgraded := dial(t, p.addr)
+	upgraded.send("%s", upgradeRequest)
+	upgraded.expectUpgrade()
+	want = append(want, `"GET /upgrade HTTP/1.1" 101 0 "-" "-"`)
+	lingertest.Wait(t, "a line about the upgrade", func() bool { return len(fileLines(t, name)) == len(want) })
 	garbage := dial(t, p.addr)
 	garbage.send("\x16\x03\x01\x02\x00\"\\\r\n\r\n")
 	_, body := garbage.response("GET")

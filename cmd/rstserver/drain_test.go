@@ -14,16 +14,16 @@ import (
 // patientSlow is a request that is not answered before a test is over, if nothing sees to it.
 var patientSlow = head("GET", "/slow?ms=86400000")
 
-// expectRefused expects that the port refuses connections.
-func expectRefused(t testing.TB, addr netip.AddrPort) {
+// refuses tells whether the port refuses connections.
+func refuses(t testing.TB, addr netip.AddrPort) bool {
 	t.Helper()
 	conn, err := net.DialTimeout("tcp", addr.String(), lingertest.Patience)
 	if err == nil {
 		conn.Close()
-	}
-	if !errors.Is(err, syscall.ECONNREFUSED) {
+	} else if !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("dialling %s: %v, want ECONNREFUSED", addr, err)
 	}
+	return err != nil
 }
 
 // waitLog waits for a log line with all of parts.
@@ -55,7 +55,8 @@ func TestDrain(t *testing.T) {
 
 	idle.expectReset()
 	fresh.expectReset()
-	expectRefused(t, p.addr)
+	// Whoever was in the accept queue is taken in before.
+	lingertest.Wait(t, "the port refuses", func() bool { return refuses(t, p.addr) })
 	p.waitLog(`"msg":"draining"`, `"reason":"SIGQUIT"`, `"timeout":"none"`)
 	upgraded.expectEcho("still here")
 	half.send("st: test\r\n\r\n")

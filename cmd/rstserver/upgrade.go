@@ -4,18 +4,15 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"time"
 )
 
-// upgraded is what a client gets that asks for the protocol echo (RFC 9110, section 7.8).
-const upgraded = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
-
-// upgrade sends back whatever the client sends once it has upgraded its connection, until that ends.
+// upgrade sends back whatever the client sends once it has upgraded its connection to the protocol echo (RFC 9110, section
+// 7.8), until that ends.
 func upgrade(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Connection", "Upgrade")
+	w.Header().Set("Upgrade", "echo")
 	if r.Method != http.MethodGet || !r.ProtoAtLeast(1, 1) ||
 		!lists(r.Header["Connection"], "Upgrade") || !lists(r.Header["Upgrade"], "echo") {
-		w.Header().Set("Connection", "Upgrade")
-		w.Header().Set("Upgrade", "echo")
 		refuse(w, http.StatusUpgradeRequired, "this is for GET with Upgrade: echo and Connection: Upgrade")
 		return
 	}
@@ -23,17 +20,18 @@ func upgrade(w http.ResponseWriter, r *http.Request) {
 	if _, err := io.Copy(io.Discard, r.Body); err != nil {
 		cut()
 	}
-	conn, buffered, err := http.NewResponseController(w).Hijack()
+	// This way the server knows of the answer, and has it logged.
+	out := http.NewResponseController(w)
+	w.WriteHeader(http.StatusSwitchingProtocols)
+	if err := out.Flush(); err != nil {
+		cut()
+	}
+	conn, buffered, err := out.Hijack()
 	if err != nil {
-		refuse(w, http.StatusInternalServerError, "the connection cannot be taken over")
-		return
+		cut()
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Time{})
 	// Errors of the connection are its end.
-	if _, err := io.WriteString(conn, upgraded); err != nil {
-		return
-	}
 	// Without the methods by which it would be spliced: that holds a pipe, which is two descriptors, while it waits for bytes.
 	_, _ = io.Copy(struct{ io.Writer }{conn}, struct{ io.Reader }{buffered})
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"net"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 )
@@ -45,19 +46,19 @@ func (c *client) expectBytes(s string) {
 func TestUpgradeByNetHTTP(t *testing.T) {
 	srv := httptest.NewServer(&site{})
 	defer srv.Close()
-	testUpgrade(t, func() *client { return dial(t, srv.Listener.Addr().(*net.TCPAddr).AddrPort()) })
+	testUpgrade(t, srv.Listener.Addr().(*net.TCPAddr).AddrPort())
 }
 
 func TestUpgrade(t *testing.T) {
 	p := start(t)
-	testUpgrade(t, func() *client { return dial(t, p.addr) })
+	testUpgrade(t, p.addr)
 	p.stop()
 	expectFree(t, p.addr)
 }
 
-func testUpgrade(t *testing.T, dial func() *client) {
+func testUpgrade(t *testing.T, addr netip.AddrPort) {
 	t.Run("echo", func(t *testing.T) {
-		c := dial()
+		c := dial(t, addr)
 		c.send("%s", upgradeRequest)
 		c.expectUpgrade()
 		for _, s := range []string{"a", "GET / HTTP/1.1\r\n\r\n", strings.Repeat("\x00\xff", 1000)} {
@@ -69,27 +70,27 @@ func testUpgrade(t *testing.T, dial func() *client) {
 		c.expectEnd()
 	})
 	t.Run("the first bytes come with the request", func(t *testing.T) {
-		c := dial()
+		c := dial(t, addr)
 		c.send("%s", upgradeRequest+"early")
 		c.expectUpgrade()
 		c.expectBytes("early")
 		c.expectEcho("late")
 	})
 	t.Run("behind content", func(t *testing.T) {
-		c := dial()
+		c := dial(t, addr)
 		c.send("%s", head("GET", "/upgrade", "Connection: Upgrade", "Upgrade: echo", "Content-Length: 3")+"abcdef")
 		c.expectUpgrade()
 		c.expectBytes("def")
 	})
 	t.Run("behind another request", func(t *testing.T) {
-		c := dial()
+		c := dial(t, addr)
 		c.send("%s", head("GET", "/slow?ms=0")+upgradeRequest+"x")
 		c.response("GET")
 		c.expectUpgrade()
 		c.expectBytes("x")
 	})
 	t.Run("a megabyte to a slow reader", func(t *testing.T) {
-		c := dial()
+		c := dial(t, addr)
 		c.send("%s", upgradeRequest)
 		c.expectUpgrade()
 		const n = 1 << 20
@@ -112,7 +113,7 @@ func testUpgrade(t *testing.T, dial func() *client) {
 		{"HTTP/1.0", "GET /upgrade HTTP/1.0\r\nHost: test\r\nConnection: Upgrade, keep-alive\r\nUpgrade: echo\r\n\r\n"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			c := dial()
+			c := dial(t, addr)
 			c.send("%s", tc.request)
 			method, _, _ := strings.Cut(tc.request, " ")
 			resp, body := c.response(method)
