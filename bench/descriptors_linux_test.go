@@ -5,15 +5,11 @@ package bench
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"os/exec"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -23,57 +19,6 @@ import (
 
 	"rstserver/linger/lingertest"
 )
-
-// What TestDescriptors has a server hold, and what it is allowed to: together they do not fit.
-const (
-	fileLimit = 12_000
-	manyFiles = 10_000
-	fewFiles  = 100
-	manyConns = 2_500
-)
-
-// hoarder serves a handler that opens as many files as it is asked to, and holds them until it is asked to close them.
-func hoarder() error {
-	limit := unix.Rlimit{Cur: fileLimit, Max: fileLimit}
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return os.NewSyscallError("setrlimit", err)
-	}
-	var mu sync.Mutex
-	var held []int
-	mux := http.NewServeMux()
-	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "Hello, World!") })
-	mux.HandleFunc("/open", func(w http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		defer mu.Unlock()
-		n, _ := strconv.Atoi(r.FormValue("n"))
-		free, _ := strconv.Atoi(r.FormValue("free"))
-		opened := 0
-		for ; opened < n; opened++ {
-			fd, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-			if err != nil {
-				// There are no more. Some of them may be given back.
-				for range min(free, len(held)) {
-					_ = unix.Close(held[len(held)-1])
-					held = held[:len(held)-1]
-				}
-				fmt.Fprintf(w, "%d opened, then %s", opened, err)
-				return
-			}
-			held = append(held, fd)
-		}
-		fmt.Fprintf(w, "%d opened", opened)
-	})
-	mux.HandleFunc("/close", func(w http.ResponseWriter, _ *http.Request) {
-		mu.Lock()
-		defer mu.Unlock()
-		for _, fd := range held {
-			_ = unix.Close(fd)
-		}
-		fmt.Fprintf(w, "%d closed", len(held))
-		held = nil
-	})
-	return serveHandler(mux)
-}
 
 // control is a connection by which the handler is told what to do.
 type control struct {
@@ -110,32 +55,32 @@ func (c *control) ask(target string) string {
 	return string(body)
 }
 
-// log is what a server writes on stderr.
-type log struct {
+// capture is what a server writes on stderr.
+type capture struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
 }
 
-func (l *log) Write(p []byte) (int, error) {
+func (l *capture) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.buf.Write(p)
 }
 
-func (l *log) String() string {
+func (l *capture) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.buf.String()
 }
 
-// opening is a Fleet on its way.
+// opening is a number of fleets of idle connections on their way.
 type opening struct {
 	fleets []*Fleet
 	errs   []error
 	all    sync.WaitGroup
 }
 
-// openAll opens as many idle connections in each of several fleets at a time.
+// openAll opens n connections in each of several fleets at a time.
 func openAll(addr netip.AddrPort, fleets, n int) *opening {
 	o := &opening{fleets: make([]*Fleet, fleets), errs: make([]error, fleets)}
 	for i := range fleets {
@@ -160,31 +105,24 @@ func (o *opening) served(t *testing.T) {
 	}
 }
 
-// A handler that uses up the descriptors costs no client its connection: those who are there are served, and those who come are
-// kept waiting until there are descriptors again.
+// A handler that uses up the descriptors costs no client its connection: those who are there are served, and those who come
+// are kept waiting until there are descriptors again.
 func TestDescriptors(t *testing.T) {
-	const pauses = "accepting pauses"
+	const fleets = 3
 	tests := []struct {
-		name string
-		run  func(t *testing.T, c *control, addr netip.AddrPort, paused func()) *opening
+		name                  string
+		before, during, after int // clients, in fleets
+		files                 int
+		all                   bool // there are not so many
 	}{
-		{"files first", func(_ *testing.T, c *control, addr netip.AddrPort, paused func()) *opening {
-			c.ask(fmt.Sprintf("/open?n=%d", manyFiles))
-			o := openAll(addr, 1, manyConns)
-			paused()
-			return o
-		}},
-		{"all that there are first", func(_ *testing.T, c *control, addr netip.AddrPort, paused func()) *opening {
-			c.ask(fmt.Sprintf("/open?n=%d&free=%d", fileLimit, 50))
-			o := openAll(addr, 1, 100)
-			paused()
-			return o
-		}},
+		{name: "files first", files: 10_000, after: 800},
+		{name: "clients first", before: 800, files: hoarderLimit, after: 30, all: true},
+		{name: "all at a time", before: 150, during: 500, files: hoarderLimit, after: 30, all: true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			cmd, addr := peer("hoarder")()
-			stderr := &log{}
+			stderr := &capture{}
 			cmd.Stderr = stderr
 			p, err := Start(cmd, addr, patience)
 			if err != nil {
@@ -192,17 +130,22 @@ func TestDescriptors(t *testing.T) {
 			}
 			t.Cleanup(p.Kill)
 			c := dialControl(t, p.Addr)
-			o := tt.run(t, c, p.Addr, func() {
-				lingertest.Wait(t, "accepting pauses", func() bool { return strings.Contains(stderr.String(), pauses) })
-			})
+			before := openAll(p.Addr, fleets, tt.before)
+			before.all.Wait()
+			during := openAll(p.Addr, fleets, tt.during)
+			got := c.ask(fmt.Sprintf("/open?n=%d", tt.files))
+			if ranOut := strings.Contains(got, unix.EMFILE.Error()); ranOut != tt.all {
+				t.Fatalf("the handler: %s; want that it runs out of descriptors: %v", got, tt.all)
+			}
+			after := openAll(p.Addr, fleets, tt.after)
+			lingertest.Wait(t, "accepting pauses", func() bool { return strings.Contains(stderr.String(), "accepting pauses") })
 			c.ask("/close")
-			o.served(t)
+			for _, o := range []*opening{before, during, after} {
+				o.served(t)
+			}
 			if strings.Contains(stderr.String(), "ended unasked") {
 				t.Errorf("an event loop has ended: %s", stderr)
 			}
 		})
 	}
 }
-
-var _ = errors.New
-var _ = exec.Command

@@ -11,8 +11,12 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
+	"sync"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"rstserver/poller"
 )
@@ -43,6 +47,45 @@ func sink(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	fmt.Fprintf(w, "%d\n", n)
+}
+
+// hoarderLimit is how many files the hoarder may have open, connections included.
+const hoarderLimit = 12_000
+
+// hoarder serves a handler that opens as many files as it is asked to, and holds them until it is asked to close them.
+func hoarder() error {
+	limit := unix.Rlimit{Cur: hoarderLimit, Max: hoarderLimit}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return os.NewSyscallError("setrlimit", err)
+	}
+	var mu sync.Mutex
+	var held []int
+	mux := http.NewServeMux()
+	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "Hello, World!") })
+	mux.HandleFunc("/open", func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		n, _ := strconv.Atoi(r.FormValue("n"))
+		for range n {
+			fd, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				fmt.Fprintf(w, "%d held, then %s", len(held), err)
+				return
+			}
+			held = append(held, fd)
+		}
+		fmt.Fprintf(w, "%d held", len(held))
+	})
+	mux.HandleFunc("/close", func(w http.ResponseWriter, _ *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, fd := range held {
+			_ = unix.Close(fd)
+		}
+		fmt.Fprintf(w, "%d closed", len(held))
+		held = nil
+	})
+	return serveHandler(mux)
 }
 
 // plain is peer without the race detector, which costs memory that is not the server's.
