@@ -491,3 +491,48 @@ func TestShutdownWaitsForHijackedConnections(t *testing.T) {
 		t.Errorf("report = %s", rep)
 	}
 }
+
+// A request that comes while the one before it is answered is served in a drain too, although the loop was too busy to read
+// it in the time that the handler before it had.
+func TestShutdownWithAnotherRequest(t *testing.T) {
+	for _, limit := range []time.Duration{0, 100 * time.Millisecond} {
+		inHandler, proceed, inLoop, unblock := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
+		s := start(t, &Server{
+			Loops: 1, HandlerTimeout: limit, StuckGrace: time.Minute,
+			OnLoop: func(r *httpcodec.Request) bool { return string(r.Path) == "/block" },
+			LoopHandler: LoopHandlerFunc(func(w *Responder, r *Request) {
+				close(inLoop)
+				<-unblock
+			}),
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/begun" {
+					w.(http.Flusher).Flush()
+					close(inHandler)
+					<-proceed
+				}
+			}),
+		})
+		c, blocker := s.dial(t), s.dial(t)
+		blocker.get("/")
+		c.send("GET /begun HTTP/1.1\r\nHost: x\r\n\r\n")
+		<-inHandler
+		blocker.send("GET /block HTTP/1.1\r\nHost: x\r\n\r\n")
+		<-inLoop
+		result := s.shutdown(t, context.Background())
+		c.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		close(proceed)
+		time.Sleep(150 * time.Millisecond) // the time of the handler is over before the loop gets to anything
+		close(unblock)
+		blocker.answer("GET")
+		_ = blocker.Close()
+		c.answer("GET")
+		if res, _ := c.answer("GET"); res.StatusCode != 200 || !res.Close {
+			t.Errorf("answer to the request behind it = %s, close %v", res.Status, res.Close)
+		}
+		_ = c.Close()
+		if err := wait(t, "Shutdown", result); err != nil {
+			t.Errorf("Shutdown = %v", err)
+		}
+		s.assertGone(t)
+	}
+}
