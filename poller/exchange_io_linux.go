@@ -198,6 +198,12 @@ func (x *exchange) wake() error {
 	return errNotLent
 }
 
+// cutShort fails the writes of the answer from here on, also one that waits.
+func (x *exchange) cutShort() {
+	x.write.set(time.Unix(0, 0))
+	_ = x.wake()
+}
+
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}: // never for nil

@@ -5,6 +5,7 @@ package poller
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -533,6 +534,49 @@ func TestShutdownWithAnotherRequest(t *testing.T) {
 		if err := wait(t, "Shutdown", result); err != nil {
 			t.Errorf("Shutdown = %v", err)
 		}
+		s.assertGone(t)
+	}
+}
+
+// A handler whose client takes nothing can let go of the port as well.
+func TestLettingGoFromStalledHandler(t *testing.T) {
+	calls := map[string]func(*Server) error{
+		"Close": (*Server).Close,
+		"Shutdown": func(s *Server) error {
+			ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+			defer cancel()
+			if err := s.Shutdown(ctx); err != context.DeadlineExceeded {
+				return fmt.Errorf("Shutdown of a stalled handler = %w", err)
+			}
+			return nil
+		},
+	}
+	for name, call := range calls {
+		stalled, results := make(chan struct{}), make(chan error, 1)
+		s := start(t, &Server{WriteTimeout: -1, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			broken := make(chan struct{})
+			go func() {
+				defer close(broken)
+				_, _ = io.Copy(w, pattern{})
+			}()
+			<-stalled
+			results <- call(r.Context().Value(http.ServerContextKey).(*Server))
+			<-broken
+		})})
+		idle, c := s.dial(t), s.dialSlow(t)
+		lingertest.Wait(t, "both are accepted", func() bool { return s.Report().Connections.Total() == 2 })
+		c.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		lingertest.Wait(t, "the answer waits for its reader", func() bool {
+			s.run.watcher.mu.Lock()
+			defer s.run.watcher.mu.Unlock()
+			return len(s.run.watcher.waiting) == 1
+		})
+		close(stalled)
+		if err := wait(t, name, results); err != nil {
+			t.Error(err)
+		}
+		idle.wantReset()
+		c.wantReset()
 		s.assertGone(t)
 	}
 }

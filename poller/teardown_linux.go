@@ -27,9 +27,7 @@ import (
 // that a LoopHandler has blocked for Server.StuckGrace are reset from outside, and the error names the loop, which ends when
 // the handler returns.
 func (s *Server) Close() error {
-	if x, _ := s.completeCaller(); x != nil {
-		x.awaitAck(lastWords)
-	}
+	s.sayLastWords()
 	s.mu.Lock()
 	done := s.doneLocked()
 	switch s.state.Load() {
