@@ -227,7 +227,19 @@ func (s *Server) sayLastWords() {
 	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
 	defer cancel()
 	if x, last := s.completeCaller(ctx); x != nil && !last.abort {
+		if last.toEnd {
+			x.closeWrite()
+		}
 		x.awaitAck(ctx)
+	}
+}
+
+// closeWrite sends FIN, which is the end of an answer without a length.
+func (x *exchange) closeWrite() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.phase == lent {
+		_ = unix.Shutdown(x.fd, unix.SHUT_WR) // it fails when the client has reset it
 	}
 }
 

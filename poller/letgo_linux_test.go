@@ -538,6 +538,25 @@ func TestShutdownWithAnotherRequest(t *testing.T) {
 	}
 }
 
+// An answer of a handler that calls Close is whole also where nothing but the end of the connection says so.
+func TestCloseFromHandlerOfOldClient(t *testing.T) {
+	for range 20 {
+		s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, "server is going ")
+			w.(http.Flusher).Flush()
+			_, _ = io.WriteString(w, "down NOW")
+			_ = r.Context().Value(http.ServerContextKey).(*Server).Close()
+		})
+		c := s.dial(t)
+		c.send("GET / HTTP/1.0\r\n\r\n")
+		if _, body := c.answer("GET"); body != "server is going down NOW" {
+			t.Errorf("answer = %q", body)
+		}
+		_ = s.wait(t)
+		s.assertGone(t)
+	}
+}
+
 // A handler whose client takes nothing can let go of the port as well.
 func TestLettingGoFromStalledHandler(t *testing.T) {
 	calls := map[string]func(*Server) error{
