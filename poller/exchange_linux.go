@@ -3,6 +3,7 @@
 package poller
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,8 @@ type exchange struct {
 	fd    int
 	head  []byte // of the request; strings of the http.Request are views into it
 	began time.Time
+
+	queued *list.Element // in pool.queue; nil if it is not. Guarded by pool.mu.
 
 	// Owned by the worker, and after phase has become returned by the loop.
 	body   body

@@ -127,6 +127,7 @@ func (c *conn) endHandling() {
 	if !ok {
 		return // it comes back by itself
 	}
+	c.loop.run.pool.withdraw(x)
 	c.recover(x)
 	if !unanswered {
 		c.abort()
@@ -150,6 +151,7 @@ func (c *conn) loseLease() bool {
 		cause = ErrServerClosed
 	}
 	x.lost(cause)
+	c.loop.run.pool.withdraw(x)
 	c.recover(x)
 	return !c.hijacked
 }

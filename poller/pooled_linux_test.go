@@ -531,6 +531,35 @@ func TestMaxHandlers(t *testing.T) {
 	}
 }
 
+// Nothing is held for requests whose turn comes too late.
+func TestRequestsThatDoNotWait(t *testing.T) {
+	entered, leave := make(chan struct{}), make(chan struct{})
+	s := start(t, &Server{MaxHandlers: 1, HandlerTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		entered <- struct{}{}
+		<-leave
+	})})
+	defer close(leave)
+	waiting := func() int {
+		s.run.pool.mu.Lock()
+		defer s.run.pool.mu.Unlock()
+		return s.run.pool.queue.Len()
+	}
+	const request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+	s.dial(t).send(request)
+	<-entered
+	impatient, patient := s.dial(t), s.dial(t)
+	impatient.send(request)
+	patient.send(request)
+	lingertest.Wait(t, "two requests wait", func() bool { return waiting() == 2 })
+	_ = impatient.SetLinger(0)
+	_ = impatient.Close()
+	lingertest.Wait(t, "one is withdrawn as its client has gone", func() bool { return waiting() == 1 })
+	if res, _ := patient.answer("GET"); res.StatusCode != 503 {
+		t.Errorf("got %s, want 503", res.Status)
+	}
+	lingertest.Wait(t, "the other is withdrawn as its time is over", func() bool { return waiting() == 0 })
+}
+
 // The handler's Write waits for a client that does not read, and one that takes nothing is aborted.
 func TestHandlerWriteTimeout(t *testing.T) {
 	errs := make(chan error, 1)
