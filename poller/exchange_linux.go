@@ -253,6 +253,13 @@ func (x *exchange) live() bool {
 	return x.phase == lent
 }
 
+// isHijacked tells whether the handler has taken the connection over.
+func (x *exchange) isHijacked() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.phase == hijacked
+}
+
 // whyNotLent is the error for a handler that goes on after its time.
 func (x *exchange) whyNotLent() error {
 	x.mu.Lock()

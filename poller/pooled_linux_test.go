@@ -771,6 +771,34 @@ func TestHijack(t *testing.T) {
 	}
 }
 
+// A teardown ends the context of a handler that has hijacked its connection, too.
+func TestHijackInTeardown(t *testing.T) {
+	running, causes := make(chan struct{}), make(chan error, 1)
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Errorf("Hijack = %v", err)
+			return
+		}
+		defer conn.Close()
+		close(running)
+		<-r.Context().Done()
+		causes <- context.Cause(r.Context())
+	})
+	c := s.dial(t)
+	c.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	<-running
+	lingertest.Wait(t, "the loop has let go of it", func() bool { return s.run.closed.Load() == 1 })
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := wait(t, "the handler", causes); err != ErrServerClosed {
+		t.Errorf("cause in a teardown = %v, want ErrServerClosed", err)
+	}
+	c.wantReset()
+	s.assertGone(t)
+}
+
 func TestAnswered(t *testing.T) {
 	answers := make(chan Answer, 10)
 	s := start(t, &Server{
