@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -93,6 +94,14 @@ type hijackedConn struct {
 	conn  Conn
 	once  sync.Once
 	err   error
+	// lingers: the handler has said itself how it is to end.
+	lingers atomic.Bool
+}
+
+// SetLinger is that of net.TCPConn; Close then goes by it.
+func (c *hijackedConn) SetLinger(sec int) error {
+	c.lingers.Store(true)
+	return c.TCPConn.SetLinger(sec)
 }
 
 // Close ends the connection: with FIN, unless the server has reset it.
@@ -103,7 +112,7 @@ func (c *hijackedConn) Close() error {
 
 func (c *hijackedConn) close() error {
 	aborted := c.entry.Remove()
-	if !aborted && c.run.cfg.arm {
+	if !aborted && c.run.cfg.arm && !c.lingers.Load() {
 		_ = c.SetLinger(-1)
 	}
 	err := c.TCPConn.Close()

@@ -771,6 +771,26 @@ func TestHijack(t *testing.T) {
 	}
 }
 
+// A handler can reset a connection that it has hijacked.
+func TestHijackedConnThatLingers(t *testing.T) {
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Errorf("Hijack = %v", err)
+			return
+		}
+		if r.URL.Path == "/reset" {
+			_ = conn.(interface{ SetLinger(sec int) error }).SetLinger(0)
+		}
+		_ = conn.Close()
+	})
+	closed, reset := s.dial(t), s.dial(t)
+	closed.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	closed.wantEOF()
+	reset.send("GET /reset HTTP/1.1\r\nHost: x\r\n\r\n")
+	reset.wantReset()
+}
+
 // A teardown ends the context of a handler that has hijacked its connection, too.
 func TestHijackInTeardown(t *testing.T) {
 	running, causes := make(chan struct{}), make(chan error, 1)
