@@ -49,6 +49,7 @@ type exchange struct {
 	outcome outcome
 	wrote   bool // the kernel has got some of the final answer
 	known   bool // to the watcher
+	aborted bool // and taken out of the table by hijack, which came too late
 	// continued: 100 (Continue) was sent.
 	continued bool
 	// readClosed: the request's content is not wanted any more.

@@ -56,6 +56,7 @@ func (x *exchange) takeOver() (c *hijackedConn, ok bool, err error) {
 	}
 	// The loop cannot close the descriptor meanwhile, so that this may act as its owner.
 	if aborted := x.run.table.Close(x.fd); aborted {
+		x.aborted = true
 		_ = tcp.Close()
 		return nil, false, errConnGone
 	}

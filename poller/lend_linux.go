@@ -118,6 +118,7 @@ func (c *conn) recover(x *exchange) {
 	c.lease = nil
 	c.watched = x.known
 	c.hijacked = x.phase == hijacked
+	c.aborted = x.aborted
 }
 
 // endHandling ends the time of a handler that has taken too long.

@@ -771,6 +771,39 @@ func TestHijack(t *testing.T) {
 	}
 }
 
+// A connection that was reset before it could be hijacked is reported as reset.
+func TestHijackTooLate(t *testing.T) {
+	inLoop, unblock, results := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	ends := make(chan string, 1)
+	s := start(t, &Server{
+		Loops: 1, WriteTimeout: 50 * time.Millisecond, StuckGrace: time.Minute,
+		ConnAborted: func(Conn) { ends <- "aborted" },
+		ConnClosed:  func(Conn) { ends <- "closed" },
+		OnLoop:      func(r *httpcodec.Request) bool { return string(r.Path) == "/block" },
+		LoopHandler: LoopHandlerFunc(func(w *Responder, r *Request) {
+			close(inLoop)
+			<-unblock
+		}),
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			<-inLoop
+			_, _ = io.Copy(w, pattern{}) // until the client is reset, of which the loop learns later
+			_, _, err := w.(http.Hijacker).Hijack()
+			results <- err
+		}),
+	})
+	c, blocker := s.dialSlow(t), s.dial(t)
+	c.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	lingertest.Wait(t, "the handler runs", func() bool { return s.run.pool.handlers() == 1 })
+	blocker.send("GET /block HTTP/1.1\r\nHost: x\r\n\r\n")
+	if err := wait(t, "the handler", results); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("Hijack = %v, want ECONNRESET", err)
+	}
+	close(unblock)
+	if end := <-ends; end != "aborted" {
+		t.Errorf("the connection was reported as %s", end)
+	}
+}
+
 // A handler can reset a connection that it has hijacked.
 func TestHijackedConnThatLingers(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
