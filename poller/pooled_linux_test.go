@@ -306,6 +306,43 @@ func TestHandlerExpectContinue(t *testing.T) {
 	c.wantEOF()
 }
 
+// Until the client has been asked for its content, an answer is the connection's last, whoever reads meanwhile: what comes
+// next could be another request.
+func TestAnswerBeforeContinue(t *testing.T) {
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		x := w.(*responseWriter).x
+		x.mu.Lock() // the client is not asked before it is unlocked
+		read := make(chan struct{})
+		go func() {
+			defer close(read)
+			_, _ = io.ReadAll(r.Body)
+		}()
+		lingertest.Wait(t, "content is read", func() bool {
+			locked := x.body.mu.TryLock()
+			if locked {
+				x.body.mu.Unlock()
+			}
+			return !locked
+		})
+		time.Sleep(time.Millisecond) // for the reader to come to the lock
+		if x.body.skippable() {
+			t.Error("content that the client has not been asked for is expected to come")
+		}
+		x.mu.Unlock()
+		<-read
+		if !x.body.skippable() {
+			t.Error("content that has come is not expected to have come")
+		}
+	})
+	c := s.dial(t)
+	c.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+	c.answer("POST")
+	c.send("hello")
+	if res, _ := c.answer("POST"); res.Close {
+		t.Error("the connection closes although all content was read")
+	}
+}
+
 // Content that the handler does not read is skipped if there is not much of it.
 func TestUnreadContent(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
