@@ -204,6 +204,16 @@ func (x *exchange) wake() error {
 	return errNotLent
 }
 
+// setDeadline sets one of the deadlines, also for those who wait already.
+func (x *exchange) setDeadline(d *deadline, t time.Time) error {
+	d.set(t)
+	err := x.wake()
+	if err != nil {
+		d.stop()
+	}
+	return err
+}
+
 // cutShort fails the writes of the answer from here on, also one that waits.
 func (x *exchange) cutShort() {
 	x.write.set(time.Unix(0, 0))

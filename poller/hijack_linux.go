@@ -20,12 +20,11 @@ import (
 // hijack moves the connection out of its loop: to a descriptor of Go's own, which is entered in the run's set of hijacked
 // connections as the table lets go of the old one. The loop closes that, which does nothing to the connection.
 func (x *exchange) hijack() (net.Conn, *bufio.ReadWriter, error) {
-	x.stopReading()
-	x.body.shut()
 	c, ok, err := x.takeOver()
 	if err != nil {
 		return nil, nil, err
 	}
+	x.body.shut()
 	x.loop.takeBack(x)
 	if !ok {
 		// A teardown has begun, and the connection is reset.
@@ -61,8 +60,7 @@ func (x *exchange) takeOver() (c *hijackedConn, ok bool, err error) {
 		return nil, false, errConnGone
 	}
 	entry, ok := x.run.hijacked.Add(raw)
-	x.phase = hijacked
-	x.signalLocked()
+	x.leaveLocked(hijacked)
 	return &hijackedConn{TCPConn: tcp, run: x.run, entry: entry, conn: x.conn.describe()}, ok, nil
 }
 

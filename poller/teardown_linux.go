@@ -118,6 +118,11 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 
 	for _, l := range r.waitLoops(stuck) {
 		stuck = append(stuck, stuckLoop{loop: l})
+		r.pool.each(func(x *exchange) {
+			if x.loop == l {
+				x.lost(ErrServerClosed)
+			}
+		})
 		errs = append(errs, fmt.Errorf("poller: event loop %d has reset its connections, but was stuck for more than %s in a "+
 			"connection hook or in the Close of an answer's content", l.index, r.cfg.stuckGrace))
 	}
