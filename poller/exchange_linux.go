@@ -3,6 +3,7 @@
 package poller
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,8 @@ type exchange struct {
 	head  []byte // of the request; strings of the http.Request are views into it
 	began time.Time
 
+	queued *list.Element // in pool.queue; nil if it is not. Guarded by pool.mu.
+
 	// Owned by the worker, and after phase has become returned by the loop.
 	body   body
 	web    *webConn
@@ -46,6 +49,7 @@ type exchange struct {
 	outcome outcome
 	wrote   bool // the kernel has got some of the final answer
 	known   bool // to the watcher
+	aborted bool // and taken out of the table by hijack, which came too late
 	// continued: 100 (Continue) was sent.
 	continued bool
 	// readClosed: the request's content is not wanted any more.
@@ -248,6 +252,13 @@ func (x *exchange) live() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.phase == lent
+}
+
+// isHijacked tells whether the handler has taken the connection over.
+func (x *exchange) isHijacked() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.phase == hijacked
 }
 
 // whyNotLent is the error for a handler that goes on after its time.

@@ -294,7 +294,7 @@ func (l *loop) OnClose(gc gnet.Conn, err error) gnet.Action {
 		// The engine ends without having been asked to. Its connections must not look as if they had ended in order.
 		c.abortCounted()
 	}
-	aborted := r.table.Close(c.fd)
+	aborted := r.table.Close(c.fd) || c.aborted
 	if !aborted && r.cfg.arm && orderly {
 		if err := linger.Disarm(c.fd); err != nil {
 			l.log.Warn("a connection ends with RST in place of FIN", "conn", c.id, "error", err)

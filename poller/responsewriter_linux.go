@@ -417,7 +417,8 @@ func (w *responseWriter) SetWriteDeadline(t time.Time) error {
 func (w *responseWriter) EnableFullDuplex() error { return nil }
 
 // Hijack implements http.Hijacker: it hands the connection over to the caller, who has to close it. The server goes on to
-// keep track of it: it counts as a connection, and Close resets it. The net.Conn's Close ends it with FIN.
+// keep track of it: it counts as a connection, and Close resets it. The net.Conn's Close ends it with FIN, unless its
+// SetLinger was called, which is there as with a net.TCPConn.
 func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -48,10 +48,11 @@ type run struct {
 
 	serving       atomic.Bool   // all loops accept
 	draining      atomic.Bool   // answers are their connections' last
+	lettingGo     atomic.Bool   // Shutdown or Release was called
 	givenUp       atomic.Bool   // there is no listener any more, or soon
 	live          atomic.Int64  // connections that have not ended, hijacked ones included
 	noneLeft      chan struct{} // capacity 1; an element when live has become 0
-	closedInOrder atomic.Int64  // connections that ended, and were not aborted, since the port was given up
+	closedInOrder atomic.Int64  // connections that ended, and were not aborted, since lettingGo
 	refusedAt     time.Time     // written before refused is closed, as is refusal
 	refusal       error
 
