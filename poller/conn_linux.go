@@ -20,9 +20,10 @@ import (
 //
 // An idle connection holds no buffer: in, pending and out exist only while they hold something.
 type conn struct {
-	loop   *loop // immutable, as are the next four
+	loop   *loop // immutable, as are the next five
 	gc     gnet.Conn
 	fd     int
+	epoll  int // the engine's
 	id     uint64
 	remote netip.AddrPort
 
@@ -71,6 +72,7 @@ func (c *conn) inherit() error {
 
 // received deals with bytes that were read. data is gnet's and valid until it returns.
 func (c *conn) received(data []byte) gnet.Action {
+	c.catchUp()
 	paused := c.paused()
 	if c.reading == readingOnce {
 		c.reading = readingDeaf

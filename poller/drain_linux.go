@@ -35,6 +35,7 @@ func (l *loop) drainOwn() error {
 // drain is the beginning of the end for a connection: one that has nothing to do is aborted, one that has is left to come to
 // its last answer.
 func (c *conn) drain() {
+	c.catchUp()
 	switch {
 	case c.gone || c.ending || c.idleInDrain || c.lease != nil:
 	case c.lingering:
