@@ -46,6 +46,7 @@ type run struct {
 	connContext func(context.Context, net.Conn) context.Context
 	answered    func(Answer) // nil: nobody wants to know
 
+	serving       atomic.Bool   // all loops accept
 	draining      atomic.Bool   // answers are their connections' last
 	givenUp       atomic.Bool   // there is no listener any more, or soon
 	live          atomic.Int64  // connections that have not ended, hijacked ones included
@@ -186,6 +187,7 @@ func (r *run) watch(serving func()) error {
 			return err
 		}
 	}
+	r.serving.Store(true)
 	serving()
 	select {
 	case <-r.closingC:

@@ -45,7 +45,7 @@ func TestBodyTimeout(t *testing.T) {
 }
 
 func TestWriteTimeout(t *testing.T) {
-	p := start(t, "--write-timeout", "300ms", "--log-conns", "--root", makeRoot(t))
+	p := start(t, "--write-timeout", "300ms", "--log-conns")
 	// One answer is the loop's, one a worker's.
 	for i, target := range []string{"/bytes?n=1000000000", "/stream?chunks=1000&bytes=1000000&ms=0"} {
 		c := dialSlow(t, p.addr)

@@ -4,11 +4,13 @@ package interop
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -60,6 +62,20 @@ func (c *client) answer(method string) (*http.Response, string) {
 		c.t.Fatalf("reading the content of an answer: %v after %d bytes", err, len(body))
 	}
 	return res, string(body)
+}
+
+// readTo reads until text has come, and returns all that has.
+func (c *client) readTo(text string) []byte {
+	c.t.Helper()
+	var b []byte
+	for !bytes.HasSuffix(b, []byte(text)) {
+		one, err := c.in.ReadByte()
+		if err != nil {
+			c.t.Fatalf("the connection ended with %v after %q, and not with %q", err, b, text)
+		}
+		b = append(b, one)
+	}
+	return b
 }
 
 // ended reads to the end and returns what was read and how it ended: nil for FIN.
@@ -120,4 +136,14 @@ func get(t testing.TB, c *http.Client, url string, status int) string {
 		t.Fatalf("GET %s = %s, want %d; content %.200q", url, res.Status, status, body)
 	}
 	return body
+}
+
+// addrOf is the address in url.
+func addrOf(t testing.TB, url string) netip.AddrPort {
+	t.Helper()
+	addr, err := netip.ParseAddrPort(strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addr
 }

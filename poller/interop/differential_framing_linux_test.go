@@ -130,17 +130,13 @@ var framingBehaviours = []behaviour{
 	{name: "HEAD with big content", request: head1, method: "HEAD",
 		handler: func(w http.ResponseWriter, _ *http.Request, tr *transcript) {
 			write(w, tr, string(big))
-		}, differences: []difference{{
-			whyHead, "field: Date: NOW\n", "field: Date: NOW\nfield: Transfer-Encoding: chunked\n",
-		}}},
+		}},
 	{name: "HEAD flushed", request: head1, method: "HEAD",
 		handler: func(w http.ResponseWriter, _ *http.Request, tr *transcript) {
 			write(w, tr, "hello")
 			flush(w, tr)
 			write(w, tr, "again")
-		}, differences: []difference{{
-			whyHead, "field: Date: NOW\n", "field: Date: NOW\nfield: Transfer-Encoding: chunked\n",
-		}}},
+		}},
 
 	{name: "trailers announced", request: get1, handler: func(w http.ResponseWriter, _ *http.Request, tr *transcript) {
 		w.Header().Set("Trailer", "X-Sum, x-other")
@@ -199,7 +195,7 @@ var framingBehaviours = []behaviour{
 		handler: func(w http.ResponseWriter, _ *http.Request, tr *transcript) {
 			w.Header().Set("Trailer", "X-Sum")
 			w.Header().Set("X-Sum", "7")
-		}, differences: []difference{{whyHead, "field: X-Sum", "field: Transfer-Encoding: chunked\nfield: X-Sum"}}},
+		}},
 
 	{name: "Flush at once", request: get1, handler: func(w http.ResponseWriter, _ *http.Request, tr *transcript) {
 		flush(w, tr)

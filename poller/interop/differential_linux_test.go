@@ -3,7 +3,6 @@
 package interop
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 	"testing"
 
 	"rstserver/linger/lingertest"
+	"rstserver/poller"
 )
 
 // behaviour is a request and a handler, which are tried on net/http and on poller. What the handler sees and what the client
@@ -31,6 +31,8 @@ type behaviour struct {
 	handler func(w http.ResponseWriter, r *http.Request, tr *transcript)
 	// head has the fields of the request compared, too.
 	head bool
+	// lax has it tried on a poller.Server with LaxTargets.
+	lax bool
 	// differences are what is not the same, on purpose.
 	differences []difference
 	// refused says that poller answers in the handler's place.
@@ -108,13 +110,7 @@ func (s *stage) play(t *testing.T, b *behaviour) string {
 		c.send(b.request + b.then + sentinel)
 	} else {
 		c.send(b.request)
-		for !bytes.Contains(before, []byte(b.waitFor)) {
-			one, err := c.in.ReadByte()
-			if err != nil {
-				t.Fatalf("the connection ended with %v after %q, and not with %q", err, before, b.waitFor)
-			}
-			before = append(before, one)
-		}
+		before = c.readTo(b.waitFor)
 		c.send(b.then + sentinel)
 	}
 	after, err := io.ReadAll(c.in)
@@ -129,13 +125,18 @@ func (s *stage) play(t *testing.T, b *behaviour) string {
 
 func TestSameAsNetHTTP(t *testing.T) {
 	behaviours := slices.Concat(headBehaviours, framingBehaviours, writerBehaviours, contentBehaviours, requestBehaviours)
-	var nethttp, pollers stage
+	var nethttp, pollers, lax stage
 	nethttp.addr = serveNetHTTP(t, &nethttp).addr
 	s := serve(t, &pollers)
 	pollers.addr = s.addr
+	lax.addr = start(t, &poller.Server{Handler: &lax, LaxTargets: true}).addr
 	for _, b := range behaviours {
 		t.Run(b.name, func(t *testing.T) {
-			want, got := nethttp.play(t, &b), pollers.play(t, &b)
+			ours := &pollers
+			if b.lax {
+				ours = &lax
+			}
+			want, got := nethttp.play(t, &b), ours.play(t, &b)
 			if b.refused != nil {
 				if refuses := strings.HasPrefix(want, "answer: HTTP/1.1 "+b.refused.status[:3]); refuses != (b.refused.why == "") {
 					t.Errorf("net/http answers:\n%sThis was said of it: %q", want, b.refused.why)

@@ -21,7 +21,6 @@ const (
 	whyReset   = "an answer that breaks off ends with RST, so that nobody takes it for whole"
 	whyStatus  = "a status code is at most 599 (RFC 9110, section 15)"
 	whyLength  = "the framing is the server's to decide, and it knows the length in the end"
-	whyHead    = "GET would be answered with chunks, as far as is known"
 	whyNone205 = "205 has no content (RFC 9110, section 15.3.6)"
 	whyTrailer = "a short answer has not been sent when the handler returns, so that it can have trailers"
 	whyCloses0 = "the side that will close says so in HTTP/1.0 too (RFC 9112, section 9.6)"

@@ -158,6 +158,16 @@ func serveNetHTTP(t testing.TB, handler http.Handler) *peer {
 	return p
 }
 
+// wait waits until done is closed.
+func wait(t testing.TB, done <-chan struct{}, what string) {
+	t.Helper()
+	select {
+	case <-done:
+	case <-time.After(lingertest.Patience):
+		t.Fatalf("waited %s for this: %s", lingertest.Patience, what)
+	}
+}
+
 // lockedBuffer is a log that a test can read while it is written to.
 type lockedBuffer struct {
 	mu sync.Mutex
