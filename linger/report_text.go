@@ -57,6 +57,9 @@ func (r Report) writeDone(b *strings.Builder) {
 	row(b, "done", step(r.Steps.Done))
 	r.writeConnections(b)
 	row(b, "handlers running", grouped(r.HandlersRunning))
+	if r.Swept != nil {
+		row(b, "swept", r.Swept.String())
+	}
 	if r.Unverified == "" && r.Steps.Verified != 0 {
 		row(b, "left, ours", r.Left.Outlived.String())
 		row(b, "left, residue", r.Left.Residue.String())
