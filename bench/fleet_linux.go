@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -135,7 +136,10 @@ func (f *Fleet) Repeat(kind Kind, patience time.Duration) error {
 		}
 		c.step, c.ready = max(len(c.script.steps)-1, 0), false
 		f.ready--
-		if err := f.begin(c); err != nil {
+		switch err := f.begin(c); {
+		case errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE): // the socket says so once, and here it has
+			f.end(c, Reset, nil, time.Now())
+		case err != nil:
 			return fmt.Errorf("bench: asking %s again: %w", f.addr, err)
 		}
 	}

@@ -45,12 +45,12 @@ func TestDrain(t *testing.T) {
 	content.accepted()
 	upgraded.send("%s", upgradeRequest)
 	upgraded.expectUpgrade()
-	// These two have to last until the signal has come.
-	slow, stream := dial(t, p.addr), dial(t, p.addr)
-	stream.send("%s", head("GET", "/stream?chunks=21&bytes=1000&ms=100"))
-	slow.send("%s", head("GET", "/slow?ms=2000"))
+	// A stream lasts as long as its client does not read. The other has to last until the signal has come.
+	stream, slow := dialSlow(t, p.addr), dial(t, p.addr)
+	stream.send("%s", head("GET", "/stream?chunks=100&bytes=100000&ms=0"))
+	stream.stalled()
+	slow.send("%s", head("GET", "/slow?ms=3000"))
 	slow.accepted()
-	stream.accepted()
 	p.signal(syscall.SIGQUIT)
 
 	idle.expectReset()
@@ -67,8 +67,8 @@ func TestDrain(t *testing.T) {
 	}{
 		{"half a head", "GET", hello, half},
 		{"half the content", "POST", "0123456789", content},
-		{"slow", "GET", "slept 2000 ms\n", slow},
-		{"stream", "GET", counted(21000), stream},
+		{"slow", "GET", "slept 3000 ms\n", slow},
+		{"stream", "GET", counted(10_000_000), stream},
 	} {
 		resp, body := tc.c.response(tc.method)
 		// The head of the stream was sent before the drain began.
