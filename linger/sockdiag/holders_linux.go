@@ -81,6 +81,13 @@ func scan(root string, sockets map[string]Socket) (holders []Process, complete b
 	return holders, complete && len(found) == len(sockets), nil
 }
 
+// StillHolds tells whether the process has Socket open under FD still. It may be asked after the process was made sure of by
+// other means (pidfd_open(2)), since a number can go to another process.
+func (p Process) StillHolds() bool {
+	target, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", p.PID, p.FD))
+	return err == nil && target == fmt.Sprintf("socket:[%d]", p.Socket.Inode)
+}
+
 // gone reports whether err means that the process or the descriptor ended while it was looked at.
 func gone(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH)
