@@ -6,6 +6,8 @@ FUZZTIME    ?= 1m
 BENCHTIME   ?= 10x
 CONNECTIONS ?= 10000
 PEERS       := bin/peers
+# A module of its own, so that what its tests need is not what rstserver needs.
+INTEROP     := poller/interop
 
 .PHONY: all run build fmt lint test fuzz bench bench-micro bench-http clean
 
@@ -24,9 +26,11 @@ lint:
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt would change:"; echo "$$unformatted"; exit 1; }
 	go vet ./...
 	go run $(STATICCHECK) ./...
+	cd $(INTEROP) && go vet ./... && go run $(STATICCHECK) ./...
 
 test: lint ## gofmt, vet, staticcheck and all tests under the race detector; the last line is for what race hides
 	go test -race -shuffle=on ./...
+	cd $(INTEROP) && go test -race -shuffle=on ./...
 	go test -run Alloc ./httpcodec ./poller
 
 fuzz: ## every fuzz target for FUZZTIME

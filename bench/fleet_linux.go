@@ -3,67 +3,43 @@
 package bench
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// Kind is what the connections of a Fleet are doing when the server lets go.
-type Kind string
-
-// The kinds. Idle, Fresh and Half work with any server whose answer to GET / ends with "Hello, World!"; Full needs one that
-// answers GET /bytes?n=N with N bytes.
-const (
-	Idle  Kind = "idle"  // keep-alive, one request answered
-	Fresh Kind = "fresh" // never sent a byte
-	Half  Kind = "half"  // half a request sent
-	Full  Kind = "full"  // the answer fills the send buffer, and behind it a request waits unread
-)
-
-// Ending is how a client was told that its connection is over.
-type Ending uint8
-
-// The endings.
-const (
-	Untold Ending = iota // not at all
-	Reset                // ECONNRESET
-	EOF                  // a clean end
-	Failed               // another error
-)
-
-func (e Ending) String() string { return [...]string{"untold", "reset", "EOF", "failed"}[e] }
-
 // Fleet is a number of client connections to one server, in this process: at most as many as the limit of open files
 // allows. It is used by one goroutine.
 type Fleet struct {
+	addr    netip.AddrPort
 	epoll   int
-	kind    Kind
-	clients []client
-	index   map[int32]int // of clients, by descriptor
+	clients []*client
+	index   map[int32]*client // by descriptor
 	buf     []byte
 	ready   int
-}
-
-type client struct {
-	fd     int  // -1 once closed
-	ready  bool // the server has taken the connection to where its kind wants it
-	ending Ending
-	err    error
-	at     time.Time
+	told    map[Kind]int // clients whose ending is not Untold
+	wanted  map[Kind]int // clients
 }
 
 // perRound is how many connections are opened before the answers to them are read. It is below every backlog.
 const perRound = 256
 
-// Open opens n connections of a kind and returns when the server has answered, or taken in, what each of them sent. After
+// perSource is how many clients have the same address.
+const perSource = 8192
+
+// Open opens the connections of a mix and returns when the server has taken each of them to where its kind wants it. After
 // an error nothing is left open.
-func Open(addr netip.AddrPort, n int, kind Kind, patience time.Duration) (_ *Fleet, err error) {
-	f := &Fleet{kind: kind, index: make(map[int32]int, n), buf: make([]byte, 64<<10)}
+func Open(addr netip.AddrPort, mix Mix, patience time.Duration) (_ *Fleet, err error) {
+	n := mix.Total()
+	f := &Fleet{
+		addr: addr, index: make(map[int32]*client, n), buf: make([]byte, 64<<10),
+		told: make(map[Kind]int), wanted: make(map[Kind]int),
+	}
 	if f.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
@@ -73,76 +49,101 @@ func Open(addr netip.AddrPort, n int, kind Kind, patience time.Duration) (_ *Fle
 		}
 	}()
 	deadline := time.Now().Add(patience)
-	for len(f.clients) < n {
-		for range min(perRound, n-len(f.clients)) {
-			if err := f.dial(addr); err != nil {
-				return nil, fmt.Errorf("bench: connection %d of %d to %s: %w", len(f.clients)+1, n, addr, err)
-			}
+	for i, kind := range mix.order() {
+		if err := f.add(kind); err != nil {
+			return nil, fmt.Errorf("bench: connection %d of %d to %s: %w", i+1, n, addr, err)
 		}
-		for f.ready < len(f.clients) {
-			if time.Now().After(deadline) {
-				return nil, fmt.Errorf("bench: %d of %d connections to %s are not ready after %s",
-					len(f.clients)-f.ready, n, addr, patience)
-			}
-			if err := f.poll(100 * time.Millisecond); err != nil {
+		if len(f.clients)%perRound == 0 || len(f.clients) == n {
+			if err := f.settle(deadline); err != nil {
 				return nil, err
 			}
-			for _, c := range f.clients {
-				if c.ending != Untold {
-					return nil, fmt.Errorf("bench: %s ended a connection before its time: %s %w", addr, c.ending, c.err)
-				}
-			}
 		}
 	}
-	return f, nil
+	return f, f.takenIn(deadline)
 }
 
-func (f *Fleet) dial(addr netip.AddrPort) error {
-	domain, sa := unix.AF_INET, unix.Sockaddr(&unix.SockaddrInet4{Port: int(addr.Port()), Addr: [4]byte{127, 0, 0, 1}})
-	if ip := addr.Addr().Unmap(); ip.Is4() {
-		sa.(*unix.SockaddrInet4).Addr = ip.As4()
-	} else {
-		domain, sa = unix.AF_INET6, &unix.SockaddrInet6{Port: int(addr.Port()), Addr: ip.As16()}
+// add opens one connection.
+func (f *Fleet) add(kind Kind) error {
+	c := &client{fd: -1, kind: kind, script: scripts[kind]}
+	f.clients = append(f.clients, c)
+	f.wanted[kind]++
+	if c.script == nil {
+		return fmt.Errorf("bench: %q is no kind", kind)
 	}
-	fd, err := unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return os.NewSyscallError("socket", err)
+	if err := c.dial(f.addr, len(f.clients)/perSource); err != nil {
+		return err
 	}
-	f.index[int32(fd)] = len(f.clients)
-	f.clients = append(f.clients, client{fd: fd})
-	c := &f.clients[len(f.clients)-1]
-	if f.kind == Full {
-		// Small, so that the server's send buffer stays small too: the kernel's memory for them is finite.
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<10); err != nil {
-			return os.NewSyscallError("setsockopt SO_RCVBUF", err)
-		}
+	f.index[int32(c.fd)] = c
+	if err := f.begin(c); err != nil {
+		return err
 	}
-	if err := unix.Connect(fd, sa); err != nil {
-		return os.NewSyscallError("connect", err)
-	}
-	if err := unix.SetNonblock(fd, true); err != nil {
-		return os.NewSyscallError("fcntl O_NONBLOCK", err)
-	}
-	var request string
-	switch f.kind {
-	case Idle:
-		request = "GET / HTTP/1.1\r\nHost: bench\r\n\r\n"
-	case Half:
-		request = "GET / HTTP/1.1\r\nHost: be"
-	case Full:
-		request = "GET /bytes?n=1000000000 HTTP/1.1\r\nHost: bench\r\n\r\nGET / HTTP/1.1\r\nHost: be"
-	}
-	if len(request) > 0 {
-		if _, err := unix.Write(fd, []byte(request)); err != nil {
-			return os.NewSyscallError("write", err)
-		}
-	}
-	if f.kind != Idle && f.kind != Full {
-		c.ready = true
+	ev := unix.EpollEvent{Fd: int32(c.fd), Events: c.events()}
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(f.epoll, unix.EPOLL_CTL_ADD, c.fd, &ev))
+}
+
+func (f *Fleet) begin(c *client) error {
+	err := c.begin()
+	if c.ready {
 		f.ready++
 	}
-	ev := unix.EpollEvent{Fd: int32(fd), Events: unix.EPOLLIN}
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(f.epoll, unix.EPOLL_CTL_ADD, fd, &ev))
+	return err
+}
+
+// events are those that are of interest besides errors and hang-ups, which always are.
+func (c *client) events() uint32 {
+	if c.ready && c.script.leaves {
+		return 0
+	}
+	return unix.EPOLLIN
+}
+
+// settle waits until all clients have done all steps of their scripts.
+func (f *Fleet) settle(deadline time.Time) error {
+	for f.ready < len(f.clients) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("bench: %d of %d connections to %s are not ready in time", len(f.clients)-f.ready, len(f.clients), f.addr)
+		}
+		if err := f.poll(100 * time.Millisecond); err != nil {
+			return err
+		}
+		if err := f.early(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// early returns an error when connections have ended that were not to end yet.
+func (f *Fleet) early() error {
+	told := 0
+	for kind, n := range f.told {
+		if scripts[kind].answer == "" {
+			told += n
+		}
+	}
+	if told == 0 {
+		return nil
+	}
+	e := f.endings()
+	return fmt.Errorf("bench: %s ended connections before their time: %s %w", f.addr, e, e.Err)
+}
+
+// Repeat has all clients of a kind that were not told anything do the last step of their kind once more.
+func (f *Fleet) Repeat(kind Kind, patience time.Duration) error {
+	for _, c := range f.clients {
+		if c.kind != kind || c.ending != Untold {
+			continue
+		}
+		c.step, c.ready = max(len(c.script.steps)-1, 0), false
+		f.ready--
+		switch err := f.begin(c); {
+		case errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE): // the socket says so once, and here it has
+			f.end(c, Reset, nil, time.Now())
+		case err != nil:
+			return fmt.Errorf("bench: asking %s again: %w", f.addr, err)
+		}
+	}
+	return f.settle(time.Now().Add(patience))
 }
 
 // poll waits for events at most so long, and notes them.
@@ -157,99 +158,120 @@ func (f *Fleet) poll(wait time.Duration) error {
 	}
 	now := time.Now()
 	for _, ev := range events[:max(n, 0)] {
-		f.event(&f.clients[f.index[ev.Fd]], ev, now)
+		f.event(f.index[ev.Fd], ev.Events&(unix.EPOLLERR|unix.EPOLLHUP) != 0, now)
 	}
 	return nil
 }
 
-func (f *Fleet) event(c *client, ev unix.EpollEvent, now time.Time) {
-	if f.kind == Full && ev.Events&(unix.EPOLLERR|unix.EPOLLHUP) == 0 {
-		// The first bytes of the answer. They stay where they are; only the end is still of interest.
-		c.ready = true
-		f.ready++
-		ev := unix.EpollEvent{Fd: int32(c.fd)}
-		c.err = os.NewSyscallError("epoll_ctl", unix.EpollCtl(f.epoll, unix.EPOLL_CTL_MOD, c.fd, &ev))
+// event reads what has come. over says that nothing more will, so that bytes that had arrived before the end are read first.
+func (f *Fleet) event(c *client, over bool, now time.Time) {
+	if c.script.leaves && !over {
+		f.received(c, []byte(anything), now)
+		ev := unix.EpollEvent{Fd: int32(c.fd), Events: c.events()}
+		if err := unix.EpollCtl(f.epoll, unix.EPOLL_CTL_MOD, c.fd, &ev); err != nil {
+			f.end(c, Failed, os.NewSyscallError("epoll_ctl", err), now)
+		}
 		return
 	}
-	for {
+	for c.fd >= 0 {
 		n, err := unix.Read(c.fd, f.buf)
 		switch {
 		case err == unix.EINTR:
 			continue
 		case err == unix.EAGAIN:
+			if c.last {
+				// A client that knows the answer to be the last closes, so that TIME_WAIT is its own.
+				f.end(c, Answered, nil, now)
+			}
 			return
 		case n > 0:
-			if !c.ready && bytes.HasSuffix(f.buf[:n], []byte("Hello, World!")) {
-				c.ready = true
-				f.ready++
-			}
-			if f.kind != Full {
+			f.received(c, f.buf[:n], now)
+			if !over && !c.last {
 				return
 			}
-			// Bytes that had arrived before the end are to be had after it too.
-			continue
 		case err == nil:
-			c.ending = EOF
+			f.end(c, EOF, nil, now)
 		case err == unix.ECONNRESET:
-			c.ending = Reset
+			f.end(c, Reset, nil, now)
 		default:
-			c.ending, c.err = Failed, err
+			f.end(c, Failed, err, now)
 		}
-		c.at = now
-		// A client that is told closes, so that the server is left with what clients leave it with.
-		_ = unix.Close(c.fd)
-		delete(f.index, int32(c.fd))
-		c.fd = -1
-		return
 	}
 }
 
-// Watch waits until every client knows that its connection is over, but at most so long.
-func (f *Fleet) Watch(patience time.Duration) (Endings, error) {
+func (f *Fleet) received(c *client, b []byte, now time.Time) {
+	wasReady, wasTold := c.ready, c.ending != Untold
+	err := c.received(b)
+	if c.ready && !wasReady {
+		f.ready++
+	}
+	if c.ending != Untold && !wasTold {
+		c.at = now
+		f.told[c.kind]++
+	}
+	if err != nil {
+		f.end(c, Failed, err, now)
+	}
+}
+
+// end notes how a connection ended. A client that is told closes, so that the server is left with what clients leave it with.
+func (f *Fleet) end(c *client, ending Ending, err error, now time.Time) {
+	switch {
+	case c.ending == Untold:
+		c.ending, c.err, c.at = ending, err, now
+		f.told[c.kind]++
+	case c.last && ending == Reset:
+		c.ending = Reset // the server has not left it to the client to close
+	}
+	_ = unix.Close(c.fd)
+	delete(f.index, int32(c.fd))
+	c.fd = -1
+}
+
+// Watch waits until every client, or every client of these kinds, knows that its connection is over, but at most so long.
+func (f *Fleet) Watch(patience time.Duration, kinds ...Kind) (Endings, error) {
 	deadline := time.Now().Add(patience)
-	var e Endings
 	for {
-		e = f.endings()
+		untold := 0
+		for kind, n := range f.wanted {
+			if len(kinds) == 0 || slices.Contains(kinds, kind) {
+				untold += n - f.told[kind]
+			}
+		}
 		left := time.Until(deadline)
-		if e.By[Untold] == 0 || left <= 0 {
-			return e, nil
+		if untold == 0 || left <= 0 {
+			return f.endings(), nil
 		}
 		if err := f.poll(min(left, 10*time.Millisecond)); err != nil {
-			return e, err
+			return f.endings(), err
 		}
 	}
-}
-
-// Endings counts how clients were told, and when the last one was.
-type Endings struct {
-	By   [Failed + 1]int // index: Ending
-	Last time.Time
-	Err  error // of clients that Failed
 }
 
 func (f *Fleet) endings() Endings {
-	var e Endings
+	e := Endings{Of: make(map[Kind]Tally)}
 	for _, c := range f.clients {
+		of := e.Of[c.kind]
+		of[c.ending]++
+		e.Of[c.kind] = of
 		e.By[c.ending]++
 		if c.at.After(e.Last) {
 			e.Last = c.at
 		}
-		if c.ending == Failed {
-			e.Err = errors.Join(c.err)
+		if c.err != nil {
+			e.Err = c.err
 		}
 	}
 	return e
 }
 
-// Close closes all connections with RST, so that the clients leave no TIME_WAIT either.
+// Close resets all connections that are left. It may be called twice.
 func (f *Fleet) Close() {
 	for _, c := range f.clients {
-		if c.fd < 0 {
-			continue
-		}
-		_ = unix.SetsockoptLinger(c.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-		_ = unix.Close(c.fd)
+		c.reset()
 	}
-	_ = unix.Close(f.epoll)
-	f.clients = nil
+	if f.epoll >= 0 {
+		_ = unix.Close(f.epoll)
+	}
+	f.epoll, f.clients = -1, nil
 }

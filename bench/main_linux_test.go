@@ -5,11 +5,14 @@ package bench
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"go.uber.org/goleak"
 
 	"rstserver/linger/lingertest"
 )
@@ -21,6 +24,8 @@ var peers = map[string]func() error{
 	"floor":          Floor,
 	"net/http Close": func() error { return NetHTTP(ByClose) },
 	"net/http map":   func() error { return NetHTTP(ByHand) },
+	"hoarder":        hoarder,
+	"sink":           func() error { return serveHandler(http.HandlerFunc(sink)) },
 }
 
 func TestMain(m *testing.M) {
@@ -31,7 +36,11 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	lingertest.Main(m)
+	lingertest.Main(m,
+		// gnet's worker pool, which its import starts for good.
+		goleak.IgnoreTopFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
+		goleak.IgnoreTopFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"),
+	)
 }
 
 // server is how a server is started.

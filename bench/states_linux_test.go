@@ -14,46 +14,50 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// most is n, or what the limit of open files allows to one process.
-func most(t *testing.T, n int) int {
+// most is mix, or as much of it as the limit of open files allows to one process.
+func most(t testing.TB, mix Mix) Mix {
 	t.Helper()
 	var l unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
 		t.Fatal(err)
 	}
-	if allowed := int(l.Cur) - 500; allowed < n {
-		t.Logf("%d connections in place of %d: raise the limit of open files (ulimit -n) for more", allowed, n)
-		return allowed
+	scaled := mix.Scale(int(l.Cur) - 500)
+	if n := scaled.Total(); n < mix.Total() {
+		t.Logf("%d connections in place of %d: raise the limit of open files (ulimit -n) for more", n, mix.Total())
 	}
-	return n
+	return scaled
 }
+
+// everything is a server in the middle of its life.
+var everything = Mix{{Idle, 15_000}, {Slow, 2_000}, {Half, 500}, {Streaming, 500}, {Upgraded, 500}, {Full, 500}}
 
 // Whatever the connections are doing, and even if the process is killed: every client reads ECONNRESET, no socket of any
 // state is left, and the port can be bound without SO_REUSEADDR.
 func TestNothingIsLeft(t *testing.T) {
 	tests := []struct {
-		n      int
-		kind   Kind
+		mix    Mix
 		signal syscall.Signal
 	}{
-		{19_000, Idle, syscall.SIGTERM},
-		{10_000, Idle, syscall.SIGKILL},
-		{5_000, Half, syscall.SIGTERM},
-		{5_000, Half, syscall.SIGKILL},
-		{5_000, Fresh, syscall.SIGINT},
-		{200, Full, syscall.SIGTERM},
-		{200, Full, syscall.SIGKILL},
+		{All(19_000, Idle), syscall.SIGTERM},
+		{All(10_000, Idle), syscall.SIGKILL},
+		{All(5_000, Half), syscall.SIGTERM},
+		{All(5_000, Half), syscall.SIGKILL},
+		{All(5_000, Fresh), syscall.SIGINT},
+		{All(200, Full), syscall.SIGTERM},
+		{All(200, Full), syscall.SIGKILL},
+		{everything, syscall.SIGTERM},
+		{everything.Scale(5_000), syscall.SIGKILL},
 	}
 	server := ours(t)
 	for _, tt := range tests {
-		t.Run(fmt.Sprintf("%d %s by %s", tt.n, tt.kind, tt.signal), func(t *testing.T) {
-			n := most(t, tt.n)
-			res, err := Run{server, n, tt.kind, tt.signal, time.Second}.Measure()
+		t.Run(fmt.Sprintf("%s by %s", tt.mix, tt.signal), func(t *testing.T) {
+			mix := most(t, tt.mix)
+			res, err := Run{server, mix, tt.signal, time.Second}.Measure()
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := res.Endings.By[Reset]; got != n {
-				t.Errorf("%s; want all of %d reset (%v)", by(res.Endings), n, res.Endings.Err)
+			if got := res.Endings.By[Reset]; got != mix.Total() {
+				t.Errorf("%s; want all of %s reset (%v)", res.Endings, mix, res.Endings.Err)
 			}
 			if res.Left.Total() != 0 {
 				t.Errorf("left on the port: %s", res.Left)
@@ -86,12 +90,12 @@ func TestPeers(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.peer, func(t *testing.T) {
-			res, err := Run{peer(tt.peer), n, Idle, syscall.SIGTERM, 0}.Measure()
+			res, err := Run{peer(tt.peer), All(n, Idle), syscall.SIGTERM, 0}.Measure()
 			if err != nil {
 				t.Fatal(err)
 			}
 			if res.Endings.By[tt.ending] != n {
-				t.Errorf("%s; want %d %s", by(res.Endings), n, tt.ending)
+				t.Errorf("%s; want %d %s", res.Endings, n, tt.ending)
 			}
 			if free := res.Left.Total() == 0 && res.Free > 0; free != tt.free {
 				t.Errorf("left %s, port free after %s; want free: %v", res.Left, res.Free, tt.free)
@@ -115,7 +119,7 @@ func TestBadServers(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			server := func() (*exec.Cmd, netip.AddrPort) { return exec.Command("sh", "-c", tt.script), netip.AddrPort{} }
-			_, err := Run{server, 1, Idle, syscall.SIGTERM, 0}.Measure()
+			_, err := Run{server, All(1, Idle), syscall.SIGTERM, 0}.Measure()
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("Measure() = %v, want an error with %q", err, tt.want)
 			}

@@ -16,8 +16,7 @@ import (
 // Run is one measurement: a server is started, a fleet connects, the server is sent a signal.
 type Run struct {
 	Server func() (*exec.Cmd, netip.AddrPort) // what to start, see Start
-	N      int
-	Kind   Kind
+	Mix    Mix
 	Signal syscall.Signal
 	Settle time.Duration // how long a port that does not become free is waited for
 }
@@ -44,7 +43,7 @@ func (r Run) Measure() (Result, error) {
 		return res, err
 	}
 	defer p.Kill()
-	f, err := Open(p.Addr, r.N, r.Kind, patience)
+	f, err := Open(p.Addr, r.Mix, patience)
 	if err != nil {
 		return res, err
 	}

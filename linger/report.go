@@ -50,6 +50,8 @@ type Report struct {
 	// HandlersRunning is the number of handlers that had not returned when the teardown was done. It is negative where
 	// nobody knows: a Listener knows no handlers.
 	HandlersRunning int `json:"handlers_running"`
+	// Swept says what became of that which ordinary closes had left before; nil when it was not to be swept.
+	Swept *Swept `json:"swept,omitempty"`
 	// Left is what the kernel had on the port when it was asked.
 	Left Left `json:"left"`
 	// Unverified says why the kernel could not be asked; it is empty when Left is what the kernel said.
@@ -63,7 +65,7 @@ type Steps struct {
 	// Drained: the last connection that was to finish has, or the deadline came (see Report.AtDeadline). An abort waits for
 	// none, and leaves it zero.
 	Drained time.Duration
-	// PortFree: the last connection was reset, and the port given up.
+	// PortFree: the last connection was reset, and the port given up; with a sweep, what it could destroy is gone too.
 	PortFree time.Duration
 	// Verified: the kernel was asked what is left.
 	Verified time.Duration
@@ -73,7 +75,7 @@ type Steps struct {
 }
 
 // MarshalJSON writes what the field comments say. All members are there in every mode, save closed_in_order and
-// cut_at_deadline, of which an abort has none, and unverified, which is there only for a reason.
+// cut_at_deadline, of which an abort has none, swept, which only a sweep has, and unverified, which is there only for a reason.
 func (r Report) MarshalJSON() ([]byte, error) {
 	type fields Report
 	waited := struct {

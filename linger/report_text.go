@@ -59,6 +59,9 @@ func (r Report) writeDone(b *strings.Builder) {
 	if r.HandlersRunning >= 0 {
 		row(b, "handlers running", grouped(r.HandlersRunning))
 	}
+	if r.Swept != nil {
+		row(b, "swept", r.Swept.String())
+	}
 	if r.Unverified == "" && r.Steps.Verified != 0 {
 		row(b, "left, ours", r.Left.Outlived.String())
 		row(b, "left, residue", r.Left.Residue.String())

@@ -40,6 +40,7 @@ type admission struct {
 	parked  []*conn
 	probe   *time.Timer // counts descriptors while they are short
 	calm    int         // counts in a row that found them not short
+	warned  bool        // that they are short was logged
 	overdue *time.Timer // ends the yielding of loops that the others do not catch up with
 }
 
@@ -225,7 +226,10 @@ func (a *admission) shortLocked(why error) {
 	a.calm = 0
 	a.countRoomLocked()
 	if began {
-		a.run.cfg.log.Warn("accepting pauses", "reason", why, "room_for_connections", a.room.Load())
+		// A start without descriptors fails, and says why itself.
+		if a.warned = a.run.serving.Load(); a.warned {
+			a.run.cfg.log.Warn("accepting pauses", "reason", why, "room_for_connections", a.room.Load())
+		}
 		if a.probe == nil {
 			a.probe = time.AfterFunc(probeInterval, a.recount)
 		} else {
@@ -253,7 +257,9 @@ func (a *admission) recount() {
 		a.calm = 0
 	} else if a.calm++; a.calm >= calmProbes {
 		a.room.Store(0)
-		a.run.cfg.log.Info("open files are not near their limit any more, accepting goes on")
+		if a.warned {
+			a.run.cfg.log.Info("open files are not near their limit any more, accepting goes on")
+		}
 	}
 	if a.room.Load() > 0 {
 		a.probe.Reset(probeInterval)

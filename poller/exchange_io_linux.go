@@ -135,8 +135,16 @@ func (x *exchange) trySend(bufs [][]byte) (left [][]byte, wait <-chan struct{}, 
 	}
 }
 
-// sendContinue asks for the request's content, unless the answer is on its way already.
-func (x *exchange) sendContinue() { x.sendInterim(httpcodec.AppendContinue(nil)) }
+// sendContinue asks for the request's content, once, unless the answer is on its way already.
+func (x *exchange) sendContinue() {
+	x.mu.Lock()
+	before := x.continued
+	x.continued = true
+	x.mu.Unlock()
+	if !before {
+		x.sendInterim(httpcodec.AppendContinue(nil))
+	}
+}
 
 // sendInterim writes an interim answer (RFC 9110, section 15.2), which a client that takes nothing at present does without.
 func (x *exchange) sendInterim(b []byte) {

@@ -46,6 +46,8 @@ type exchange struct {
 	outcome outcome
 	wrote   bool // the kernel has got some of the final answer
 	known   bool // to the watcher
+	// continued: 100 (Continue) was sent.
+	continued bool
 	// readClosed: the request's content is not wanted any more.
 	readClosed  bool
 	in, out     chan struct{} // capacity 1; an element for each event waited for; nil until somebody waits

@@ -259,18 +259,27 @@ func TestHandlerContentLength(t *testing.T) {
 		case "/short":
 			_, _ = io.WriteString(w, "1234")
 		case "/long":
-			if n, err := io.WriteString(w, "123456"); err != http.ErrContentLength || n != 0 {
+			_, _ = io.WriteString(w, "12345")
+			if n, err := io.WriteString(w, "6"); err != http.ErrContentLength || n != 0 {
 				t.Errorf("Write beyond Content-Length = %d, %v", n, err)
 			}
-			_, _ = io.WriteString(w, "12345")
+		case "/hole":
+			for _, part := range []string{"123456", "12345"} {
+				if n, err := io.WriteString(w, part); err != http.ErrContentLength || n != 0 {
+					t.Errorf("Write beyond Content-Length, or behind one = %d, %v", n, err)
+				}
+			}
 		}
 	})
 	c := s.dial(t)
 	if body := c.get("/long"); body != "12345" {
 		t.Errorf("content = %q", body)
 	}
-	c.send("GET /short HTTP/1.1\r\nHost: x\r\n\r\n")
-	c.wantReset()
+	for _, target := range []string{"/short", "/hole"} {
+		c := s.dial(t)
+		c.send("GET " + target + " HTTP/1.1\r\nHost: x\r\n\r\n")
+		c.wantReset()
+	}
 }
 
 func TestHandlerExpectContinue(t *testing.T) {

@@ -32,6 +32,7 @@ type responseWriter struct {
 	encoded     bool  // the head has been encoded
 	written     int64 // bytes of content that the handler has written
 	sent        int64 // bytes of content that have been sent
+	tooLong     bool  // a Write was refused as it went beyond Content-Length; what follows it would leave a hole
 	broken      error // the answer cannot be completed any more
 	unencodable bool  // that is because its head cannot be encoded
 	last        bool  // whatever else is said, the connection ends after this answer
@@ -170,7 +171,8 @@ func (w *responseWriter) accept(n int) error {
 	case n == 0:
 	case w.status == http.StatusSwitchingProtocols || w.status == http.StatusNoContent || w.status == http.StatusNotModified:
 		return http.ErrBodyNotAllowed
-	case w.head.hasLength && w.written+int64(n) > w.head.length:
+	case w.tooLong, w.head.hasLength && w.written+int64(n) > w.head.length:
+		w.tooLong = true
 		return http.ErrContentLength
 	}
 	return nil
@@ -422,7 +424,8 @@ func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if w.w == nil {
 		return nil, nil, w.x.whyNotLent()
 	}
-	if w.status != 0 && (w.encoded || len(w.w.content) > 0) {
+	if w.status != 0 && (!w.encoded || len(w.w.content) > 0) {
+		// A head that is written, such as that of 101, is sent, whether or not there is content.
 		if err := w.emit(nil, false); err != nil {
 			return nil, nil, err
 		}

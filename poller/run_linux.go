@@ -41,11 +41,13 @@ type run struct {
 
 	pool        *pool
 	hijacked    linger.Conns
+	residue     *linger.Residue // nil: what ordinary closes have left stays
 	date        date
 	ctx         context.Context // of all requests to the handler
 	connContext func(context.Context, net.Conn) context.Context
 	answered    func(Answer) // nil: nobody wants to know
 
+	serving       atomic.Bool   // all loops accept
 	draining      atomic.Bool   // answers are their connections' last
 	givenUp       atomic.Bool   // there is no listener any more, or soon
 	live          atomic.Int64  // connections that have not ended, hijacked ones included
@@ -160,6 +162,9 @@ func (s *Server) start(ln net.Listener) (*run, error) {
 		r.watcher.close()
 		return nil, err
 	}
+	if cfg.sweep {
+		r.residue = new(linger.Residue)
+	}
 	r.queued.Store(int64(r.listener.queued))
 	r.admission = newAdmission(r)
 	for i := range cfg.loops {
@@ -186,6 +191,7 @@ func (r *run) watch(serving func()) error {
 			return err
 		}
 	}
+	r.serving.Store(true)
 	serving()
 	select {
 	case <-r.closingC:

@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -76,6 +77,7 @@ func runSchedule(t *testing.T, seed uint64) {
 		LoopHandler: LoopHandlerFunc(s.answerOnLoop),
 		Handler:     http.HandlerFunc(s.answer),
 		StuckGrace:  lingertest.Patience,
+		Logger:      slog.New(slog.DiscardHandler), // or a thousand logs would hide what went wrong
 	})
 	kinds := []func(*traffic){
 		(*traffic).fresh, (*traffic).half, (*traffic).keepAlive, (*traffic).slow, (*traffic).download, (*traffic).upload,

@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -16,29 +18,56 @@ import (
 	"rstserver/poller"
 )
 
-// fakeServer takes as long for its teardown as it is told to.
+// fakeServer takes as long for each way to end as it is told to.
 type fakeServer struct {
-	teardown time.Duration
-	failure  error         // what close returns
+	teardown time.Duration // of close
+	drains   time.Duration // of shutdown, if nothing cuts it off; 0 is for ever, here and below
+	serves   time.Duration // of the connections behind release
+	failure  error         // what close and shutdown return
+	refusal  error         // what release returns
 	rep      linger.Report // what report returns in the end
-	begun    chan struct{} // closed by close
-	done     chan struct{}
+
+	end  func() // ends what serve waits for, once
+	done chan struct{}
 }
 
-func complete() linger.Report {
-	return linger.Report{Mode: linger.ModeAbort, Steps: linger.Steps{Verified: time.Millisecond}}
+func complete(mode linger.Mode) linger.Report {
+	return linger.Report{Mode: mode, Steps: linger.Steps{Verified: time.Millisecond}}
 }
 
 // life is that of a process with this server.
 func (f *fakeServer) life(signals chan os.Signal, over chan struct{}, out *bytes.Buffer) *life {
-	f.begun, f.done = make(chan struct{}), make(chan struct{})
+	done := make(chan struct{})
+	f.done, f.end = done, sync.OnceFunc(func() { close(done) })
 	return &life{
-		serve: func() error { <-f.done; return poller.ErrServerClosed },
+		serve: func() error { <-done; return poller.ErrServerClosed },
 		close: func() error {
-			close(f.begun)
 			time.Sleep(f.teardown)
-			close(f.done)
+			f.end()
 			return f.failure
+		},
+		shutdown: func(ctx context.Context) error {
+			defer f.end()
+			select {
+			case <-after(f.drains):
+			case <-done:
+			case <-ctx.Done():
+				if f.failure == nil {
+					return ctx.Err()
+				}
+				return errors.Join(ctx.Err(), f.failure)
+			}
+			return f.failure
+		},
+		release: func() error {
+			go func() {
+				select {
+				case <-after(f.serves):
+					f.end()
+				case <-done:
+				}
+			}()
+			return f.refusal
 		},
 		report:  func() linger.Report { return f.rep },
 		signals: signals,
@@ -48,43 +77,99 @@ func (f *fakeServer) life(signals chan os.Signal, over chan struct{}, out *bytes
 	}
 }
 
+// after is time.After, but for ever where d is 0.
+func after(d time.Duration) <-chan time.Time {
+	if d == 0 {
+		return nil
+	}
+	return time.After(d)
+}
+
 func TestLife(t *testing.T) {
-	outlived, unverified := complete(), complete()
+	const term, intr, quit, usr1 = syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGUSR1
+	abort, drain, release := complete(linger.ModeAbort), complete(linger.ModeDrain), complete(linger.ModeRelease)
+	outlived, unverified := abort, abort
 	outlived.Left.Outlived[sockdiag.Established] = 1
 	unverified.Unverified = "netlink is refused"
 	failure := errors.New("a loop was stuck")
+	const atOnce = "SIGTERM during the teardown: exiting at once"
 	for _, tc := range []struct {
-		name    string
-		server  fakeServer
-		signals []os.Signal
-		over    bool
-		err     string
-		out     string
+		name       string
+		server     fakeServer
+		timeout    time.Duration // of the drain
+		termDrains bool
+		signals    []os.Signal
+		over       bool // the countdown ends before the signals; a nil among them is its end, too
+		err        string
+		out        string // words of the output, in this order
 	}{
-		{name: "signal", server: fakeServer{rep: complete()}, signals: []os.Signal{syscall.SIGINT}, out: "reason=SIGINT REPORT"},
-		{name: "countdown", server: fakeServer{rep: complete()}, over: true, out: "reason=countdown REPORT"},
+		{name: "signal", server: fakeServer{rep: abort}, signals: []os.Signal{intr}, out: "aborting reason=SIGINT REPORT"},
+		{name: "countdown", server: fakeServer{rep: abort}, over: true, out: "aborting reason=countdown REPORT"},
 		// A loop that spins would never let the clock of the bubble go on.
-		{name: "countdown and a long teardown", server: fakeServer{rep: complete(), teardown: time.Hour}, over: true,
+		{name: "countdown and a long teardown", server: fakeServer{rep: abort, teardown: time.Hour}, over: true,
 			out: "reason=countdown REPORT"},
-		{name: "second signal", server: fakeServer{rep: complete(), teardown: time.Hour},
-			signals: []os.Signal{syscall.SIGINT, syscall.SIGTERM}, out: "reason=SIGINT",
-			err: "SIGTERM during the teardown: exiting at once"},
-		{name: "signal after the countdown", server: fakeServer{rep: complete(), teardown: time.Hour},
-			over: true, signals: []os.Signal{nil, syscall.SIGTERM}, out: "reason=countdown",
-			err: "SIGTERM during the teardown: exiting at once"},
-		{name: "outlived", server: fakeServer{rep: outlived, failure: failure}, signals: []os.Signal{syscall.SIGTERM},
+		{name: "second signal", server: fakeServer{rep: abort, teardown: time.Hour}, signals: []os.Signal{intr, term},
+			out: "reason=SIGINT", err: atOnce},
+		{name: "signal after the countdown", server: fakeServer{rep: abort, teardown: time.Hour},
+			over: true, signals: []os.Signal{term}, out: "reason=countdown", err: atOnce},
+		{name: "weaker signals during an abort", server: fakeServer{rep: abort, teardown: time.Hour},
+			signals: []os.Signal{term, quit, usr1},
+			out:     "reason=SIGTERM effect signal=SIGQUIT during=abort effect signal=SIGUSR1 during=abort REPORT"},
+
+		{name: "drain", server: fakeServer{rep: drain, drains: time.Hour}, signals: []os.Signal{quit},
+			out: "draining reason=SIGQUIT timeout=none REPORT"},
+		{name: "drain with a timeout that it keeps", server: fakeServer{rep: drain, drains: time.Second}, timeout: time.Minute,
+			signals: []os.Signal{quit}, out: "draining reason=SIGQUIT timeout=1m0s REPORT"},
+		{name: "drain that reaches its timeout", server: fakeServer{rep: drain}, timeout: time.Minute,
+			signals: []os.Signal{quit}, out: "draining timeout=1m0s level=WARN timeout=1m0s REPORT"},
+		{name: "drain that reaches its timeout and fails", server: fakeServer{rep: drain, failure: failure}, timeout: time.Minute,
+			signals: []os.Signal{quit}, out: "draining level=WARN REPORT level=ERROR stuck"},
+		{name: "drain that leaves something", server: fakeServer{rep: outlived}, timeout: time.Minute,
+			signals: []os.Signal{quit}, out: "draining level=WARN REPORT", err: "the teardown is not complete"},
+		{name: "drain by SIGTERM", server: fakeServer{rep: drain, drains: time.Second}, termDrains: true,
+			signals: []os.Signal{term}, out: "draining reason=SIGTERM REPORT"},
+		{name: "weaker signals during a drain", server: fakeServer{rep: drain, drains: time.Hour},
+			signals: []os.Signal{quit, quit, usr1},
+			out:     "draining effect signal=SIGQUIT during=drain effect signal=SIGUSR1 during=drain REPORT"},
+		{name: "abort of a drain", server: fakeServer{rep: abort}, signals: []os.Signal{quit, term},
+			out: "draining reason=SIGQUIT aborting reason=SIGTERM REPORT"},
+		{name: "abort of a drain by SIGTERM", server: fakeServer{rep: abort}, termDrains: true, signals: []os.Signal{term, intr},
+			out: "draining reason=SIGTERM aborting reason=SIGINT REPORT"},
+		{name: "third signal", server: fakeServer{rep: abort, teardown: time.Hour}, termDrains: true,
+			signals: []os.Signal{term, intr, term}, out: "draining reason=SIGTERM aborting reason=SIGINT", err: atOnce},
+		{name: "countdown during a drain", server: fakeServer{rep: abort}, signals: []os.Signal{quit, nil},
+			out: "draining reason=SIGQUIT aborting reason=countdown REPORT"},
+
+		{name: "release", server: fakeServer{rep: release, serves: time.Hour}, signals: []os.Signal{usr1},
+			out: "releasing reason=SIGUSR1 released: REPORT"},
+		{name: "release twice", server: fakeServer{rep: release, serves: time.Hour}, signals: []os.Signal{usr1, usr1},
+			out: "releasing released: effect signal=SIGUSR1 during=release REPORT"},
+		{name: "release that fails", server: fakeServer{rep: release, refusal: failure, serves: time.Hour},
+			signals: []os.Signal{usr1}, out: "releasing level=ERROR stuck REPORT"},
+		{name: "abort of a release", server: fakeServer{rep: abort}, signals: []os.Signal{usr1, term},
+			out: "released: aborting reason=SIGTERM REPORT"},
+		{name: "drain of a release", server: fakeServer{rep: drain, drains: time.Hour}, signals: []os.Signal{usr1, quit},
+			out: "released: draining reason=SIGQUIT REPORT"},
+		{name: "drain of a release by SIGTERM", server: fakeServer{rep: drain, drains: time.Hour}, termDrains: true,
+			signals: []os.Signal{usr1, term}, out: "released: draining reason=SIGTERM REPORT"},
+		{name: "countdown during a release", server: fakeServer{rep: abort}, signals: []os.Signal{usr1, nil},
+			out: "released: aborting reason=countdown REPORT"},
+		{name: "all of them", server: fakeServer{rep: abort, teardown: time.Hour}, signals: []os.Signal{usr1, quit, intr, term},
+			out: "releasing released: draining aborting reason=SIGINT", err: atOnce},
+
+		{name: "outlived", server: fakeServer{rep: outlived, failure: failure}, signals: []os.Signal{term},
 			out: "reason=SIGTERM REPORT", err: "the teardown is not complete\na loop was stuck"},
-		{name: "unverified", server: fakeServer{rep: unverified}, signals: []os.Signal{syscall.SIGTERM},
+		{name: "unverified", server: fakeServer{rep: unverified}, signals: []os.Signal{term},
 			out: "reason=SIGTERM REPORT", err: "the teardown is not complete"},
-		{name: "complete in spite of an error", server: fakeServer{rep: complete(), failure: failure},
-			signals: []os.Signal{syscall.SIGTERM}, out: "reason=SIGTERM REPORT level=ERROR"},
-		{name: "signal before it serves", signals: []os.Signal{syscall.SIGTERM}, out: "reason=SIGTERM"},
+		{name: "complete in spite of an error", server: fakeServer{rep: abort, failure: failure},
+			signals: []os.Signal{term}, out: "reason=SIGTERM REPORT level=ERROR"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var out bytes.Buffer
 				signals, over := make(chan os.Signal, 2), make(chan struct{})
 				l := tc.server.life(signals, over, &out)
+				l.drainTimeout, l.termDrains = tc.timeout, tc.termDrains
 				ended := make(chan error)
 				go func() { ended <- l.run() }()
 				if tc.over {
@@ -94,10 +179,11 @@ func TestLife(t *testing.T) {
 					synctest.Wait()
 					if sig != nil {
 						signals <- sig
+					} else {
+						close(over)
 					}
 				}
 				err := <-ended
-				<-tc.server.begun
 				<-tc.server.done
 				if got := text(err); got != tc.err {
 					t.Errorf("run() = %q, want %q", got, tc.err)
@@ -106,7 +192,7 @@ func TestLife(t *testing.T) {
 				for part := range strings.FieldsSeq(tc.out) {
 					_, after, found := strings.Cut(rest, part)
 					if !found {
-						t.Errorf("output = %q, want in it, in this order: %s", out.String(), tc.out)
+						t.Fatalf("output = %q, want in it, in this order: %s", out.String(), tc.out)
 					}
 					rest = after
 				}
@@ -125,7 +211,7 @@ func TestLifeOfServerThatGivesUp(t *testing.T) {
 			var out bytes.Buffer
 			f := &fakeServer{}
 			if began {
-				f.rep = complete()
+				f.rep = complete(linger.ModeAbort)
 			}
 			l := f.life(nil, nil, &out)
 			failure := errors.New("loops fail")

@@ -1,19 +1,21 @@
 package main
 
 import (
+	"bytes"
 	"io"
 	"sync"
 	"time"
 )
 
-// logBuffer keeps what is logged until stderr takes it, so that a reader who has stalled holds up neither the event loops
-// nor a teardown. Beyond logBufferBytes lines are dropped and counted. Write may be called from any goroutine.
+// logBuffer keeps lines until a writer takes them, so that a reader who has stalled holds up neither the event loops nor a
+// teardown. Beyond logBufferBytes lines are dropped and counted. Write may be called from any goroutine.
 type logBuffer struct {
 	w    io.Writer
-	note func(lines int) []byte // the line that says how many were dropped
+	note func(lines int) []byte // the line that says how many were dropped; called by the buffer's goroutine
 
 	mu      sync.Mutex // guards what follows
 	waiting []byte
+	spare   []byte // memory for waiting
 	dropped int
 	closed  bool
 	wake    chan struct{} // holds an element when run has something to see
@@ -25,7 +27,9 @@ type logBuffer struct {
 const (
 	logBufferBytes = 64 << 20
 	logPiece       = 32 << 10
-	// logPatience is how long a stderr that takes nothing is waited for in the end.
+	// logSpare is up to what size memory is kept for further lines.
+	logSpare = 1 << 20
+	// logPatience is how long a writer that takes nothing is waited for in the end.
 	logPatience = time.Second
 )
 
@@ -35,7 +39,7 @@ func newLogBuffer(w io.Writer, note func(int) []byte) *logBuffer {
 	return b
 }
 
-// Write implements io.Writer. It does not wait, and does not fail.
+// Write implements io.Writer for whole lines. It does not wait, and does not fail.
 func (b *logBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -61,16 +65,16 @@ func (b *logBuffer) run() {
 		<-b.wake
 		b.mu.Lock()
 		out, dropped, closed := b.waiting, b.dropped, b.closed
-		b.waiting, b.dropped = nil, 0
+		b.waiting, b.spare, b.dropped = b.spare, nil, 0
 		b.mu.Unlock()
 		if dropped > 0 {
 			out = append(out, b.note(dropped)...)
 		}
-		for len(out) > 0 {
-			n := min(len(out), logPiece)
-			// Where stderr cannot be written to, there is nobody to tell.
-			_, _ = b.w.Write(out[:n])
-			out = out[n:]
+		for rest := out; len(rest) > 0; {
+			n := wholeLines(rest, logPiece)
+			// Where it cannot be written to, there is nobody to tell from here.
+			_, _ = b.w.Write(rest[:n])
+			rest = rest[n:]
 			select {
 			case b.taken <- struct{}{}:
 			default:
@@ -79,7 +83,27 @@ func (b *logBuffer) run() {
 		if closed {
 			return
 		}
+		if cap(out) <= logSpare {
+			b.mu.Lock()
+			b.spare = out[:0]
+			b.mu.Unlock()
+		}
 	}
+}
+
+// wholeLines is how much of the lines in p to write at once: as many as fit n bytes, and one if none does. What is read or
+// cut off between two writes (logrotate's copytruncate) begins and ends with a line then.
+func wholeLines(p []byte, n int) int {
+	if len(p) <= n {
+		return len(p)
+	}
+	if end := bytes.LastIndexByte(p[:n], '\n'); end >= 0 {
+		return end + 1
+	}
+	if end := bytes.IndexByte(p[n:], '\n'); end >= 0 {
+		return n + end + 1
+	}
+	return len(p)
 }
 
 // close waits until all is written, or until nothing has been taken for logPatience.

@@ -10,12 +10,14 @@ import (
 
 // stalling takes what is written when it is told to.
 type stalling struct {
-	goOn chan struct{}
-	out  bytes.Buffer
+	goOn   chan struct{}
+	out    bytes.Buffer
+	writes []string
 }
 
 func (s *stalling) Write(p []byte) (int, error) {
 	<-s.goOn
+	s.writes = append(s.writes, string(p))
 	return s.out.Write(p)
 }
 
@@ -40,6 +42,33 @@ func TestLogBuffer(t *testing.T) {
 		b.close()
 		if got := w.out.String(); got != "first\n"+want+"7 dropped\n" {
 			t.Errorf("%d bytes came out, want %d and the note", len(got), len(want))
+		}
+	})
+}
+
+// TestLogBufferKeepsLinesWhole looks at each write.
+func TestLogBufferKeepsLinesWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &stalling{goOn: make(chan struct{})}
+		b := newLogBuffer(w, note)
+		fmt.Fprint(b, "first\n")
+		synctest.Wait() // it is on its way out, and all others come in one piece
+		var want strings.Builder
+		want.WriteString("first\n")
+		for n := 1; n < 3*logPiece; n += n/3 + 1 {
+			line := strings.Repeat("x", n) + "\n"
+			fmt.Fprint(b, line)
+			want.WriteString(line)
+		}
+		close(w.goOn)
+		b.close()
+		if got := w.out.String(); got != want.String() {
+			t.Errorf("%d bytes came out, want %d", len(got), want.Len())
+		}
+		for i, piece := range w.writes {
+			if !strings.HasSuffix(piece, "\n") || len(piece) > logPiece && strings.Count(piece, "\n") > 1 {
+				t.Errorf("write %d of %d bytes ends with %q", i, len(piece), piece[max(0, len(piece)-10):])
+			}
 		}
 	})
 }

@@ -20,7 +20,7 @@ const (
 )
 
 type commandLine struct {
-	Serve serveCommand `cmd:"" default:"withargs" help:"Serve HTTP/1.1 until SIGTERM or SIGINT, then reset every connection. The default command."`
+	Serve serveCommand `cmd:"" default:"withargs" help:"Serve HTTP/1.1 until a signal ends it: by default with a reset of every connection. The default command."`
 }
 
 func main() {

@@ -21,6 +21,7 @@ type process struct {
 	t              testing.TB
 	cmd            *exec.Cmd
 	addr           netip.AddrPort // what it says that it serves
+	anyPort        bool           // its port was the kernel's choice
 	stdout, stderr output
 	ended          chan struct{}
 }
@@ -63,16 +64,30 @@ func (o *output) count(parts ...string) int {
 // start starts the command and waits until it serves: 127.0.0.1 and a free port, if args have no --addr.
 func start(t testing.TB, args ...string) *process {
 	t.Helper()
-	return startCommand(t, exec.Command(binary, args...))
+	return startCommand(t, append([]string{binary}, args...)...)
 }
 
 // startLimited is start with a limit of open files, by way of a shell that sets it.
 func startLimited(t testing.TB, files string, args ...string) *process {
 	t.Helper()
-	return startCommand(t, exec.Command("sh", append([]string{"-c", `ulimit -n "$0" && exec "$@"`, files, binary}, args...)...))
+	return startCommand(t, append([]string{"sh", "-c", `ulimit -n "$0" && exec "$@"`, files, binary}, args...)...)
 }
 
-func startCommand(t testing.TB, cmd *exec.Cmd) *process {
+// startCommand starts it anew while the free port that it gets is one of which an earlier test has left connections in
+// TIME_WAIT: a listener with SO_REUSEADDR can get such a port.
+func startCommand(t testing.TB, args ...string) *process {
+	t.Helper()
+	for {
+		p := startOnce(t, exec.Command(args[0], args[1:]...))
+		if !p.anyPort || !strings.Contains(lingertest.Leftover(p.addr.Port()), "\n") {
+			return p
+		}
+		p.signal(syscall.SIGKILL)
+		p.exit(-1)
+	}
+}
+
+func startOnce(t testing.TB, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := launch(t, cmd)
 	lingertest.Wait(t, "the line that says what is served", func() bool {
@@ -102,8 +117,10 @@ func startCommand(t testing.TB, cmd *exec.Cmd) *process {
 func launch(t testing.TB, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := &process{t: t, cmd: cmd, ended: make(chan struct{})}
+	p.anyPort = slices.ContainsFunc(cmd.Args, func(a string) bool { return strings.HasSuffix(a, ":0") })
 	serves := !slices.ContainsFunc(cmd.Args, func(a string) bool { return strings.HasPrefix(a, "--addr") || a == "--help" })
 	if serves {
+		p.anyPort = true
 		cmd.Args = append(cmd.Args, "--addr", "127.0.0.1:0")
 	}
 	if cmd.Stdout == nil {
@@ -144,7 +161,7 @@ func (p *process) wait() int {
 	select {
 	case <-p.ended:
 	case <-time.After(lingertest.Patience):
-		_ = p.cmd.Process.Signal(os.Signal(syscall.SIGQUIT)) // prints where it is
+		_ = p.cmd.Process.Signal(os.Signal(syscall.SIGABRT)) // prints where it is
 		<-p.ended
 		p.t.Fatalf("did not end within %s", lingertest.Patience)
 	}

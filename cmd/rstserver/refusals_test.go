@@ -122,8 +122,8 @@ func TestHeaderTimeout(t *testing.T) {
 		{name: "one byte at a time", sent: "GET / HTTP/1.1\r\n", drip: "X: y\r\n", status: 408},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			c := dial(t, p.addr)
 			began := time.Now()
+			c := dial(t, p.addr)
 			c.send("%s", tc.sent)
 			over, dripped := make(chan struct{}), make(chan struct{})
 			go func() {

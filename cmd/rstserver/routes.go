@@ -3,32 +3,71 @@ package main
 import (
 	"bytes"
 	"io"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 
+	"rstserver/httpcodec"
 	"rstserver/poller"
 )
 
 // methods are those of RFC 9110, section 9, and RFC 5789. Others are not implemented.
 var methods = []string{"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"}
 
+// reading are the methods of all that is only read.
+var reading = []string{"GET", "HEAD"}
+
 // maxEcho bounds what /echo holds when --max-body-bytes sets no bound.
 const maxEcho = 1 << 30
 
 const hello = "Hello, World!"
 
-// route answers everything on the event loop.
-func route(w *poller.Responder, r *poller.Request) {
-	// The comparison does not copy the method.
+// site is all that is served: some of it on the event loops, and the rest, which may wait, by workers.
+type site struct {
+	files http.Handler // what is under filesPath; nil: nothing is
+}
+
+// onLoop tells whether ServeLoop answers r. It sends to the workers only what they answer, so that it can be refused here.
+func (s *site) onLoop(r *httpcodec.Request) bool {
+	return s.worker(path(r)) == nil || !slices.Contains(reading, string(r.Method)) // the comparison does not copy the method
+}
+
+// worker returns the handler that answers for a path, if that is one for workers.
+func (s *site) worker(path []byte) http.Handler {
+	switch string(path) {
+	case "/slow":
+		return http.HandlerFunc(slow)
+	case "/stream":
+		return http.HandlerFunc(stream)
+	case "/upgrade":
+		return http.HandlerFunc(upgrade)
+	}
+	if s.files != nil && bytes.HasPrefix(path, []byte(filesPath)) {
+		return s.files
+	}
+	return nil
+}
+
+// ServeHTTP implements http.Handler: it answers what onLoop leaves to the workers.
+func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := s.worker([]byte(r.URL.Path))
+	if h == nil {
+		h = http.NotFoundHandler()
+	}
+	h.ServeHTTP(w, r)
+}
+
+// ServeLoop implements poller.LoopHandler.
+func (s *site) ServeLoop(w *poller.Responder, r *poller.Request) {
 	if !slices.Contains(methods, string(r.Method)) {
 		w.Error(501, "method not implemented")
 		return
 	}
-	switch path(r) {
+	switch path := path(&r.Request); string(path) {
 	case "/":
-		if allow(w, r, "GET", "HEAD") {
+		if allow(w, r, reading...) {
 			w.SetContentType("text/plain; charset=utf-8")
 			_, _ = w.WriteString(hello)
 		}
@@ -37,27 +76,29 @@ func route(w *poller.Responder, r *poller.Request) {
 			echo(w, r)
 		}
 	case "/bytes":
-		if allow(w, r, "GET", "HEAD") {
+		if allow(w, r, reading...) {
 			sendBytes(w, r)
 		}
 	case "*":
 		w.SetStatus(204)
 		w.AddField("Allow", strings.Join(methods, ", "))
 	default:
-		w.Error(404, "not found")
+		if s.worker(path) == nil || allow(w, r, reading...) {
+			w.Error(404, "not found")
+		}
 	}
 }
 
 // path is the target's path with what it escapes (RFC 3986, section 6.2.2).
-func path(r *poller.Request) string {
+func path(r *httpcodec.Request) []byte {
 	if bytes.IndexByte(r.Path, '%') < 0 {
-		return string(r.Path)
+		return r.Path
 	}
 	p, err := url.PathUnescape(string(r.Path))
 	if err != nil {
-		return string(r.Path)
+		return r.Path
 	}
-	return p
+	return []byte(p)
 }
 
 // allow refuses methods other than those given.

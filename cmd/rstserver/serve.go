@@ -3,12 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"net/netip"
 	"os"
 	"os/signal"
@@ -19,63 +17,19 @@ import (
 	"rstserver/poller"
 )
 
-type serveCommand struct {
-	Addr           string        `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address to listen on. An empty host means all addresses of both families, port 0 a free one. Default: ${default}."`
-	Loops          int           `default:"0" placeholder:"N" help:"Event loops. Default: one for each processor that Go uses (GOMAXPROCS)."`
-	MaxConns       int           `default:"0" placeholder:"N" help:"Connections held at a time; further clients wait in the kernel's queue. Default: what the limit of open files allows."`
-	HeaderTimeout  time.Duration `default:"60s" placeholder:"D" help:"Time for a request's head, after which the client gets 408. 0: none. Default: ${default}."`
-	IdleTimeout    time.Duration `default:"3m" placeholder:"D" help:"Time between two requests, after which the connection is closed. 0: none. Default: ${default}."`
-	MaxHeaderBytes int           `default:"65536" placeholder:"N" help:"Bytes of a request's head; more are answered with 431. Default: ${default}."`
-	MaxBodyBytes   int64         `default:"10485760" placeholder:"N" help:"Bytes of a request's content; more are answered with 413. 0: no bound. Default: ${default}."`
-	ShutdownAfter  time.Duration `default:"0s" placeholder:"D" help:"Count down this long, then abort. Default: serve until a signal comes."`
-	NoArm          bool          `help:"Do not arm the connections from birth: if the process is killed, they are left in TIME_WAIT."`
-	Reuseport      bool          `help:"Set SO_REUSEPORT, so that several processes can serve one port."`
-	LogConns       bool          `help:"Log each connection that is opened, closed or aborted, with its number."`
-	LogFormat      string        `enum:"text,json" default:"text" placeholder:"text|json" help:"Form of the logs on stderr and of the output on stdout. Default: ${default}."`
-	Quiet          bool          `help:"Log nothing below errors."`
-}
-
-// check refuses values that no server could work with.
-func (c *serveCommand) check() error {
-	if err := checkAddr(c.Addr); err != nil {
-		return &exitError{exitUsage, err}
-	}
-	for _, v := range []struct {
-		flag      string
-		n         int64
-		low, high int64
-	}{
-		{"--loops", int64(c.Loops), 0, 1024},
-		{"--max-conns", int64(c.MaxConns), 0, math.MaxInt32},
-		{"--max-header-bytes", int64(c.MaxHeaderBytes), 1, math.MaxInt32},
-		{"--max-body-bytes", c.MaxBodyBytes, 0, math.MaxInt64},
-	} {
-		if v.n < v.low || v.n > v.high {
-			return usage("%s=%d: it must be from %d to %d", v.flag, v.n, v.low, v.high)
-		}
-	}
-	for _, v := range []struct {
-		flag string
-		d    time.Duration
-	}{
-		{"--header-timeout", c.HeaderTimeout},
-		{"--idle-timeout", c.IdleTimeout},
-		{"--shutdown-after", c.ShutdownAfter},
-	} {
-		if v.d < 0 {
-			return usage("%s=%s: it must not be negative; 0 means none", v.flag, v.d)
-		}
-	}
-	return nil
-}
-
-func (c *serveCommand) server(log *slog.Logger) *poller.Server {
+func (c *serveCommand) server(s *site, log *slog.Logger) *poller.Server {
 	srv := &poller.Server{
-		LoopHandler:    poller.LoopHandlerFunc(route),
+		LoopHandler:    s,
+		Handler:        s,
+		OnLoop:         s.onLoop,
 		Loops:          c.Loops,
 		MaxConns:       c.MaxConns,
 		HeaderTimeout:  orNone(c.HeaderTimeout),
+		BodyTimeout:    orNone(c.BodyTimeout),
+		HandlerTimeout: c.HandlerTimeout,
+		WriteTimeout:   orNone(c.WriteTimeout),
 		IdleTimeout:    orNone(c.IdleTimeout),
+		MaxHandlers:    c.MaxHandlers,
 		MaxHeaderBytes: c.MaxHeaderBytes,
 		MaxBodyBytes:   orNone(c.MaxBodyBytes),
 		NoArm:          c.NoArm,
@@ -126,17 +80,37 @@ func (c *serveCommand) run(stdout, stderr io.Writer) error {
 }
 
 func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) error {
-	srv := c.server(log)
+	s := &site{}
+	if c.Root != nil {
+		root, err := os.OpenRoot(*c.Root)
+		if err != nil {
+			return fmt.Errorf("cannot open --root=%s: %w", *c.Root, err)
+		}
+		defer root.Close()
+		s.files = newFiles(root)
+	}
+	srv := c.server(s, log)
+	var out io.Writer = &reportingWriter{w: stdout, log: log}
+	if c.AccessLog != nil {
+		access, err := openAccessLog(*c.AccessLog, stdout, log)
+		if err != nil {
+			return err
+		}
+		defer access.close()
+		srv.Answered = access.answered
+		if *c.AccessLog == "-" {
+			out = access // so that no line comes between the parts of another
+		}
+	}
 	served := false // what Serve calls and what comes after Serve are one after the other
-	out := &reportingWriter{w: stdout, log: log}
 	srv.Serving = func(addr netip.AddrPort) {
 		served = true
 		c.printListening(out, addr)
 	}
 
 	// Before the port is open, so that no signal meets the default action once somebody can connect.
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, phaseSignals...)
 	defer signal.Stop(signals)
 	// A reader of stdout or stderr that goes away must not take the server with it.
 	signal.Ignore(syscall.SIGPIPE)
@@ -149,12 +123,17 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) error {
 	countdown := newCountdown(c.ShutdownAfter, log)
 	defer countdown.stop()
 	l := life{
-		serve:   func() error { return c.explainServe(srv.Serve(ln)) },
-		close:   srv.Close,
-		report:  srv.Report,
-		signals: signals,
-		over:    countdown.over,
-		log:     log,
+		serve:    func() error { return c.explainServe(srv.Serve(ln)) },
+		release:  srv.Release,
+		shutdown: srv.Shutdown,
+		close:    srv.Close,
+		report:   srv.Report,
+
+		drainTimeout: c.DrainTimeout,
+		termDrains:   c.OnTerm == "drain",
+		signals:      signals,
+		over:         countdown.over,
+		log:          log,
 		print: func(rep linger.Report) {
 			if served { // a start that failed has nothing to report but the failure
 				c.printReport(out, rep)
@@ -175,57 +154,4 @@ func (c *serveCommand) explainServe(err error) error {
 		return fmt.Errorf("%w: raise the limit of open files (ulimit -n, LimitNOFILE=) or lower --loops", err)
 	}
 	return err
-}
-
-func (c *serveCommand) logger(stderr io.Writer) *slog.Logger {
-	opts := &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		if a.Value.Kind() == slog.KindDuration {
-			a.Value = slog.StringValue(a.Value.Duration().String()) // with its unit in JSON too
-		}
-		return a
-	}}
-	if c.Quiet {
-		opts.Level = slog.LevelError
-	}
-	if c.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(stderr, opts))
-	}
-	return slog.New(slog.NewTextHandler(stderr, opts))
-}
-
-// reportingWriter logs what cannot be written.
-type reportingWriter struct {
-	w   io.Writer
-	log *slog.Logger
-}
-
-func (r *reportingWriter) Write(p []byte) (int, error) {
-	n, err := r.w.Write(p)
-	if err != nil {
-		r.log.Error("stdout cannot be written to", "error", err, "lost", string(p[n:]))
-	}
-	return n, err
-}
-
-func (c *serveCommand) printListening(w io.Writer, addr netip.AddrPort) {
-	url := "http://" + addr.String()
-	if c.LogFormat == "json" {
-		printJSON(w, struct {
-			Listening string `json:"listening_on"`
-		}{url})
-		return
-	}
-	fmt.Fprintln(w, "listening on", url)
-}
-
-func (c *serveCommand) printReport(w io.Writer, rep linger.Report) {
-	if c.LogFormat == "json" {
-		printJSON(w, rep)
-		return
-	}
-	fmt.Fprintln(w, rep)
-}
-
-func printJSON(w io.Writer, v any) {
-	_ = json.NewEncoder(w).Encode(v)
 }

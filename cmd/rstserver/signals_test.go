@@ -25,6 +25,7 @@ func crowd(t *testing.T, p *process) (clients []*client, connections map[string]
 		{5, "new", dial, "", (*client).accepted},
 		{5, "receiving", dial, "GET / HTTP/1.1\r\nHo", (*client).accepted},
 		{5, "receiving", dial, head("POST", "/echo", "Content-Length: 100") + "some of it", (*client).accepted},
+		{5, "handling", dial, patientSlow, (*client).accepted},
 		{5, "sending", dialSlow, head("GET", "/bytes?n=1000000000"), (*client).stalled},
 		{5, "sending", dialSlow, head("GET", "/bytes?n=1000000000"), func(c *client) {
 			// Requests that the server leaves unread, as the client does not read the answer before them.
@@ -75,6 +76,21 @@ func TestSignals(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestAbortInFlight has answers on their way, and a connection that is the server's own no more.
+func TestAbortInFlight(t *testing.T) {
+	p := start(t, "--log-format", "json")
+	clients := inFlight(t, p)
+	clients[2].expectEcho("still here")
+	p.stop()
+	for _, c := range clients {
+		c.expectReset()
+	}
+	expectFree(t, p.addr)
+	if rep := p.report(); rep.Mode != "abort" || rep.Left.Outlived.Total() > 0 {
+		t.Errorf("mode, outlived = %q, %s; want abort, none", rep.Mode, rep.Left.Outlived)
 	}
 }
 

@@ -35,6 +35,14 @@ func TestUsageErrors(t *testing.T) {
 		{"--max-conns=2147483648", "--max-conns=2147483648"},
 		{"--header-timeout=5", `--header-timeout: expected duration but got "5"`},
 		{"--header-timeout=-1s", "--header-timeout=-1s"},
+		{"--body-timeout=-1s", "--body-timeout=-1s"},
+		{"--handler-timeout=-1s", "--handler-timeout=-1s"},
+		{"--write-timeout=-1s", "--write-timeout=-1s"},
+		{"--drain-timeout=-1s", "--drain-timeout=-1s: it must not be negative; 0 means none"},
+		{"--on-term=ignore", `"ignore"`},
+		{"--max-handlers=-1", "--max-handlers=-1: it must be from 0"},
+		{"--root=", "--root=: it must name a directory"},
+		{"--access-log=", "--access-log=: it must name a file"},
 		{"--idle-timeout=soon", `"soon"`},
 		{"--idle-timeout=-1ns", "--idle-timeout=-1ns"},
 		{"--max-header-bytes=0", "--max-header-bytes=0"},
@@ -69,7 +77,8 @@ func TestUsageErrors(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	flags := strings.Fields(`--addr=HOST:PORT --loops=N --max-conns=N --header-timeout=D --idle-timeout=D --max-header-bytes=N
-		--max-body-bytes=N --shutdown-after=D --no-arm --reuseport --log-conns --log-format=text|json --quiet`)
+		--max-body-bytes=N --body-timeout=D --handler-timeout=D --write-timeout=D --max-handlers=N --root=DIR
+		--drain-timeout=D --on-term=abort|drain --access-log=FILE|- --shutdown-after=D --no-arm --reuseport --log-conns --log-format=text|json --quiet`)
 	for _, args := range [][]string{{"--help"}, {"-h"}, {"serve", "--help"}} {
 		for _, columns := range []string{"", "60", "500"} {
 			t.Run(strings.Join(args, " ")+" in "+columns, func(t *testing.T) {
@@ -98,13 +107,15 @@ func TestHelp(t *testing.T) {
 // TestSameFlags has a bare rstserver take what rstserver serve takes.
 func TestSameFlags(t *testing.T) {
 	flags := strings.Fields(`--addr=127.0.0.1:0 --loops=1 --max-conns=10 --header-timeout=1m --idle-timeout=1h30m --max-header-bytes=1000
-		--max-body-bytes=1000 --shutdown-after=24h --no-arm --reuseport --log-conns --log-format=json --quiet`)
+		--max-body-bytes=1000 --body-timeout=1m --handler-timeout=1m --write-timeout=1m --max-handlers=10 --root=.
+		--drain-timeout=1m --on-term=abort --access-log=/dev/null --shutdown-after=24h --no-arm --reuseport --log-conns --log-format=json --quiet`)
 	spaced := strings.Fields(strings.ReplaceAll(strings.Join(flags, " "), "=", " "))
 	for name, args := range map[string][]string{
 		"bare":        flags,
 		"serve":       append([]string{"serve"}, flags...),
 		"bare spaced": spaced,
-		"zeroes":      strings.Fields("--loops=0 --max-conns=0 --header-timeout=0s --idle-timeout=0 --max-body-bytes=0 --shutdown-after=0"),
+		"zeroes": strings.Fields("--loops=0 --max-conns=0 --header-timeout=0s --idle-timeout=0 --max-body-bytes=0 --body-timeout=0 --handler-timeout=0 " +
+			"--write-timeout=0 --max-handlers=0 --drain-timeout=0 --shutdown-after=0"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := start(t, args...)

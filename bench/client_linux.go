@@ -1,0 +1,149 @@
+//go:build linux
+
+package bench
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// client is one connection of a Fleet.
+type client struct {
+	fd     int            // -1 once closed
+	own    netip.AddrPort // that it connects from
+	kind   Kind
+	script *script
+	step   int    // of script.steps, the one that is under way
+	ready  bool   // all steps are done
+	got    []byte // of what is awaited
+	last   bool   // the answer came whole, and said that it is the connection's last
+	ending Ending
+	err    error
+	at     time.Time
+}
+
+// dial connects from the address that is the fleet's number from, and leaves the descriptor in c, also when it fails.
+func (c *client) dial(addr netip.AddrPort, from int) (err error) {
+	domain := unix.AF_INET
+	if !addr.Addr().Unmap().Is4() {
+		domain = unix.AF_INET6
+	}
+	if c.fd, err = unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+		c.fd = -1
+		return os.NewSyscallError("socket", err)
+	}
+	if c.script.leaves {
+		// Small, so that the server's send buffer stays small too: the kernel's memory for them is finite.
+		if err := unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<10); err != nil {
+			return os.NewSyscallError("setsockopt SO_RCVBUF", err)
+		}
+	}
+	if err := c.bind(addr.Addr().Unmap(), from); err != nil {
+		return err
+	}
+	if err := unix.Connect(c.fd, sockaddr(addr)); err != nil {
+		return os.NewSyscallError("connect", err)
+	}
+	own, err := unix.Getsockname(c.fd)
+	if err != nil {
+		return os.NewSyscallError("getsockname", err)
+	}
+	c.own = addrPort(own)
+	if err := unix.SetNonblock(c.fd, true); err != nil {
+		return os.NewSyscallError("fcntl O_NONBLOCK", err)
+	}
+	return nil
+}
+
+// bind spreads clients over the addresses of the loopback interface, of which IPv4 has many: once half of an address's ports
+// are taken, the kernel looks long for a free one.
+func (c *client) bind(server netip.Addr, from int) error {
+	if !server.Is4() || !server.IsLoopback() {
+		return nil
+	}
+	if err := unix.SetsockoptInt(c.fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
+		return os.NewSyscallError("setsockopt IP_BIND_ADDRESS_NO_PORT", err)
+	}
+	sa := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, byte(1 + from%250)}}
+	return os.NewSyscallError("bind", unix.Bind(c.fd, sa))
+}
+
+// sockaddr is addr as system calls take it.
+func sockaddr(addr netip.AddrPort) unix.Sockaddr {
+	if ip := addr.Addr().Unmap(); ip.Is4() {
+		return &unix.SockaddrInet4{Port: int(addr.Port()), Addr: ip.As4()}
+	}
+	return &unix.SockaddrInet6{Port: int(addr.Port()), Addr: addr.Addr().As16()}
+}
+
+// addrPort is sa as the rest of the program takes it.
+func addrPort(sa unix.Sockaddr) netip.AddrPort {
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
+	}
+	return netip.AddrPort{}
+}
+
+// begin sends what the step under way, and those after it that await nothing, have to send.
+func (c *client) begin() error {
+	c.got = nil
+	for ; c.step < len(c.script.steps); c.step++ {
+		s := c.script.steps[c.step]
+		if len(s.send) > 0 {
+			// It is small, so the kernel takes it whole.
+			if _, err := unix.Write(c.fd, []byte(s.send)); err != nil {
+				return os.NewSyscallError("write", err)
+			}
+		}
+		if len(s.await) > 0 {
+			return nil
+		}
+	}
+	c.ready = true
+	return nil
+}
+
+// received deals with bytes of the server's. What nobody waits for is thrown away.
+func (c *client) received(b []byte) error {
+	await := c.script.answer
+	if !c.ready {
+		await = c.script.steps[c.step].await
+	}
+	if await == "" || c.ending == Answered {
+		return nil
+	}
+	if c.got = append(c.got, b...); len(c.got) > maxAwaited {
+		return fmt.Errorf("bench: %d bytes came, and %q is not among them", len(c.got), await)
+	}
+	switch {
+	case !bytes.Contains(c.got, []byte(await)):
+	case !c.ready:
+		c.step++
+		return c.begin()
+	default:
+		c.last = bytes.Contains(c.got, []byte("Connection: close\r\n"))
+		c.ending, c.got = Answered, nil
+	}
+	return nil
+}
+
+// maxAwaited bounds what comes before what is awaited.
+const maxAwaited = 64 << 10
+
+// reset closes the connection with RST, so that the client leaves no TIME_WAIT either.
+func (c *client) reset() {
+	if c.fd < 0 {
+		return
+	}
+	_ = unix.SetsockoptLinger(c.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	_ = unix.Close(c.fd)
+	c.fd = -1
+}

@@ -1,0 +1,103 @@
+//go:build linux
+
+package bench
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"rstserver/poller"
+)
+
+// serveHandler serves a handler with this project's server until SIGTERM. Like every peer it prints the address.
+func serveHandler(h http.Handler) error {
+	srv := &poller.Server{
+		Handler: h, Addr: "127.0.0.1:0",
+		Serving: func(addr netip.AddrPort) { fmt.Printf("listening on http://%s\n", addr) },
+	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM)
+	closed := make(chan error, 1)
+	go func() {
+		<-signals
+		closed <- srv.Close()
+	}()
+	if err := srv.ListenAndServe(); err != poller.ErrServerClosed {
+		return err
+	}
+	return <-closed
+}
+
+// sink reads a request's content to its end and says how long it was.
+func sink(w http.ResponseWriter, r *http.Request) {
+	n, err := io.Copy(io.Discard, r.Body)
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	fmt.Fprintf(w, "%d\n", n)
+}
+
+// hoarderLimit is how many files the hoarder may have open, connections included.
+const hoarderLimit = 12_000
+
+// hoarder serves a handler that opens as many files as it is asked to, and holds them until it is asked to close them.
+func hoarder() error {
+	limit := unix.Rlimit{Cur: hoarderLimit, Max: hoarderLimit}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return os.NewSyscallError("setrlimit", err)
+	}
+	var mu sync.Mutex
+	var held []int
+	mux := http.NewServeMux()
+	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "Hello, World!") })
+	mux.HandleFunc("/open", func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		n, _ := strconv.Atoi(r.FormValue("n"))
+		for range n {
+			fd, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				fmt.Fprintf(w, "%d held, then %s", len(held), err)
+				return
+			}
+			held = append(held, fd)
+		}
+		fmt.Fprintf(w, "%d held", len(held))
+	})
+	mux.HandleFunc("/close", func(w http.ResponseWriter, _ *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, fd := range held {
+			_ = unix.Close(fd)
+		}
+		fmt.Fprintf(w, "%d closed", len(held))
+		held = nil
+	})
+	return serveHandler(mux)
+}
+
+// plain is peer without the race detector, which costs memory that is not the server's.
+func plain(t testing.TB, name string) server {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "peers")
+	if out, err := exec.Command("go", "test", "-c", "-o", path, ".").CombinedOutput(); err != nil {
+		t.Fatalf("building the peers: %v\n%s", err, out)
+	}
+	return func() (*exec.Cmd, netip.AddrPort) {
+		cmd, addr := peer(name)()
+		cmd.Path = path
+		return cmd, addr
+	}
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"strconv"
+	"sync"
+
+	"rstserver/poller"
+)
+
+// accessLog writes a line for each answer, in the combined format. The lines wait in memory for whoever reads them.
+type accessLog struct {
+	*logBuffer
+	file  *os.File  // nil: it is stdout
+	lines sync.Pool // of *[]byte, to write lines in
+}
+
+// openAccessLog opens the file of that name, or stdout for "-", and appends to it.
+func openAccessLog(name string, stdout io.Writer, log *slog.Logger) (*accessLog, error) {
+	a := &accessLog{lines: sync.Pool{New: func() any { return new([]byte) }}}
+	w := &complainingWriter{w: stdout, log: log}
+	if name != "-" {
+		f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+		if err != nil {
+			return nil, fmt.Errorf("cannot open --access-log=%s: %w", name, err)
+		}
+		a.file, w.w = f, f
+	}
+	a.logBuffer = newLogBuffer(w, func(lines int) []byte {
+		log.Error("lines of the access log were dropped, as it is written more slowly than requests come", "lines", lines)
+		return nil
+	})
+	return a, nil
+}
+
+// answered is a Server's Answered.
+func (a *accessLog) answered(answer poller.Answer) {
+	line := a.lines.Get().(*[]byte)
+	*line = appendCombined((*line)[:0], &answer)
+	_, _ = a.Write(*line)
+	a.lines.Put(line)
+}
+
+// close waits as the buffer does.
+func (a *accessLog) close() {
+	a.logBuffer.close()
+	if a.file != nil {
+		_ = a.file.Close()
+	}
+}
+
+// complainingWriter logs that w fails, once until it does not. Only one goroutine writes.
+type complainingWriter struct {
+	w     io.Writer
+	log   *slog.Logger
+	fails bool
+}
+
+func (c *complainingWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	switch {
+	case err != nil && !c.fails:
+		c.log.Error("the access log cannot be written to, and lines are lost", "error", err)
+	case err == nil && c.fails:
+		c.log.Info("the access log can be written to again")
+	}
+	c.fails = err != nil
+	return n, err
+}
+
+// appendCombined appends a line in the combined format of Apache and nginx:
+//
+//	%h - - [%t] "%r" %>s %b "%{Referer}i" "%{User-Agent}i"
+//
+// with the time at which the request began, escapes as nginx writes them, and 0 for no content, as nginx does.
+func appendCombined(b []byte, a *poller.Answer) []byte {
+	b = appendHost(b, a.Conn.Remote.Addr())
+	b = append(b, " - - ["...)
+	b = a.Began.AppendFormat(b, "02/Jan/2006:15:04:05 -0700")
+	b = append(b, "] "...)
+	b = appendQuoted(b, a.RequestLine)
+	b = append(b, ' ')
+	b = strconv.AppendInt(b, int64(a.Status), 10)
+	b = append(b, ' ')
+	b = strconv.AppendInt(b, a.Bytes, 10)
+	b = append(b, ' ')
+	b = appendQuoted(b, a.Referer)
+	b = append(b, ' ')
+	b = appendQuoted(b, a.UserAgent)
+	return append(b, '\n')
+}
+
+// appendHost appends an address, an IPv4 one as such although the socket was for both families.
+func appendHost(b []byte, addr netip.Addr) []byte {
+	if !addr.IsValid() {
+		return append(b, '-')
+	}
+	return addr.Unmap().WithZone("").AppendTo(b)
+}
+
+// appendQuoted appends s between quotes. Whatever a client has sent, it cannot look like another field or another line, nor
+// tell a terminal anything. What is empty is a dash.
+func appendQuoted(b []byte, s string) []byte {
+	if s == "" {
+		return append(b, `"-"`...)
+	}
+	const digits = "0123456789ABCDEF"
+	b = append(b, '"')
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < ' ' || c >= 0x7f || c == '"' || c == '\\':
+			b = append(b, '\\', 'x', digits[c>>4], digits[c&0xf])
+		default:
+			b = append(b, c)
+		}
+	}
+	return append(b, '"')
+}

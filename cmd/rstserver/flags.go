@@ -1,0 +1,80 @@
+package main
+
+import (
+	"math"
+	"time"
+)
+
+type serveCommand struct {
+	Addr           string        `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address to listen on. An empty host means all addresses of both families, port 0 a free one. Default: ${default}."`
+	Loops          int           `default:"0" placeholder:"N" help:"Event loops. Default: one for each processor that Go uses (GOMAXPROCS)."`
+	MaxConns       int           `default:"0" placeholder:"N" help:"Connections held at a time; further clients wait in the kernel's queue. Default: what the limit of open files allows."`
+	HeaderTimeout  time.Duration `default:"60s" placeholder:"D" help:"Time for a request's head, after which the client gets 408. 0: none. Default: ${default}."`
+	BodyTimeout    time.Duration `default:"60s" placeholder:"D" help:"Time between two reads of a request's content, after which the client gets 408. 0: none. Default: ${default}."`
+	HandlerTimeout time.Duration `default:"0s" placeholder:"D" help:"Time for the answer of /slow, /stream and /files/, after which the client gets 503, or a reset if it has begun. Default: none."`
+	WriteTimeout   time.Duration `default:"60s" placeholder:"D" help:"Time during which a client takes nothing of an answer, after which it is reset. 0: none. Default: ${default}."`
+	IdleTimeout    time.Duration `default:"3m" placeholder:"D" help:"Time between two requests, after which the connection is closed. 0: none. Default: ${default}."`
+	MaxHandlers    int           `default:"0" placeholder:"N" help:"Requests to /slow, /stream, /upgrade and /files/ answered at a time. Default: as many as there are connections."`
+	MaxHeaderBytes int           `default:"65536" placeholder:"N" help:"Bytes of a request's head; more are answered with 431. Default: ${default}."`
+	MaxBodyBytes   int64         `default:"10485760" placeholder:"N" help:"Bytes of a request's content; more are answered with 413. 0: no bound. Default: ${default}."`
+	Root           *string       `placeholder:"DIR" help:"Serve the files in this directory under /files/. Default: none."`
+	ShutdownAfter  time.Duration `default:"0s" placeholder:"D" help:"Count down this long, then abort. Default: serve until a signal comes."`
+	DrainTimeout   time.Duration `default:"30s" placeholder:"D" help:"Time for a drain, after which what is left is aborted. 0: no limit. Default: ${default}."`
+	OnTerm         string        `enum:"abort,drain" default:"abort" placeholder:"abort|drain" help:"What SIGTERM and SIGINT do. Default: ${default}."`
+	NoArm          bool          `help:"Do not arm the connections from birth: if the process is killed, they are left in TIME_WAIT."`
+	Reuseport      bool          `help:"Set SO_REUSEPORT, so that several processes can serve one port."`
+	LogConns       bool          `help:"Log each connection that is opened, closed or aborted, with its number."`
+	AccessLog      *string       `placeholder:"FILE|-" help:"Append a line for each answer to this file, or to stdout, in the combined format. Default: none."`
+	LogFormat      string        `enum:"text,json" default:"text" placeholder:"text|json" help:"Form of the logs on stderr and of the output on stdout. Default: ${default}."`
+	Quiet          bool          `help:"Log nothing below errors."`
+}
+
+// check refuses values that no server could work with.
+func (c *serveCommand) check() error {
+	if err := checkAddr(c.Addr); err != nil {
+		return &exitError{exitUsage, err}
+	}
+	for _, v := range []struct {
+		flag      string
+		n         int64
+		low, high int64
+	}{
+		{"--loops", int64(c.Loops), 0, 1024},
+		{"--max-conns", int64(c.MaxConns), 0, math.MaxInt32},
+		{"--max-handlers", int64(c.MaxHandlers), 0, math.MaxInt32},
+		{"--max-header-bytes", int64(c.MaxHeaderBytes), 1, math.MaxInt32},
+		{"--max-body-bytes", c.MaxBodyBytes, 0, math.MaxInt64},
+	} {
+		if v.n < v.low || v.n > v.high {
+			return usage("%s=%d: it must be from %d to %d", v.flag, v.n, v.low, v.high)
+		}
+	}
+	for _, v := range []struct {
+		flag string
+		d    time.Duration
+	}{
+		{"--header-timeout", c.HeaderTimeout},
+		{"--body-timeout", c.BodyTimeout},
+		{"--handler-timeout", c.HandlerTimeout},
+		{"--write-timeout", c.WriteTimeout},
+		{"--idle-timeout", c.IdleTimeout},
+		{"--shutdown-after", c.ShutdownAfter},
+		{"--drain-timeout", c.DrainTimeout},
+	} {
+		if v.d < 0 {
+			return usage("%s=%s: it must not be negative; 0 means none", v.flag, v.d)
+		}
+	}
+	for _, v := range []struct {
+		flag, what string
+		value      *string
+	}{
+		{"--root", "a directory", c.Root},
+		{"--access-log", "a file, or - for stdout", c.AccessLog},
+	} {
+		if v.value != nil && *v.value == "" {
+			return usage("%s=: it must name %s", v.flag, v.what)
+		}
+	}
+	return nil
+}
