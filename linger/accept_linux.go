@@ -54,7 +54,7 @@ func (l *Listener) accept() (net.Conn, error) {
 
 // keepNonblocking undoes what os.File.Fd does, and with it os/exec, to a listener whose File is passed on to a child: it
 // makes the open file blocking, which both descriptors share. An accept would then block a thread, and Close, which
-// waits for it, would hang until somebody connects (golang.org/issue/29277 is of the same kind).
+// waits for it, would hang until somebody connects.
 func (l *Listener) keepNonblocking() {
 	_ = l.raw.Control(func(fd uintptr) {
 		if flags, err := unix.FcntlInt(fd, unix.F_GETFL, 0); err == nil && flags&unix.O_NONBLOCK == 0 {

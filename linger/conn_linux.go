@@ -105,7 +105,7 @@ type tracked struct {
 func (t *tracked) Abort() error {
 	_, err := t.entry.Abort()
 	t.listener.oneLess()
-	if err != nil && t.listener.port == 0 {
+	if err != nil && !t.listener.tcp.IsValid() {
 		return ErrNotTCP
 	}
 	return nil // what the kernel refused to reset in place is closed, and thereby reset
@@ -114,8 +114,13 @@ func (t *tracked) Abort() error {
 // close is Close. It takes the connection out of the set only when it is closed, so that at no moment a teardown misses one
 // that is still open.
 func (t *tracked) close() error {
-	if t.listener.config.Armed && !t.keepLinger.Load() && !t.wasClosed.Load() {
-		t.disarm()
+	if t.entry.state.Load() == phaseLive {
+		// A teardown that begins now cannot reach the connection any more, and waits until it is closed and counted.
+		t.listener.ending.Add(1)
+		defer t.listener.ending.Add(-1)
+	}
+	if !t.wasClosed.Load() {
+		t.beforeClose()
 	}
 	err := t.below.Close()
 	aborted := t.entry.Remove()
@@ -128,13 +133,24 @@ func (t *tracked) close() error {
 	return err
 }
 
-// disarm has the close end in order, unless the connection is aborted meanwhile.
-func (t *tracked) disarm() {
+// beforeClose does what a close in order needs while the descriptor is open. The connection can be aborted meanwhile.
+func (t *tracked) beforeClose() {
+	armed, residue := t.listener.config.Armed && !t.keepLinger.Load(), t.listener.residue
+	if !armed && residue == nil {
+		return
+	}
 	raw, err := t.below.SyscallConn()
 	if err != nil {
 		return
 	}
 	_ = raw.Control(func(fd uintptr) {
+		if residue != nil {
+			cookie, _ := Cookie(int(fd)) // there are none before Linux 4.6, and nothing can be swept
+			residue.Closed(cookie)
+		}
+		if !armed {
+			return
+		}
 		_ = Disarm(int(fd))
 		if t.entry.settled() == phaseAborted {
 			// Where the kernel refused to reset it in place, the close is the abort.

@@ -78,6 +78,8 @@ type drain struct {
 	stopErr error
 	// called: the server's graceful stop was called.
 	called bool
+	// unacknowledged: a sweep takes something from a peer that it was sent.
+	unacknowledged bool
 }
 
 // run goes through the timeline. What it returns comes beside the error of the teardown.
@@ -115,6 +117,7 @@ func (d *drain) run(shutdown func(context.Context) error) error {
 		d.wait(nil, nil)
 	}
 
+	d.awaitAcknowledged()
 	d.endDrain(d.because())
 	cancel()
 	return d.awaitStop()
@@ -122,7 +125,7 @@ func (d *drain) run(shutdown func(context.Context) error) error {
 
 // because is why the drain did not end by itself, if it did not.
 func (d *drain) because() error {
-	if !d.over() {
+	if !d.over() || d.unacknowledged {
 		return d.ctx.Err() // nil if it was an Abort
 	}
 	d.pacing.Lock()
@@ -131,6 +134,29 @@ func (d *drain) because() error {
 		return context.DeadlineExceeded
 	}
 	return nil
+}
+
+// ackInterval is how often the kernel is asked whether peers have acknowledged what they were sent.
+const ackInterval = 10 * time.Millisecond
+
+// awaitAcknowledged keeps a sweep that is to come from what is still on its way, for as long as there is time.
+func (d *drain) awaitAcknowledged() {
+	if d.residue == nil || !d.over() || !d.residue.unacknowledged(d.tcp.Port()) {
+		return
+	}
+	ticker := time.NewTicker(ackInterval)
+	defer ticker.Stop()
+	d.unacknowledged = true
+	for d.unacknowledged {
+		select {
+		case <-d.ctx.Done():
+			return
+		case <-d.closing:
+			return
+		case <-ticker.C:
+			d.unacknowledged = d.residue.unacknowledged(d.tcp.Port())
+		}
+	}
 }
 
 // stop calls the server's graceful stop.

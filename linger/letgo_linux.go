@@ -109,12 +109,20 @@ func (l *Listener) awaitAccepts(stop <-chan struct{}) {
 	l.pollUntil(stop, func() bool { return l.accepting.Load() == 0 })
 }
 
+// awaitCloses waits until the connections are gone that were being closed when all others were reset.
+func (l *Listener) awaitCloses() {
+	l.pollUntil(nil, func() bool { return l.ending.Load() == 0 })
+}
+
 // refuse gives up the port, once. No child may be between fork and exec meanwhile: its copy of the descriptor would keep it.
 func (l *Listener) refuse() error {
 	l.refusing.Lock()
 	defer l.refusing.Unlock()
 	if isClosed(l.refused) {
 		return l.refusal
+	}
+	if l.residue != nil && l.tcp.IsValid() {
+		l.residue.Note(l.tcp)
 	}
 	if l.armed {
 		// Whoever else holds the socket finds it as it was. Closing resets what is in the queue, armed or not.

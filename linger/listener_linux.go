@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,12 @@ type ListenConfig struct {
 	Armed bool
 	// Spread paces the endings of [Listener.Drain].
 	Spread Spread
+	// Sweep has the teardown destroy what ordinary closes have left on the port: TIME_WAIT and the like of connections that the
+	// server closed first, as http.Server.Shutdown does with those that are idle (see [Residue], which says whose). It takes
+	// CAP_NET_ADMIN; without that the Report says so. A Drain first waits, until its context ends, for the peers to acknowledge
+	// what they were sent; Abort does not, so that the rest of an answer can be lost whose connection is closed already. It
+	// costs each close two system calls. Connections of MPTCP that end in order from the beginning of a drain on are not found.
+	Sweep bool
 }
 
 // Listen is [net.Listen] with the connections tracked: see [Listener]. For networks of TCP it opens plain TCP, not MPTCP as
@@ -84,6 +91,9 @@ func (c ListenConfig) Wrap(ln net.Listener) (*Listener, error) {
 		closing: make(chan struct{}),
 		done:    make(chan struct{}),
 	}
+	if c.Sweep {
+		l.residue = new(Residue)
+	}
 	var failure error
 	if err := raw.Control(func(fd uintptr) { failure = l.adopt(int(fd)) }); err != nil {
 		failure = err
@@ -107,11 +117,13 @@ func (c ListenConfig) Wrap(ln net.Listener) (*Listener, error) {
 // All methods may be called from any goroutine, at any time, repeatedly and concurrently. The more forceful call wins, and
 // calls that end the Listener all wait for the same end: Abort over Drain over Release over Close.
 type Listener struct {
-	below  net.Listener    // immutable, like the next six
+	below  net.Listener    // immutable, like the next five
 	raw    syscall.RawConn // of below
 	config ListenConfig
-	port   uint16 // 0 where the socket is not one of TCP
-	armed  bool   // it was this Listener that armed the socket, so it disarms it in the end, for others who hold it too
+	tcp    netip.AddrPort // where it listens; the zero AddrPort if the socket is not one of TCP
+	armed  bool           // it was this Listener that armed the socket, so it disarms it in the end, for others who hold it too
+	// residue is nil if nothing is to be swept.
+	residue *Residue
 
 	conns Conns
 	// unarmed is how many connections waited in the queue when the socket was armed. They did not inherit that, and the queue
@@ -119,7 +131,8 @@ type Listener struct {
 	unarmed   atomic.Int64
 	accepting atomic.Int32 // calls of Accept that may come back with a connection
 
-	holding atomic.Bool // an Accept that finds the port given up is to wait for closed
+	ending  atomic.Int32 // calls of Close on connections that are not aborted
+	holding atomic.Bool  // an Accept that finds the port given up is to wait for closed
 	// letting: a drain or a release has begun, so that closes are counted.
 	letting       atomic.Bool
 	closedInOrder atomic.Int64
@@ -182,9 +195,9 @@ func (l *Listener) adopt(fd int) error {
 	}
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:
-		l.port = uint16(sa.Port)
+		l.tcp = netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
 	case *unix.SockaddrInet6:
-		l.port = uint16(sa.Port)
+		l.tcp = netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
 	default:
 		return nil // there is nothing to arm
 	}

@@ -69,8 +69,9 @@ func (l *Listener) teardown(because error) {
 	cut.Add(sweep)
 	all := l.paced
 	l.pacing.Unlock()
-	rep.Steps.PortFree = time.Since(rep.Started)
 	l.awaitAccepts(nil)
+	l.awaitCloses()
+	rep.Steps.PortFree = time.Since(rep.Started)
 	cut.Add(l.conns.Late())
 	all.Add(cut)
 	rep.Connections, rep.Refused = all.Aborted, all.Refused
@@ -79,12 +80,16 @@ func (l *Listener) teardown(because error) {
 		rep.AtDeadline = cut.Aborted
 	}
 
-	if l.port == 0 {
+	if !l.tcp.IsValid() {
 		rep.Unverified = "connections of a unix socket are closed, not reset, and there is no port"
 		if rep.Mode == ModeAbort || cut.Aborted.Total() > 0 {
 			errs = append(errs, ErrNotTCP)
 		}
 	} else {
+		if l.residue != nil {
+			swept := l.residue.Destroy(l.tcp.Port(), all.Cookies)
+			rep.Swept, rep.Steps.PortFree = &swept, time.Since(rep.Started)
+		}
 		errs = append(errs, l.verify(&rep, all))
 	}
 	rep.Steps.Done = time.Since(rep.Started)
@@ -99,7 +104,7 @@ func (l *Listener) teardown(because error) {
 
 // verify asks the kernel what is left.
 func (l *Listener) verify(rep *Report, sweep Sweep) (err error) {
-	rep.Left, err = Verify(l.port, sweep.Cookies)
+	rep.Left, err = Verify(l.tcp.Port(), sweep.Cookies)
 	rep.Steps.Verified = time.Since(rep.Started)
 	if err != nil {
 		rep.Unverified = strings.ReplaceAll(err.Error(), "\n", "; ")
