@@ -39,16 +39,19 @@ type Report struct {
 	// Closed is the number of connections that ended in order (FIN) from the start of a drain or a release to its end. They
 	// are not among Connections. The JSON form has it, and AtDeadline, for these two modes only, zero or not.
 	Closed int `json:"closed_in_order"`
-	// AtDeadline counts those of Connections that a drain cut at its deadline, which is the end of its context or a Close that
-	// came before. The others had nothing in flight when the drain aborted them.
+	// AtDeadline counts those of Connections that a drain cut at its deadline, which is the end of its context, or the window
+	// of a Spread before it, or a Close or Abort that came before. The others had nothing in flight when the drain aborted them.
 	AtDeadline Tally `json:"cut_at_deadline"`
 	// AbortedOutside is the number of Connections that were aborted by a goroutine other than their loop's, because the
 	// loop was stuck.
 	AbortedOutside int `json:"aborted_from_outside"`
 	// Refused is the number of Connections that the kernel refused to reset in place; their close reset them.
 	Refused int `json:"refused_in_place"`
-	// HandlersRunning is the number of handlers that had not returned when the teardown was done.
+	// HandlersRunning is the number of handlers that had not returned when the teardown was done. It is negative where
+	// nobody knows: a Listener knows no handlers.
 	HandlersRunning int `json:"handlers_running"`
+	// Swept says what became of that which ordinary closes had left before; nil when it was not to be swept.
+	Swept *Swept `json:"swept,omitempty"`
 	// Left is what the kernel had on the port when it was asked.
 	Left Left `json:"left"`
 	// Unverified says why the kernel could not be asked; it is empty when Left is what the kernel said.
@@ -62,16 +65,17 @@ type Steps struct {
 	// Drained: the last connection that was to finish has, or the deadline came (see Report.AtDeadline). An abort waits for
 	// none, and leaves it zero.
 	Drained time.Duration
-	// PortFree: the last connection was reset, and the port given up.
+	// PortFree: the last connection was reset, and the port given up; with a sweep, what it could destroy is gone too.
 	PortFree time.Duration
 	// Verified: the kernel was asked what is left.
 	Verified time.Duration
-	// Done: every descriptor is closed and every goroutine that does not run a handler has ended.
+	// Done: every descriptor is closed and every goroutine that does not run a handler has ended. A Listener leaves both to
+	// its server, which closes what was reset in its own time; here this is the end of its own work.
 	Done time.Duration
 }
 
 // MarshalJSON writes what the field comments say. All members are there in every mode, save closed_in_order and
-// cut_at_deadline, of which an abort has none, and unverified, which is there only for a reason.
+// cut_at_deadline, of which an abort has none, swept, which only a sweep has, and unverified, which is there only for a reason.
 func (r Report) MarshalJSON() ([]byte, error) {
 	type fields Report
 	waited := struct {

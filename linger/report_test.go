@@ -49,6 +49,66 @@ var reports = []struct {
   left, others      none`,
 	},
 	{
+		name:     "swept",
+		complete: true,
+		report: Report{
+			Mode: ModeAbort, Address: "127.0.0.1:8080", Steps: steps(1e5, 2e5, 3e5, 4e5),
+			Swept: &Swept{Destroyed: 5000}, Left: Left{Source: sockdiag.FromNetlink},
+		},
+		want: `teardown of 127.0.0.1:8080 by abort: nothing is left, the port is free
+  listener refused     0.10 ms
+  port free            0.20 ms
+  verified             0.30 ms  from netlink
+  done                 0.40 ms
+  connections       0 aborted
+  handlers running  0
+  swept             5,000 destroyed that ordinary closes had left
+  left, ours        none
+  left, residue     none
+  left, others      none`,
+	},
+	{
+		name:     "swept in vain",
+		complete: true,
+		report: Report{
+			Mode: ModeAbort, Address: "127.0.0.1:8080", Steps: steps(1e5, 2e5, 3e5, 4e5),
+			Swept: &Swept{Refused: 5000, Reason: reason(sockdiag.ErrNotPermitted)},
+			Left:  Left{Source: sockdiag.FromNetlink, Residue: sockdiag.Counts{sockdiag.TimeWait: 5000}},
+		},
+		want: `teardown of 127.0.0.1:8080 by abort: nothing of ours is left
+  listener refused     0.10 ms
+  port free            0.20 ms  of all that was ours; see below what else is on it
+  verified             0.30 ms  from netlink
+  done                 0.40 ms
+  connections       0 aborted
+  handlers running  0
+  swept             0 destroyed that ordinary closes had left, 5,000 refused:
+                    destroying a socket needs CAP_NET_ADMIN: operation not permitted
+  left, ours        none
+  left, residue     TIME_WAIT 5000
+  left, others      none`,
+	},
+	{
+		name:     "not swept",
+		complete: true,
+		report: Report{
+			Mode: ModeAbort, Address: "127.0.0.1:8080", Steps: steps(1e5, 2e5, 3e5, 4e5),
+			Swept: &Swept{Reason: reason(errNoNetlink)}, Left: Left{Source: sockdiag.FromProc},
+		},
+		want: `teardown of 127.0.0.1:8080 by abort: nothing is left, the port is free
+  listener refused     0.10 ms
+  port free            0.20 ms
+  verified             0.30 ms  from proc
+  done                 0.40 ms
+  connections       0 aborted
+  handlers running  0
+  swept             0 destroyed that ordinary closes had left:
+                    the kernel does not list its sockets over netlink
+  left, ours        none
+  left, residue     none
+  left, others      none`,
+	},
+	{
 		name:     "nobody was connected",
 		complete: true,
 		report: Report{
@@ -105,6 +165,23 @@ var reports = []struct {
                     2 by close, as the kernel refused to reset them in place
   handlers running  0
   left, ours        ESTABLISHED 2
+  left, residue     none
+  left, others      none`,
+	},
+	{
+		name: "of a Listener, which knows no handlers",
+		report: Report{
+			Mode: ModeAbort, Address: "127.0.0.1:8080", Connections: Tally{Open: 1000}, HandlersRunning: -1,
+			Steps: steps(1e5, 2e5, 3e5, 4e5), Left: Left{Source: sockdiag.FromNetlink},
+		},
+		complete: true,
+		want: `teardown of 127.0.0.1:8080 by abort: nothing is left, the port is free
+  listener refused     0.10 ms
+  port free            0.20 ms
+  verified             0.30 ms  from netlink
+  done                 0.40 ms
+  connections       1,000 aborted: 1,000 open
+  left, ours        none
   left, residue     none
   left, others      none`,
 	},
@@ -537,6 +614,33 @@ func TestReportJSON(t *testing.T) {
   },
   "unverified": "because"
 }`},
+		{name: "swept", report: Report{Swept: &Swept{Destroyed: 1, Refused: 2, Reason: "because"}}, want: `{
+  "mode": "",
+  "address": "",
+  "started_at": "0001-01-01T00:00:00Z",
+  "steps": {
+    "listener_refused_ms": 0,
+    "drained_ms": 0,
+    "port_free_ms": 0,
+    "verified_ms": 0,
+    "done_ms": 0
+  },
+  "connections": {},
+  "aborted_from_outside": 0,
+  "refused_in_place": 0,
+  "handlers_running": 0,
+  "swept": {
+    "destroyed": 1,
+    "refused": 2,
+    "reason": "because"
+  },
+  "left": {
+    "source": "",
+    "outlived": {},
+    "residue": {},
+    "others": {}
+  }
+}`},
 		{name: "drain", report: Report{
 			Mode: ModeDrain, Address: "127.0.0.1:8080", Started: started,
 			Steps:       patientSteps(123456, 5*time.Second, 5010*time.Millisecond, 5011*time.Millisecond, 5020*time.Millisecond),
@@ -642,7 +746,7 @@ func TestTally(t *testing.T) {
 func TestActivityString(t *testing.T) {
 	tests := map[Activity]string{
 		New: "new", Idle: "idle", Receiving: "receiving", Handling: "handling", Sending: "sending", Closing: "closing",
-		Hijacked: "hijacked", 7: "activity 7", 255: "activity 255",
+		Hijacked: "hijacked", Open: "open", 8: "activity 8", 255: "activity 255",
 	}
 	for a, want := range tests {
 		if got := a.String(); got != want {

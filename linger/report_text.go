@@ -56,7 +56,12 @@ func (r Report) writeDone(b *strings.Builder) {
 	row(b, "verified", r.verified())
 	row(b, "done", step(r.Steps.Done))
 	r.writeConnections(b)
-	row(b, "handlers running", grouped(r.HandlersRunning))
+	if r.HandlersRunning >= 0 {
+		row(b, "handlers running", grouped(r.HandlersRunning))
+	}
+	if r.Swept != nil {
+		row(b, "swept", r.Swept.String())
+	}
 	if r.Unverified == "" && r.Steps.Verified != 0 {
 		row(b, "left, ours", r.Left.Outlived.String())
 		row(b, "left, residue", r.Left.Residue.String())

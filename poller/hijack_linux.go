@@ -111,6 +111,9 @@ func (c *hijackedConn) Close() error {
 
 func (c *hijackedConn) close() error {
 	aborted := c.entry.Remove()
+	if !aborted {
+		c.noteClosed()
+	}
 	if !aborted && c.run.cfg.arm && !c.lingers.Load() {
 		_ = c.SetLinger(-1)
 	}

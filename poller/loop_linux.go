@@ -296,6 +296,9 @@ func (l *loop) OnClose(gc gnet.Conn, err error) gnet.Action {
 		c.abortCounted()
 	}
 	aborted := r.table.Close(c.fd) || c.aborted
+	if !aborted {
+		r.noteClosed(c.fd)
+	}
 	if !aborted && r.cfg.arm && orderly {
 		if err := linger.Disarm(c.fd); err != nil {
 			l.log.Warn("a connection ends with RST in place of FIN", "conn", c.id, "error", err)

@@ -29,6 +29,7 @@ type config struct {
 	maxOutputBytes   int
 	stuckGrace       time.Duration
 	arm              bool
+	sweep            bool
 	loopHandler      LoopHandler // nil if there is none
 	handler          http.Handler
 	onLoop           func(*httpcodec.Request) bool // nil: one of the handlers answers everything
@@ -53,6 +54,7 @@ func (s *Server) config() (config, error) {
 		maxOutputBytes:   or(s.MaxOutputBytes, DefaultMaxOutputBytes),
 		stuckGrace:       or(s.StuckGrace, DefaultStuckGrace),
 		arm:              !s.NoArm,
+		sweep:            s.Sweep,
 		loopHandler:      s.LoopHandler,
 		handler:          s.Handler,
 		onLoop:           s.OnLoop,

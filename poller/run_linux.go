@@ -41,6 +41,7 @@ type run struct {
 
 	pool        *pool
 	hijacked    linger.Conns
+	residue     *linger.Residue // nil: what ordinary closes have left stays
 	date        date
 	ctx         context.Context // of all requests to the handler
 	connContext func(context.Context, net.Conn) context.Context
@@ -168,6 +169,9 @@ func (s *Server) start(ln net.Listener) (*run, error) {
 		_ = unix.Close(r.empty)
 		r.watcher.close()
 		return nil, err
+	}
+	if cfg.sweep {
+		r.residue = new(linger.Residue)
 	}
 	r.queued.Store(int64(r.listener.queued))
 	r.admission = newAdmission(r)

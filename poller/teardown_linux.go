@@ -100,6 +100,9 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 	}
 
 	// The loops close the descriptors meanwhile.
+	if rep.Swept = r.destroyResidue(sweep.Cookies); rep.Swept != nil {
+		rep.Steps.PortFree = time.Since(rep.Started)
+	}
 	left, err := linger.Verify(r.listener.addr.Port(), sweep.Cookies)
 	if err != nil || left.Outlived.Total() > 0 {
 		// What the kernel refused to reset in place goes with its descriptor.
@@ -163,6 +166,7 @@ func (r *run) refuse() error {
 	if isClosed(r.refused) {
 		return r.refusal
 	}
+	r.noteResidue()
 	r.givenUp.Store(true)
 	r.refusal = r.dropListener()
 	r.refusedAt = time.Now()

@@ -16,22 +16,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Process is a process that has a socket open.
-type Process struct {
-	PID    int
-	Name   string // as in /proc/PID/comm, at most 15 bytes; empty where it cannot be read
-	FD     int    // the lowest descriptor of the socket
-	Socket Socket
-}
-
-// String is "nginx (pid 123)".
-func (p Process) String() string {
-	if p.Name == "" {
-		return fmt.Sprintf("pid %d", p.PID)
-	}
-	return fmt.Sprintf("%s (pid %d)", p.Name, p.PID)
-}
-
 // Holders returns the processes that hold port through a socket which listens on it, or which is bound to it and not
 // connected, in the order of their numbers; one with two such sockets is listed twice. complete is false when there
 // may be more: a process whose descriptors may not be read (of another user, without CAP_SYS_PTRACE) is left
@@ -44,10 +28,18 @@ func Holders(port uint16) (holders []Process, complete bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
+	d.Sockets = slices.DeleteFunc(d.Sockets, func(s Socket) bool { return !s.HoldsPort() })
+	return d.Holders()
+}
+
+// Holders returns the processes that have sockets of the dump open, whatever their state, in the order of their numbers: one
+// Process for each socket that it has. complete is as that of the function Holders. Of the TCP sockets below one MPTCP
+// socket, which share its Inode, each holder names one.
+func (d Dump) Holders() (holders []Process, complete bool, err error) {
 	sockets := make(map[string]Socket) // by what readlink(2) says
 	for _, s := range d.Sockets {
-		if (s.State == Listen || s.State == Close) && s.Inode != 0 {
-			sockets[fmt.Sprintf("socket:[%d]", s.Inode)] = s
+		if s.Inode != 0 {
+			sockets["socket:["+strconv.FormatUint(uint64(s.Inode), 10)+"]"] = s
 		}
 	}
 	if len(sockets) == 0 {
@@ -87,6 +79,13 @@ func scan(root string, sockets map[string]Socket) (holders []Process, complete b
 		return cmp.Or(cmp.Compare(a.PID, b.PID), cmp.Compare(a.FD, b.FD))
 	})
 	return holders, complete && len(found) == len(sockets), nil
+}
+
+// StillHolds tells whether the process has Socket open under FD still. It may be asked after the process was made sure of by
+// other means (pidfd_open(2)), since a number can go to another process.
+func (p Process) StillHolds() bool {
+	target, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", p.PID, p.FD))
+	return err == nil && target == fmt.Sprintf("socket:[%d]", p.Socket.Inode)
 }
 
 // gone reports whether err means that the process or the descriptor ended while it was looked at.

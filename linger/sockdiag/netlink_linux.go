@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
-	"time"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -21,6 +19,7 @@ const (
 	bytecodeSourceGE   = 2  // INET_DIAG_BC_S_GE
 	bytecodeSourceLE   = 3  // INET_DIAG_BC_S_LE
 	sizeofRequest      = 60 // struct inet_diag_req
+	offsetReqExtension = 3  // idiag_ext
 	offsetReqStates    = 52 // idiag_states
 	sizeofBytecodeOp   = 4  // struct inet_diag_bc_op
 	sizeofBytecode     = 4 * sizeofBytecodeOp
@@ -45,19 +44,10 @@ const (
 	sizeofMessage   = 72
 )
 
-const (
-	// receiveBytes is the largest datagram that the kernel makes for a dump, and it makes them that large only for
-	// those who read into this much. With the page that many programs offer a dump takes twice the time.
-	receiveBytes = 32 << 10
-
-	// receiveTimeout bounds the wait for one datagram. The kernel fills it inside recvmsg(2) and never makes us
-	// wait, so this is for sandboxes that accept the question and do not answer. The number is a guess.
-	receiveTimeout = 5 * time.Second
-)
-
-// netlink calls f with each inet_diag_msg of port, until f returns false. Its errors begin with "netlink".
-func (sys system) netlink(port uint16, f func(b []byte) bool) error {
-	err := sys.dump(request(port), func(datagram []byte, sequence uint32) (last bool, err error) {
+// netlink calls f with each inet_diag_msg of port, until f returns false; extensions are the attributes wanted behind it.
+// Its errors begin with "netlink".
+func (sys system) netlink(port uint16, extensions uint8, f func(b []byte) bool) error {
+	err := sys.dump(request(port, extensions), func(datagram []byte, sequence uint32) (last bool, err error) {
 		return parse(datagram, sequence, port, f)
 	})
 	if err != nil {
@@ -73,10 +63,11 @@ func (sys system) netlink(port uint16, f func(b []byte) bool) error {
 // family only, and walking the kernel's hash tables is what a dump of a few sockets costs: 0.3 to 1.2 ms for each
 // family on a host with 262,144 buckets. The older takes AF_UNSPEC, so one walk finds both, and there is nothing to
 // fail where IPv6 is off. Every Linux since 2.6.14 answers it; ss uses it likewise.
-func request(port uint16) []byte {
+func request(port uint16, extensions uint8) []byte {
 	ne := binary.NativeEndian
 	b := make([]byte, sizeofRequest, sizeofRequest+sizeofBytecodeAttr)
 	b[0] = unix.AF_UNSPEC
+	b[offsetReqExtension] = extensions
 	// All states. The one beyond our table, 13, stands for sockets that are only bound.
 	ne.PutUint32(b[offsetReqStates:], ^uint32(0))
 
@@ -102,19 +93,12 @@ var errTruncated = errors.New("answer cut off")
 func parse(datagram []byte, sequence uint32, port uint16, f func(b []byte) bool) (last bool, err error) {
 	ne := binary.NativeEndian
 	for len(datagram) > 0 {
-		if len(datagram) < unix.SizeofNlMsghdr {
-			return false, errTruncated
+		kind, flags, answered, body, rest, err := nextMessage(datagram)
+		if err != nil {
+			return false, err
 		}
-		length := uint64(ne.Uint32(datagram))
-		if length < unix.SizeofNlMsghdr || length > uint64(len(datagram)) {
-			return false, errTruncated
-		}
-		kind, flags := ne.Uint16(datagram[4:]), ne.Uint16(datagram[6:])
-		ours := ne.Uint32(datagram[8:]) == sequence
-		body := datagram[unix.SizeofNlMsghdr:length]
-		datagram = datagram[min((length+unix.NLMSG_ALIGNTO-1)&^(unix.NLMSG_ALIGNTO-1), uint64(len(datagram))):]
-
-		if !ours {
+		datagram = rest
+		if answered != sequence {
 			continue
 		}
 		if flags&unix.NLM_F_DUMP_INTR != 0 {
@@ -147,6 +131,21 @@ func parse(datagram []byte, sequence uint32, port uint16, f func(b []byte) bool)
 	return false, nil
 }
 
+// nextMessage takes the first message of a datagram apart; rest is what comes after it.
+func nextMessage(datagram []byte) (kind, flags uint16, sequence uint32, body, rest []byte, err error) {
+	ne := binary.NativeEndian
+	if len(datagram) < unix.SizeofNlMsghdr {
+		return 0, 0, 0, nil, nil, errTruncated
+	}
+	length := uint64(ne.Uint32(datagram))
+	if length < unix.SizeofNlMsghdr || length > uint64(len(datagram)) {
+		return 0, 0, 0, nil, nil, errTruncated
+	}
+	body = datagram[unix.SizeofNlMsghdr:length]
+	rest = datagram[min((length+unix.NLMSG_ALIGNTO-1)&^(unix.NLMSG_ALIGNTO-1), uint64(len(datagram))):]
+	return ne.Uint16(datagram[4:]), ne.Uint16(datagram[6:]), ne.Uint32(datagram[8:]), body, rest, nil
+}
+
 // decode turns an inet_diag_msg, of at least sizeofMessage bytes, into a Socket.
 func decode(b []byte) Socket {
 	ne := binary.NativeEndian
@@ -171,59 +170,18 @@ func decode(b []byte) Socket {
 }
 
 // dumpNetlink is system.dump on the real kernel.
-//
-// The answer is read here and not by netlink.Conn, which copies each datagram to memory of its own (40 % of the time
-// of a large dump) and reads a dump to its end when the caller has seen enough.
 func dumpNetlink(request []byte, f func(datagram []byte, sequence uint32) (last bool, err error)) error {
-	conn, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
+	ch, err := dial()
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return err
-	}
-	sent, err := conn.Send(netlink.Message{
+	defer ch.close()
+	sent, err := ch.conn.Send(netlink.Message{
 		Header: netlink.Header{Type: tcpdiagGetsock, Flags: netlink.Request | netlink.Dump},
 		Data:   request,
 	})
 	if err != nil {
 		return err
 	}
-	buf := make([]byte, receiveBytes)
-	for {
-		if err := conn.SetReadDeadline(time.Now().Add(receiveTimeout)); err != nil {
-			return err
-		}
-		var (
-			n, flags int
-			from     unix.Sockaddr
-			errno    error
-		)
-		err := raw.Read(func(fd uintptr) bool {
-			for {
-				n, _, flags, from, errno = unix.Recvmsg(int(fd), buf, nil, 0)
-				if errno != unix.EINTR {
-					return errno != unix.EAGAIN
-				}
-			}
-		})
-		if err == nil {
-			err = os.NewSyscallError("recvmsg", errno)
-		}
-		if err != nil {
-			return err
-		}
-		if flags&unix.MSG_TRUNC != 0 {
-			return errTruncated
-		}
-		// Only the kernel has port number 0; a process that may send here is not the one we asked.
-		if sender, ok := from.(*unix.SockaddrNetlink); !ok || sender.Pid != 0 {
-			continue
-		}
-		if last, err := f(buf[:n], sent.Header.Sequence); last || err != nil {
-			return err
-		}
-	}
+	return ch.receive(func(datagram []byte) (last bool, err error) { return f(datagram, sent.Header.Sequence) })
 }

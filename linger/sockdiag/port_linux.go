@@ -46,12 +46,16 @@ var kernel = system{
 	open: func(name string) (io.ReadCloser, error) { return os.Open(name) },
 }
 
-func (sys system) port(port uint16) (Dump, error) {
+func (sys system) port(port uint16) (Dump, error) { return sys.collect(port, 0, decode) }
+
+// collect returns the sockets that decode makes of the answer.
+func (sys system) collect(port uint16, extensions uint8, decode func([]byte) Socket) (Dump, error) {
 	var d Dump
 	source, err := sys.ask(port, question{
-		reset:   func() { d.Sockets = d.Sockets[:0] },
-		message: func(b []byte) bool { d.Sockets = append(d.Sockets, decode(b)); return true },
-		line:    func(s *Socket) bool { d.Sockets = append(d.Sockets, *s); return true },
+		extensions: extensions,
+		reset:      func() { d.Sockets = d.Sockets[:0] },
+		message:    func(b []byte) bool { d.Sockets = append(d.Sockets, decode(b)); return true },
+		line:       func(s *Socket) bool { d.Sockets = append(d.Sockets, *s); return true },
 	})
 	if err != nil {
 		return Dump{}, err
@@ -83,6 +87,8 @@ func (sys system) each(port uint16, f func(*Socket) bool) (Source, error) {
 
 // A question is what to do with the answer to it. message and line return false to end it early.
 type question struct {
+	// extensions are the attributes that message needs, as a set of 1<<(INET_DIAG_x-1).
+	extensions uint8
 	// reset forgets what came so far. Where it is nil that cannot be done: a source that fails half-way is final.
 	reset func()
 	// message takes one inet_diag_msg that has the right port and at least sizeofMessage bytes.
@@ -100,7 +106,7 @@ func (sys system) ask(port uint16, q question) (Source, error) {
 	message := func(b []byte) bool { started = true; return q.message(b) }
 	var netlinkErr error
 	for range attempts {
-		netlinkErr = sys.netlink(port, message)
+		netlinkErr = sys.netlink(port, q.extensions, message)
 		if netlinkErr == nil {
 			return FromNetlink, nil
 		}

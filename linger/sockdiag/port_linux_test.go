@@ -16,202 +16,14 @@ import (
 	"rstserver/linger/lingertest"
 )
 
-// TestPort makes a real socket of each state on each kind of address and asks for it.
+// TestPort asks for a socket of each state on each kind of address.
 func TestPort(t *testing.T) {
-	type wanted struct {
-		Socket
-		orphan bool                // no descriptor, so no inode; otherwise there is one
-		queue  func(s Socket) bool // what the queues have to satisfy; by default both are empty
-	}
-	// accepted is a connection's server side, client the other.
-	accepted := func(state State, client *net.TCPConn, s *server) wanted {
-		peer := unmap(client.LocalAddr())
-		local := netip.AddrPortFrom(netip.MustParseAddr(s.family.dial), s.port)
-		return wanted{Socket: Socket{State: state, Local: local, Remote: peer}}
-	}
-	pending := func(s Socket) bool { return s.SendQueue > 0 }
-
-	tests := []struct {
-		name string
-		// make returns the port to ask about and what is to be found there.
-		make func(t *testing.T, s *server) (uint16, wanted)
-		// notInProc is set where /proc does not show the socket.
-		notInProc bool
-	}{
-		{name: "LISTEN", make: func(t *testing.T, s *server) (uint16, wanted) {
-			control(t, s, func(fd int) error { return unix.Listen(fd, 77) })
-			local := unmap(s.Addr())
-			w := wanted{Socket: Socket{State: Listen, Local: local, Remote: netip.AddrPortFrom(unspecified(local), 0),
-				Inode: inodeOf(t, s)}}
-			w.queue = func(s Socket) bool { return s.RecvQueue == 0 && (s.SendQueue == 77 || s.Cookie == 0) }
-			return s.port, w
-		}},
-		{name: "LISTEN with a queue", make: func(t *testing.T, s *server) (uint16, wanted) {
-			for range 3 {
-				s.dial(t)
-			}
-			local := unmap(s.Addr())
-			w := wanted{Socket: Socket{State: Listen, Local: local, Remote: netip.AddrPortFrom(unspecified(local), 0),
-				Inode: inodeOf(t, s)}}
-			w.queue = func(s Socket) bool { return s.RecvQueue == 3 }
-			return s.port, w
-		}},
-		{name: "ESTABLISHED not accepted", make: func(t *testing.T, s *server) (uint16, wanted) {
-			w := accepted(Established, s.dial(t), s)
-			w.orphan = true
-			return s.port, w
-		}},
-		{name: "ESTABLISHED", make: func(t *testing.T, s *server) (uint16, wanted) {
-			client, conn := s.connect(t)
-			w := accepted(Established, client, s)
-			w.Inode = inodeOf(t, conn)
-			return s.port, w
-		}},
-		{name: "ESTABLISHED client", make: func(t *testing.T, s *server) (uint16, wanted) {
-			client, _ := s.connect(t)
-			return portOf(client.LocalAddr()), wanted{Socket: Socket{State: Established, Inode: inodeOf(t, client),
-				Local: unmap(client.LocalAddr()), Remote: unmap(client.RemoteAddr())}}
-		}},
-		{name: "ESTABLISHED with unread input", make: func(t *testing.T, s *server) (uint16, wanted) {
-			client, conn := s.connect(t)
-			if _, err := client.Write(make([]byte, 1000)); err != nil {
-				t.Fatal(err)
-			}
-			w := accepted(Established, client, s)
-			w.Inode = inodeOf(t, conn)
-			w.queue = func(s Socket) bool { return s.RecvQueue == 1000 && s.SendQueue == 0 }
-			return s.port, w
-		}},
-		{name: "ESTABLISHED with output pending", make: func(t *testing.T, s *server) (uint16, wanted) {
-			client, conn := s.connect(t)
-			fill(t, conn)
-			w := accepted(Established, client, s)
-			w.queue = pending
-			return s.port, w
-		}},
-		{name: "SYN_SENT", make: func(t *testing.T, s *server) (uint16, wanted) {
-			// A listening socket whose queue is full drops the next SYN.
-			control(t, s, func(fd int) error { return unix.Listen(fd, 0) })
-			s.dial(t)
-			waitFor(t, kernel, s.port, func(d Dump) bool { return d.Count()[Established] == 1 })
-			fd, local := connectRaw(t, s)
-			var st unix.Stat_t
-			if err := unix.Fstat(fd, &st); err != nil {
-				t.Fatal(err)
-			}
-			w := wanted{Socket: Socket{State: SynSent, Inode: uint32(st.Ino), Local: local,
-				Remote: netip.AddrPortFrom(netip.MustParseAddr(s.family.dial), s.port)}}
-			w.queue = func(s Socket) bool { return s.SendQueue <= 1 } // the SYN itself counts
-			return local.Port(), w
-		}},
-		{name: "SYN_RECV", make: func(t *testing.T, s *server) (uint16, wanted) {
-			// The kernel keeps the request a request until data comes.
-			control(t, s, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_TCP, unix.TCP_DEFER_ACCEPT, 60) })
-			w := accepted(SynRecv, s.dial(t), s)
-			w.orphan = true
-			return s.port, w
-		}},
-		{name: "FIN_WAIT1", make: func(t *testing.T, s *server) (uint16, wanted) {
-			client, conn := s.connect(t)
-			fill(t, conn)
-			must(t, conn.CloseWrite())
-			w := accepted(FinWait1, client, s)
-			w.Inode = inodeOf(t, conn)
-			w.queue = pending
-			return s.port, w
-		}},
-		{name: "FIN_WAIT1 orphan", make: func(t *testing.T, s *server) (uint16, wanted) {
-			client, conn := s.connect(t)
-			fill(t, conn)
-			must(t, conn.Close())
-			w := accepted(FinWait1, client, s)
-			w.orphan = true
-			w.queue = pending
-			return s.port, w
-		}},
-		{name: "FIN_WAIT2", make: func(t *testing.T, s *server) (uint16, wanted) {
-			client, conn := s.connect(t)
-			must(t, conn.CloseWrite())
-			w := accepted(FinWait2, client, s)
-			w.Inode = inodeOf(t, conn)
-			return s.port, w
-		}},
-		{name: "FIN_WAIT2 orphan", make: func(t *testing.T, s *server) (uint16, wanted) {
-			client, conn := s.connect(t)
-			must(t, conn.Close())
-			w := accepted(FinWait2, client, s)
-			w.orphan = true
-			return s.port, w
-		}},
-		{name: "TIME_WAIT", make: func(t *testing.T, s *server) (uint16, wanted) {
-			client, conn := s.connect(t)
-			w := accepted(TimeWait, client, s)
-			must(t, conn.Close())
-			waitFor(t, kernel, s.port, func(d Dump) bool { return d.Count()[FinWait2] == 1 })
-			must(t, client.CloseWrite()) // FIN; Close would send RST
-			w.orphan = true
-			return s.port, w
-		}},
-		{name: "CLOSE", notInProc: true, make: func(t *testing.T, s *server) (uint16, wanted) {
-			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-			must(t, err)
-			t.Cleanup(func() { unix.Close(fd) })
-			must(t, unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
-			local := sockname(t, fd)
-			var st unix.Stat_t
-			must(t, unix.Fstat(fd, &st))
-			d, err := Port(local.Port())
-			must(t, err)
-			if len(d.Sockets) == 0 {
-				t.Skip("this kernel does not report sockets that are only bound (Linux 6.8 does)")
-			}
-			return local.Port(), wanted{Socket: Socket{State: Close, Inode: uint32(st.Ino), Local: local,
-				Remote: netip.AddrPortFrom(unspecified(local), 0)}}
-		}},
-		{name: "CLOSE_WAIT", make: func(t *testing.T, s *server) (uint16, wanted) {
-			client, conn := s.connect(t)
-			must(t, client.CloseWrite())
-			w := accepted(CloseWait, client, s)
-			w.Inode = inodeOf(t, conn)
-			w.queue = func(s Socket) bool { return s.RecvQueue <= 1 } // the FIN itself counts
-			return s.port, w
-		}},
-		{name: "LAST_ACK", make: func(t *testing.T, s *server) (uint16, wanted) {
-			client, conn := s.connect(t)
-			fill(t, conn)
-			must(t, client.CloseWrite())
-			waitFor(t, kernel, s.port, func(d Dump) bool { return d.Count()[CloseWait] == 1 })
-			must(t, conn.Close())
-			w := accepted(LastAck, client, s)
-			w.orphan = true
-			w.queue = pending
-			return s.port, w
-		}},
-		{name: "CLOSING", make: func(t *testing.T, s *server) (uint16, wanted) {
-			client, conn := s.connect(t)
-			fill(t, conn)
-			must(t, conn.Close())
-			must(t, client.CloseWrite())
-			w := accepted(Closing, client, s)
-			w.orphan = true
-			w.queue = pending
-			return s.port, w
-		}},
-	}
 	for _, f := range families {
-		for _, tt := range tests {
+		for _, tt := range everyState() {
 			t.Run(f.name+"/"+tt.name, func(t *testing.T) {
 				port, want := tt.make(t, newServer(t, f))
-				if want.queue == nil {
-					want.queue = func(s Socket) bool { return s.RecvQueue == 0 && s.SendQueue == 0 }
-				}
 				check := func(sys system, source Source) Dump {
-					d := waitFor(t, sys, port, func(d Dump) bool {
-						return slices.ContainsFunc(d.Sockets, func(s Socket) bool {
-							return s.State == want.State && s.Local == want.Local && s.Remote == want.Remote &&
-								want.queue(s) && (s.Inode == 0) == want.orphan && (want.Inode == 0 || s.Inode == want.Inode)
-						})
-					})
+					_, d := want.find(t, sys, port)
 					if d.Source != source {
 						t.Errorf("Port(%d).Source = %s, want %s", port, d.Source, source)
 					}
@@ -508,6 +320,12 @@ func onThread(f func()) {
 	go func() {
 		defer close(done)
 		runtime.LockOSThread() // and never unlocked
+		if unix.Gettid() == unix.Getpid() {
+			// The runtime keeps the main thread, and /proc/self is about it.
+			defer runtime.UnlockOSThread()
+			onThread(f)
+			return
+		}
 		f()
 	}()
 	<-done

@@ -1,6 +1,7 @@
 // Package sockdiag tells which TCP sockets the kernel holds on a local port: IPv4 and IPv6, every state, with and
 // without an owner. It asks over netlink (NETLINK_SOCK_DIAG), where the kernel picks the sockets of the port, and
-// falls back to /proc/net/tcp and /proc/net/tcp6 where netlink is refused. Neither needs a privilege.
+// falls back to /proc/net/tcp and /proc/net/tcp6 where netlink is refused. Neither needs a privilege. [Selector] picks some
+// of them, and [Destroy], which does need one, ends them from outside.
 //
 // A connection that this host closed first stays on its port as TIME_WAIT or FIN_WAIT2 long after the program is
 // gone. A port is free, for bind(2) without SO_REUSEADDR too, when [Count] finds nothing on it.
@@ -10,7 +11,10 @@
 // Everything concerns the network namespace of the calling thread.
 package sockdiag
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 // Socket is one TCP socket, as the kernel described it at one moment.
 type Socket struct {
@@ -42,6 +46,39 @@ type Socket struct {
 	// Interface is the index of the interface that the socket is bound to, 0 for none. It is 0 where Dump.Source
 	// is FromProc.
 	Interface uint32
+
+	// Traffic says when data last went through. Only Inspect asks for it.
+	Traffic Traffic
+}
+
+// HoldsPort tells whether the socket keeps its port through a descriptor rather than through a connection: it listens, or is
+// bound and not connected.
+func (s *Socket) HoldsPort() bool { return s.State == Listen || s.State == Close }
+
+// Queued is the number of bytes that wait in the kernel in either direction: received and not yet read, and written and not
+// yet acknowledged. A FIN counts as one. It is 0 for a socket that listens, whose queues hold connections.
+func (s *Socket) Queued() uint64 {
+	if s.State == Listen {
+		return 0
+	}
+	return uint64(s.RecvQueue) + uint64(s.SendQueue)
+}
+
+// Traffic says when data last went through a connection. TCP has no more of a clock: when the connection was made is
+// nowhere in the kernel.
+type Traffic struct {
+	// Known is false where the kernel does not say: for connections that have no full socket any more (TIME_WAIT, and
+	// FIN_WAIT2 without a descriptor) or not yet (SYN_RECV), for sockets that are not connected, and where Dump.Source is
+	// FromProc. The other fields mean nothing then.
+	Known bool
+	// LastReceived and LastSent are the times since data was last received and last sent, acknowledgements and probes not
+	// counted, in milliseconds; or since the connection was made, while there was none.
+	LastReceived, LastSent time.Duration
+}
+
+// Idle is the time since data last went through in either direction. known is Known.
+func (t Traffic) Idle() (d time.Duration, known bool) {
+	return min(t.LastReceived, t.LastSent), t.Known
 }
 
 // Source says where an answer comes from.

@@ -1,0 +1,11 @@
+// Package freeport frees a TCP port from outside: it says what is on the port, by process and state, destroys what a Plan
+// selects of it, asks the process that listens to stop if it is told to, and finds out with a real bind whether the port is
+// free then.
+//
+// Two things hold a port. Connections, TIME_WAIT and orphans are destroyed by their cookies, which takes CAP_NET_ADMIN and
+// hits no other socket; see [rstserver/linger/sockdiag.Destroy]. A listening socket keeps its port through its descriptor even
+// when it is destroyed, so it never is: only the process that has it can give it up. That process is named, and with
+// Plan.StopOwner it is sent SIGTERM, never SIGKILL.
+//
+// All of it concerns the network namespace of the calling thread.
+package freeport

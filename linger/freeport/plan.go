@@ -1,0 +1,31 @@
+package freeport
+
+import (
+	"time"
+
+	"rstserver/linger/sockdiag"
+)
+
+// DefaultWait is how long an owner of the port has to let go of it after SIGTERM, when Plan.Wait is zero.
+const DefaultWait = 10 * time.Second
+
+// Plan says what is to be freed, and how. It is not changed by its methods.
+type Plan struct {
+	// Select picks the sockets that are to be destroyed. LocalPort is the port, and must not be 0. Local and Processes pick
+	// the owners that StopOwner stops too.
+	Select sockdiag.Selector
+	// StopOwner sends SIGTERM to the processes that hold the port through a socket which listens, or is bound and not
+	// connected. Never stopped are process 1 and the calling process.
+	StopOwner bool
+	// Wait is how long StopOwner waits for them to let go of all that they have on the port. Zero means DefaultWait.
+	Wait time.Duration
+}
+
+// Process is a process as one calls it.
+type Process struct {
+	PID  int    `json:"pid"`
+	Name string `json:"name"` // at most 15 bytes; empty where it cannot be read
+}
+
+// String is "nginx (pid 123)".
+func (p Process) String() string { return sockdiag.Process{PID: p.PID, Name: p.Name}.String() }

@@ -1,0 +1,220 @@
+//go:build linux
+
+package freeport
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"rstserver/linger/lingertest"
+	"rstserver/linger/sockdiag"
+)
+
+func needDestroy(t testing.TB) {
+	t.Helper()
+	if err := sockdiag.CanDestroy(); err != nil {
+		t.Skipf("needs CAP_NET_ADMIN and a kernel with CONFIG_INET_DIAG_DESTROY (run the tests as root): %v", err)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// server is a listening socket on a port that has nothing else on it.
+type server struct {
+	*net.TCPListener
+	addr netip.AddrPort
+}
+
+var families = map[string]string{"IPv4": "127.0.0.1:0", "IPv6": "[::1]:0"}
+
+// listen skips the test where the machine lacks the family.
+func listen(t testing.TB, address string) *server {
+	t.Helper()
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var err error
+		e := c.Control(func(fd uintptr) {
+			err = errors.Join(unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 16<<10),
+				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1))
+		})
+		return errors.Join(e, err)
+	}}
+	lc.SetMultipathTCP(false)
+	for {
+		ln, err := lc.Listen(context.Background(), "tcp", address)
+		if err != nil {
+			if netip.MustParseAddrPort(address).Addr().Is6() {
+				t.Skipf("needs IPv6 (sysctl net.ipv6.conf.lo.disable_ipv6=0): %v", err)
+			}
+			t.Fatal(err)
+		}
+		s := &server{ln.(*net.TCPListener), ln.Addr().(*net.TCPAddr).AddrPort()}
+		if count(t, s.addr.Port()) == (sockdiag.Counts{sockdiag.Listen: 1}) || netip.MustParseAddrPort(address).Port() != 0 {
+			t.Cleanup(func() { ln.Close() })
+			return s
+		}
+		ln.Close()
+	}
+}
+
+func count(t testing.TB, port uint16) sockdiag.Counts {
+	t.Helper()
+	c, _, err := sockdiag.Count(port)
+	must(t, err)
+	return c
+}
+
+// wait waits until what is on the port is want.
+func (s *server) wait(t testing.TB, want sockdiag.Counts) {
+	t.Helper()
+	lingertest.Wait(t, want.String(), func() bool { return count(t, s.addr.Port()) == want })
+}
+
+// dial connects a client that ends by RST, so that tests leave nothing behind.
+func (s *server) dial(t testing.TB) *net.TCPConn {
+	t.Helper()
+	d := net.Dialer{}
+	d.SetMultipathTCP(false)
+	c, err := d.Dial("tcp", s.addr.String())
+	must(t, err)
+	t.Cleanup(func() { c.Close() })
+	must(t, c.(*net.TCPConn).SetLinger(0))
+	must(t, c.SetDeadline(time.Now().Add(lingertest.Patience)))
+	return c.(*net.TCPConn)
+}
+
+func (s *server) connect(t testing.TB) (client, conn *net.TCPConn) {
+	t.Helper()
+	client = s.dial(t)
+	conn, err := s.AcceptTCP()
+	must(t, err)
+	t.Cleanup(func() { conn.Close() })
+	return client, conn
+}
+
+// leave makes one socket each that is established, in FIN_WAIT2 without a descriptor, and in TIME_WAIT, and one connection
+// that was not accepted.
+func (s *server) leave(t testing.TB) (client, conn *net.TCPConn) {
+	t.Helper()
+	other, closed := s.connect(t)
+	must(t, closed.Close())
+	s.wait(t, sockdiag.Counts{sockdiag.Listen: 1, sockdiag.FinWait2: 1})
+	must(t, other.CloseWrite())
+	s.wait(t, sockdiag.Counts{sockdiag.Listen: 1, sockdiag.TimeWait: 1})
+	_, closed = s.connect(t)
+	must(t, closed.Close())
+	client, conn = s.connect(t)
+	s.dial(t)
+	s.wait(t, sockdiag.Counts{sockdiag.Listen: 1, sockdiag.TimeWait: 1, sockdiag.FinWait2: 1, sockdiag.Established: 2})
+	return client, conn
+}
+
+// plan frees the port of s, with what change does to it.
+func (s *server) plan(change ...func(*Plan)) *Plan {
+	p := &Plan{Select: sockdiag.Selector{LocalPort: s.addr.Port()}, Wait: lingertest.Patience}
+	for _, f := range change {
+		f(p)
+	}
+	return p
+}
+
+func (p *Plan) run(t testing.TB) (*Result, Verdict) {
+	t.Helper()
+	r, v, err := p.Run()
+	must(t, err)
+	return r, v
+}
+
+// process is a child of the test that holds sockets.
+type process struct {
+	*exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+// hand starts a child that has the sockets instead of this process; see child.
+func hand(t testing.TB, how string, sockets ...interface {
+	File() (*os.File, error)
+	Close() error
+}) *process {
+	t.Helper()
+	p := &process{Cmd: exec.Command("/proc/self/exe")}
+	p.Env = append(os.Environ(), "FREEPORT_CHILD="+how)
+	p.Stderr = os.Stderr
+	for _, s := range sockets {
+		f, err := s.File()
+		must(t, err)
+		defer f.Close()
+		must(t, s.Close())
+		p.ExtraFiles = append(p.ExtraFiles, f)
+	}
+	var err error
+	p.in, err = p.StdinPipe()
+	must(t, err)
+	out, err := p.StdoutPipe()
+	must(t, err)
+	p.out = bufio.NewReader(out)
+	must(t, p.Start())
+	t.Cleanup(func() {
+		_ = p.Process.Kill()
+		_ = p.Wait()
+	})
+	p.says(t, "ready")
+	return p
+}
+
+// says waits for a line of the child's.
+func (p *process) says(t testing.TB, want string) {
+	t.Helper()
+	if line, err := p.out.ReadString('\n'); line != want+"\n" || err != nil {
+		t.Fatalf("the child says %q, %v, want %q", line, err, want)
+	}
+}
+
+// onThread runs f on a thread of its own that ends with it, whatever f does to it.
+func onThread(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never unlocked
+		if unix.Gettid() == unix.Getpid() {
+			// The runtime keeps the main thread.
+			defer runtime.UnlockOSThread()
+			onThread(f)
+			return
+		}
+		f()
+	}()
+	<-done
+}
+
+// withoutPrivilege runs f on a thread of nobody's.
+func withoutPrivilege(t *testing.T, f func()) {
+	t.Helper()
+	if unix.Geteuid() != 0 {
+		t.Skip("needs root, whose privilege it gives up")
+	}
+	onThread(func() {
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, 65534, 65534, 65534); errno != 0 {
+			t.Errorf("setresuid: %v", errno)
+			return
+		}
+		f()
+	})
+}

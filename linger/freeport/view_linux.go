@@ -1,0 +1,271 @@
+//go:build linux
+
+package freeport
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	"rstserver/linger/sockdiag"
+)
+
+// Overview is what is on the port, and what of it the Plan means.
+type Overview struct {
+	// Rows are the sockets by process and state: those that hold the port first, then the most frequent.
+	Rows []Row `json:"sockets"`
+	// Selected counts those that are to be destroyed.
+	Selected sockdiag.Counts `json:"selected"`
+	// IdleUnknown counts sockets that meet every condition but Idle, as the kernel does not know when data last went through.
+	IdleUnknown sockdiag.Counts `json:"idle_unknown"`
+	// Owners are the processes that hold the port and that the Plan would stop.
+	Owners []Process `json:"owners"`
+	// OwnersHidden: a socket holds the port, and what process has it open cannot be seen.
+	OwnersHidden bool `json:"owners_hidden"`
+	// Elsewhere is what other network namespaces have on the port. They are looked at when this one has nothing.
+	Elsewhere []Elsewhere `json:"elsewhere,omitempty"`
+}
+
+// Row is sockets of one state that the same processes have open.
+type Row struct {
+	State sockdiag.State `json:"state"`
+	// Processes have the sockets open, in the order of their numbers. If there are none, Unowned says why.
+	Processes []Process `json:"processes"`
+	Unowned   Unowned   `json:"without_process,omitempty"`
+	Count     int       `json:"count"`
+	Selected  int       `json:"selected"`
+	// Local are the local addresses, each once.
+	Local []netip.Addr `json:"local_addresses"`
+	// Queued is the number of bytes that wait in the kernel; see sockdiag.Socket.
+	Queued uint64 `json:"queued_bytes"`
+}
+
+// HoldsPort tells whether the sockets keep the port through a descriptor; see sockdiag.Socket.
+func (r *Row) HoldsPort() bool { return (&sockdiag.Socket{State: r.State}).HoldsPort() }
+
+// Unowned says why a socket has no process.
+type Unowned string
+
+// The reasons.
+const (
+	NotAccepted Unowned = "not accepted yet" // in the queue of a listening socket
+	Closed      Unowned = "closed"           // its process has closed it, and it is on its way out
+	Hidden      Unowned = "cannot be seen"   // its process is another user's, or in another PID namespace
+)
+
+// Elsewhere is what another network namespace has on the port.
+type Elsewhere struct {
+	Process                      // in that namespace; one that holds the port if that can be seen
+	Counts       sockdiag.Counts `json:"sockets"`
+	HoldsThePort bool            `json:"holds_the_port"` // Process does
+}
+
+// view is what the kernel has on the port at one moment.
+type view struct {
+	plan    *Plan
+	sockets []sockdiag.Socket
+	// holders are the processes that have a socket open, by its inode: each once, in the order of their numbers.
+	holders map[uint32][]sockdiag.Process
+}
+
+// look asks the kernel, and /proc for the processes.
+func (p *Plan) look() (*view, error) {
+	v, err := p.glance()
+	if err != nil {
+		return nil, err
+	}
+	return v, v.identify()
+}
+
+// glance is look without the processes.
+func (p *Plan) glance() (*view, error) {
+	ask := sockdiag.Port
+	if p.Select.Idle > 0 {
+		ask = sockdiag.Inspect
+	}
+	d, err := ask(p.Select.LocalPort)
+	if err != nil {
+		return nil, err
+	}
+	return &view{plan: p, sockets: d.Sockets}, nil
+}
+
+// identify finds the processes.
+func (v *view) identify() error {
+	all, _, err := sockdiag.Dump{Sockets: v.sockets}.Holders()
+	if err != nil {
+		return err
+	}
+	v.holders = make(map[uint32][]sockdiag.Process)
+	for _, h := range all {
+		v.holders[h.Socket.Inode] = append(v.holders[h.Socket.Inode], h)
+	}
+	return nil
+}
+
+// concerned tells whether s is at an address that the plan is about. A socket on all addresses is.
+func (v *view) concerned(s *sockdiag.Socket) bool {
+	ip := s.Local.Addr()
+	at := sockdiag.Selector{Local: v.plan.Select.Local}
+	if at.Match(s) {
+		return true
+	}
+	return ip.IsUnspecified() && (ip.Is6() || slices.ContainsFunc(at.Local, func(n netip.Prefix) bool { return n.Addr().Is4() }))
+}
+
+// selected returns what is to be destroyed.
+func (v *view) selected() []sockdiag.Socket {
+	var selected []sockdiag.Socket
+	for i := range v.sockets {
+		if s := &v.sockets[i]; v.isSelected(s) {
+			selected = append(selected, *s)
+		}
+	}
+	return selected
+}
+
+func (v *view) isSelected(s *sockdiag.Socket) bool {
+	return !s.HoldsPort() && v.plan.Select.Match(s, v.holders[s.Inode]...)
+}
+
+// holding returns the sockets that hold the port at an address that the plan is about.
+func (v *view) holding() []sockdiag.Socket {
+	return slices.DeleteFunc(slices.Clone(v.sockets), func(s sockdiag.Socket) bool { return !s.HoldsPort() || !v.concerned(&s) })
+}
+
+// owners returns the processes that the plan would stop, in the order of their numbers. hidden is true when there are
+// sockets that hold the port and whose processes cannot be seen.
+func (v *view) owners() (owners []sockdiag.Process, hidden bool) {
+	for _, s := range v.holding() {
+		holders := v.holders[s.Inode]
+		hidden = hidden || len(holders) == 0
+		for _, h := range holders {
+			if v.plan.Select.MatchProcess(h) && !slices.ContainsFunc(owners, func(p sockdiag.Process) bool { return p.PID == h.PID }) {
+				owners = append(owners, h)
+			}
+		}
+	}
+	slices.SortFunc(owners, func(a, b sockdiag.Process) int { return cmp.Compare(a.PID, b.PID) })
+	return owners, hidden
+}
+
+// Look says what is on the port, without touching anything. The error says that neither netlink nor /proc can be asked.
+func (p *Plan) Look() (Overview, error) {
+	v, err := p.look()
+	if err != nil {
+		return Overview{}, err
+	}
+	return v.overview(), nil
+}
+
+func (v *view) overview() Overview {
+	var o Overview
+	anyIdle := v.plan.Select
+	anyIdle.Idle = 0
+	type key struct {
+		state sockdiag.State
+		who   string
+	}
+	rows := make(map[key]*Row)
+	for i := range v.sockets {
+		s := &v.sockets[i]
+		holders := v.holders[s.Inode]
+		k := key{s.State, string(unowned(s))}
+		if len(holders) > 0 {
+			k.who = names(holders)
+		}
+		row := rows[k]
+		if row == nil {
+			row = &Row{State: s.State, Processes: processes(holders)}
+			if len(holders) == 0 {
+				row.Unowned = unowned(s)
+			}
+			rows[k] = row
+		}
+		row.Count++
+		row.Queued += s.Queued()
+		if !slices.Contains(row.Local, s.Local.Addr()) {
+			row.Local = append(row.Local, s.Local.Addr())
+		}
+		if v.isSelected(s) {
+			row.Selected++
+			o.Selected[known(s.State)]++
+		} else if !s.HoldsPort() && !s.Traffic.Known && anyIdle.Match(s, holders...) {
+			o.IdleUnknown[known(s.State)]++
+		}
+	}
+	o.Rows = make([]Row, 0, len(rows))
+	for _, row := range rows {
+		slices.SortFunc(row.Local, netip.Addr.Compare)
+		o.Rows = append(o.Rows, *row)
+	}
+	slices.SortFunc(o.Rows, compareRows)
+	owners, hidden := v.owners()
+	o.Owners, o.OwnersHidden = processes(owners), hidden
+	if len(v.sockets) > 0 {
+		return o
+	}
+	namespaces, _ := sockdiag.Elsewhere(v.plan.Select.LocalPort) // a hint for those who wonder
+	for _, ns := range namespaces {
+		e := Elsewhere{Process: Process{ns.PID, ns.Name}, Counts: sockdiag.Dump{Sockets: ns.Sockets}.Count()}
+		e.HoldsThePort = slices.ContainsFunc(ns.Holders, func(p sockdiag.Process) bool { return p.PID == ns.PID })
+		o.Elsewhere = append(o.Elsewhere, e)
+	}
+	return o
+}
+
+// unowned is why no process was found that has s open.
+func unowned(s *sockdiag.Socket) Unowned {
+	switch {
+	case s.Inode != 0:
+		return Hidden
+	case s.State == sockdiag.Established || s.State == sockdiag.CloseWait || s.State == sockdiag.SynRecv:
+		return NotAccepted
+	default:
+		return Closed
+	}
+}
+
+func names(holders []sockdiag.Process) string {
+	var s string
+	for _, h := range holders {
+		s += h.String() + "\n"
+	}
+	return s
+}
+
+func processes(holders []sockdiag.Process) []Process {
+	list := make([]Process, 0, len(holders))
+	for _, h := range holders {
+		list = append(list, Process{h.PID, h.Name})
+	}
+	return list
+}
+
+// known is s, or Unknown for a state of a kernel to come, so that Counts has room for it.
+func known(s sockdiag.State) sockdiag.State {
+	if int(s) >= len(sockdiag.Counts{}) {
+		return sockdiag.Unknown
+	}
+	return s
+}
+
+func compareRows(a, b Row) int {
+	rank := func(r Row) int {
+		switch r.State {
+		case sockdiag.Listen:
+			return 0
+		case sockdiag.Close:
+			return 1
+		}
+		return 2
+	}
+	first := func(r Row) int {
+		if len(r.Processes) == 0 {
+			return 1 << 30 // behind those that have one
+		}
+		return r.Processes[0].PID
+	}
+	return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(b.Count, a.Count), cmp.Compare(a.State, b.State),
+		cmp.Compare(first(a), first(b)), cmp.Compare(a.Unowned, b.Unowned))
+}

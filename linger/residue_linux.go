@@ -1,0 +1,183 @@
+//go:build linux
+
+package linger
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+
+	"rstserver/linger/sockdiag"
+)
+
+// residueMemory is how many of the last closes a Residue remembers. The kernel forgets a TIME_WAIT after 60 s and a FIN_WAIT2
+// without a descriptor after tcp_fin_timeout, 60 s as well, so this covers a thousand closes a second; it takes 8 bytes each.
+const residueMemory = 1 << 16
+
+// Residue ends what ordinary closes have left on a server's port: sockets in TIME_WAIT, FIN_WAIT1, FIN_WAIT2, CLOSING and
+// LAST_ACK, which have no descriptor any more, so that no abort reaches them. That takes CAP_NET_ADMIN. The server calls
+// Closed for each connection that it closes in order, Note before it gives up its listener, and Destroy when its last
+// connection has ended.
+//
+// It ends the server's own and nothing else. Those are known by their cookies, which no other socket has ever. The kernel
+// does not say whose a TIME_WAIT was, and the server may have forgotten, or not have been there: one that Note finds counts
+// as the server's own when nobody else listens at its address by then. Ending it costs nobody any data. The other states are
+// left alone unless Closed has told of them, since what another process has closed may still be on its way.
+//
+// The zero value is ready to use. All methods may be called from any goroutine.
+type Residue struct {
+	mu     sync.Mutex // guards what follows
+	closed []uint64   // the cookies of the last closes, a ring once it is full
+	next   int        // where the ring goes on
+	before []sockdiag.Socket
+	err    error // of Note
+}
+
+// Swept says what [Residue.Destroy] has come to.
+type Swept struct {
+	// Destroyed is the number of sockets that the kernel has ended.
+	Destroyed int `json:"destroyed"`
+	// Refused is the number of those that it has not, although they were the server's.
+	Refused int `json:"refused"`
+	// Reason says why the first was refused, or why nobody could look for them; it is empty when all went well.
+	Reason string `json:"reason,omitempty"`
+}
+
+// Closed notes the cookie (see [Cookie]) of a connection that the server is about to close with FIN, or that its peer has
+// ended. Zero, which no socket has, is ignored.
+func (r *Residue) Closed(cookie uint64) {
+	if cookie == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.closed) < residueMemory {
+		r.closed = append(r.closed, cookie)
+		return
+	}
+	r.closed[r.next] = cookie
+	r.next = (r.next + 1) % residueMemory
+}
+
+// Note looks for what is left on the port of addr, the address that the server listens on. It has to be called while the
+// server still listens, so that no successor's socket can be taken for one of its own. A failure is for Destroy to report.
+func (r *Residue) Note(addr netip.AddrPort) {
+	var found []sockdiag.Socket
+	listeners := 0
+	source, err := sockdiag.Each(addr.Port(), func(s *sockdiag.Socket) bool {
+		switch {
+		case !sameAddress(addr.Addr(), s.Local.Addr()):
+		case s.State == sockdiag.Listen:
+			listeners++
+		case s.State == sockdiag.TimeWait:
+			found = append(found, *s)
+		}
+		return true
+	})
+	if err == nil && source != sockdiag.FromNetlink {
+		err = errNoNetlink
+	}
+	if listeners > 1 {
+		found = nil // somebody else serves there too
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.before, r.err = found, err
+}
+
+var errNoNetlink = errors.New("linger: the kernel does not list its sockets over netlink")
+
+// sameAddress tells whether a connection with the local address ip can be one of a listener on addr, or a listener on ip can
+// be in its way. An unspecified IPv6 address stands for IPv4 too.
+func sameAddress(addr, ip netip.Addr) bool {
+	addr, ip = addr.Unmap().WithZone(""), ip.Unmap().WithZone("")
+	all := func(a, b netip.Addr) bool { return a.IsUnspecified() && (a.Is6() || b.Is4()) }
+	return addr == ip || all(addr, ip) || all(ip, addr)
+}
+
+// Destroy ends what is left of the server on port. ended holds the cookies of the connections that the server has aborted (see
+// [Sweep]), of which one that both sides had closed before leaves a TIME_WAIT.
+//
+// What a client has not acknowledged of a connection that was closed in order is lost: it reads ECONNRESET after what it
+// has. Without the right nothing is touched, and the Swept says so.
+func (r *Residue) Destroy(port uint16, ended []uint64) Swept {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ours := make(map[uint64]bool, len(r.closed)+len(ended))
+	for _, cookies := range [...][]uint64{r.closed, ended} {
+		for _, cookie := range cookies {
+			ours[cookie] = true
+		}
+	}
+	for i := range r.before {
+		ours[r.before[i].Cookie] = true
+	}
+	var left []sockdiag.Socket
+	source, err := sockdiag.Each(port, func(s *sockdiag.Socket) bool {
+		// One with a descriptor is not left over, but somebody's.
+		if leaving(s.State) && !s.HoldsPort() && s.Inode == 0 && ours[s.Cookie] {
+			left = append(left, *s)
+		}
+		return true
+	})
+	if err == nil && source != sockdiag.FromNetlink {
+		err = errNoNetlink
+	}
+	if err != nil {
+		return Swept{Reason: reason(err)}
+	}
+	d, err := sockdiag.Destroy(left)
+	swept := Swept{Destroyed: d.Destroyed, Refused: len(d.Refused)}
+	switch {
+	case err != nil:
+		swept.Refused = len(left) - d.Destroyed - d.Gone
+		swept.Reason = reason(err)
+	case len(d.Refused) > 0:
+		swept.Reason = reason(d.Refused[0].Err)
+	case r.err != nil:
+		swept.Reason = "older ones could not be looked for: " + reason(r.err)
+	}
+	return swept
+}
+
+// unacknowledged tells whether there are closed connections on port of which the peer has not acknowledged everything.
+func (r *Residue) unacknowledged(port uint16) bool {
+	r.mu.Lock()
+	ours := make(map[uint64]bool, len(r.closed))
+	for _, cookie := range r.closed {
+		ours[cookie] = true
+	}
+	r.mu.Unlock()
+	found := false
+	_, err := sockdiag.Each(port, func(s *sockdiag.Socket) bool {
+		switch s.State {
+		case sockdiag.FinWait1, sockdiag.Closing, sockdiag.LastAck:
+			found = s.Inode == 0 && ours[s.Cookie]
+		}
+		return !found
+	})
+	return found && err == nil
+}
+
+// reason is an error as part of a sentence.
+func reason(err error) string {
+	s := strings.ReplaceAll(err.Error(), "\n", "; ")
+	for _, room := range [...]string{"linger: ", "sockdiag: "} {
+		s = strings.TrimPrefix(s, room)
+	}
+	return s
+}
+
+// String is the value of a row of the Report.
+func (s Swept) String() string {
+	text := grouped(s.Destroyed) + " destroyed that ordinary closes had left"
+	switch {
+	case s.Refused > 0:
+		text += fmt.Sprintf(", %s refused: %s", grouped(s.Refused), s.Reason)
+	case s.Reason != "":
+		text += ": " + s.Reason
+	}
+	return text
+}

@@ -1,0 +1,303 @@
+//go:build linux
+
+package linger
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"rstserver/linger/lingertest"
+	"rstserver/linger/sockdiag"
+)
+
+func needDestroy(t testing.TB) {
+	t.Helper()
+	if err := sockdiag.CanDestroy(); err != nil {
+		t.Skipf("needs CAP_NET_ADMIN and a kernel with CONFIG_INET_DIAG_DESTROY (run the tests as root): %v", err)
+	}
+}
+
+// leave makes one connection of each state that an ordinary close leaves, each closed by the server, and returns their
+// cookies.
+func (s *server) leave(t *testing.T) []uint64 {
+	t.Helper()
+	var cookies []uint64
+	closed := func(full bool, before, after func(client *net.TCPConn)) {
+		client, conn := s.connect(t)
+		cookies = append(cookies, conn.cookie(t))
+		if full {
+			conn.fill(t)
+		}
+		before(client)
+		conn.close(t)
+		after(client)
+	}
+	nothing := func(*net.TCPConn) {}
+	state := func(cookie uint64, want sockdiag.State) {
+		t.Helper()
+		lingertest.Wait(t, want.String(), func() bool {
+			d, err := sockdiag.Port(s.addr.Port())
+			must(t, err)
+			return slices.ContainsFunc(d.Sockets, func(s sockdiag.Socket) bool {
+				return s.Cookie == cookie && s.State == want && s.Inode == 0
+			})
+		})
+	}
+	fin := func(client *net.TCPConn) { must(t, client.CloseWrite()) }
+	// The client's FIN has to come to a connection in the state that the test wants to see the end of.
+	after := func(want sockdiag.State) func(*net.TCPConn) {
+		return func(client *net.TCPConn) {
+			state(cookies[len(cookies)-1], want)
+			fin(client)
+		}
+	}
+	closed(false, nothing, after(sockdiag.FinWait2)) // TIME_WAIT
+	state(cookies[len(cookies)-1], sockdiag.TimeWait)
+	closed(false, nothing, nothing)
+	state(cookies[len(cookies)-1], sockdiag.FinWait2)
+	closed(true, nothing, nothing)
+	state(cookies[len(cookies)-1], sockdiag.FinWait1)
+	closed(true, nothing, after(sockdiag.FinWait1))
+	state(cookies[len(cookies)-1], sockdiag.Closing)
+	closed(true, func(client *net.TCPConn) {
+		fin(client)
+		lingertest.Wait(t, "CLOSE_WAIT", func() bool { return count(t, s.addr.Port())[sockdiag.CloseWait] == 1 })
+	}, nothing)
+	state(cookies[len(cookies)-1], sockdiag.LastAck)
+	return cookies
+}
+
+func TestResidue(t *testing.T) {
+	needDestroy(t)
+	eachFamily(t, func(t *testing.T, s *server) {
+		var r Residue
+		for _, cookie := range s.leave(t) {
+			r.Closed(cookie)
+		}
+		r.Closed(0)
+		r.Note(s.addr)
+		must(t, s.Close())
+		if got, want := r.Destroy(s.addr.Port(), nil), (Swept{Destroyed: 5}); got != want {
+			t.Errorf("Destroy = %+v, want %+v", got, want)
+		}
+		s.wantGone(t)
+		if got := r.Destroy(s.addr.Port(), nil); got != (Swept{}) {
+			t.Errorf("a second Destroy = %+v, want nothing", got)
+		}
+	})
+}
+
+// TestResidueOfAborted: both sides had closed a connection that was then aborted.
+func TestResidueOfAborted(t *testing.T) {
+	needDestroy(t)
+	s := listen(t, families[0])
+	client, conn := s.connect(t)
+	cookie := conn.cookie(t)
+	must(t, unix.Shutdown(conn.fd, unix.SHUT_WR))
+	lingertest.Wait(t, "FIN_WAIT2", func() bool { return count(t, s.addr.Port())[sockdiag.FinWait2] == 1 })
+	must(t, client.CloseWrite())
+	s.waitCount(t, sockdiag.Counts{sockdiag.Listen: 1, sockdiag.TimeWait: 1})
+	var r Residue
+	must(t, s.Close())
+	_ = Abort(conn.fd)
+	if got, want := r.Destroy(s.addr.Port(), []uint64{cookie}), (Swept{Destroyed: 1}); got != want {
+		t.Errorf("Destroy = %+v, want %+v", got, want)
+	}
+	s.wantGone(t)
+}
+
+// TestResidueOfNobody: of what nobody told of, TIME_WAIT alone is taken for the server's.
+func TestResidueOfNobody(t *testing.T) {
+	needDestroy(t)
+	eachFamily(t, func(t *testing.T, s *server) {
+		s.leave(t)
+		var r Residue
+		r.Note(s.addr)
+		if got, want := r.Destroy(s.addr.Port(), nil), (Swept{Destroyed: 1}); got != want {
+			t.Errorf("Destroy = %+v, want %+v", got, want)
+		}
+		want := sockdiag.Counts{sockdiag.Listen: 1, sockdiag.FinWait1: 1, sockdiag.FinWait2: 1, sockdiag.Closing: 1, sockdiag.LastAck: 1}
+		s.waitCount(t, want)
+	})
+}
+
+// TestResidueAfterNote: what a successor has left on the port is not the server's.
+func TestResidueAfterNote(t *testing.T) {
+	needDestroy(t)
+	s := listen(t, families[0])
+	var r Residue
+	r.Note(s.addr)
+	s.leave(t)
+	if got := r.Destroy(s.addr.Port(), nil); got != (Swept{}) {
+		t.Errorf("Destroy = %+v, want nothing", got)
+	}
+	if n := count(t, s.addr.Port()).Total(); n != 6 {
+		t.Errorf("%d sockets are there, want 6", n)
+	}
+}
+
+// TestResidueBesideOthers: with a second listener at the address, a TIME_WAIT can be of either.
+func TestResidueBesideOthers(t *testing.T) {
+	needDestroy(t)
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var err error
+		e := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
+		return errors.Join(e, err)
+	}}
+	lc.SetMultipathTCP(false)
+	ln, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	must(t, err)
+	defer ln.Close()
+	s := &server{TCPListener: ln.(*net.TCPListener), addr: ln.Addr().(*net.TCPAddr).AddrPort()}
+	ours := s.leave(t)[0]
+
+	other, err := lc.Listen(context.Background(), "tcp", s.addr.String())
+	must(t, err)
+	defer other.Close()
+	var r Residue
+	r.Note(s.addr)
+	if got := r.Destroy(s.addr.Port(), nil); got != (Swept{}) {
+		t.Errorf("Destroy = %+v, want nothing", got)
+	}
+	r.Closed(ours)
+	if got, want := r.Destroy(s.addr.Port(), nil), (Swept{Destroyed: 1}); got != want {
+		t.Errorf("Destroy = %+v, want %+v", got, want)
+	}
+}
+
+// TestResidueSparesSuccessor has the client of a TIME_WAIT come back to a successor from the same port.
+func TestResidueSparesSuccessor(t *testing.T) {
+	needDestroy(t)
+	s := listen(t, families[0])
+	dial := func(from string) *net.TCPConn {
+		t.Helper()
+		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.MustParseAddrPort(from))}
+		c, err := d.Dial("tcp", s.addr.String())
+		must(t, err)
+		t.Cleanup(func() { c.Close() })
+		return c.(*net.TCPConn)
+	}
+	client := dial("127.0.0.1:0")
+	conn := s.accept(t)
+	var r Residue
+	r.Closed(conn.cookie(t))
+	conn.close(t)
+	lingertest.Wait(t, "FIN_WAIT2", func() bool { return count(t, s.addr.Port())[sockdiag.FinWait2] == 1 })
+	from := client.LocalAddr().String()
+	must(t, client.Close())
+	s.waitCount(t, sockdiag.Counts{sockdiag.Listen: 1, sockdiag.TimeWait: 1})
+	r.Note(s.addr)
+	must(t, s.Close())
+
+	// The successor has SO_REUSEADDR, as every listener of Go's.
+	successor := relisten(t, s.addr.String())
+	s.TCPListener = successor
+	again := dial(from) // which takes the place of the TIME_WAIT
+	must(t, again.SetLinger(0))
+	served := s.accept(t)
+	s.waitCount(t, sockdiag.Counts{sockdiag.Listen: 1, sockdiag.Established: 1})
+	if got := r.Destroy(s.addr.Port(), nil); got != (Swept{}) {
+		t.Errorf("Destroy = %+v, want nothing", got)
+	}
+	served.write(t, "alive")
+	served.close(t)
+	wantWhole(t, again, "alive")
+}
+
+func relisten(t *testing.T, addr string) *net.TCPListener {
+	t.Helper()
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	ln, err := lc.Listen(context.Background(), "tcp", addr)
+	must(t, err)
+	t.Cleanup(func() { ln.Close() })
+	return ln.(*net.TCPListener)
+}
+
+func TestResidueWithoutPrivilege(t *testing.T) {
+	if unix.Geteuid() != 0 {
+		t.Skip("needs root, whose privilege it gives up")
+	}
+	s := listen(t, families[0])
+	var r Residue
+	for _, cookie := range s.leave(t) {
+		r.Closed(cookie)
+	}
+	onThread(func() {
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, 65534, 65534, 65534); errno != 0 {
+			t.Errorf("setresuid: %v", errno)
+			return
+		}
+		r.Note(s.addr)
+		got := r.Destroy(s.addr.Port(), nil)
+		if got.Destroyed != 0 || got.Refused != 5 || !strings.Contains(got.Reason, "CAP_NET_ADMIN") {
+			t.Errorf("Destroy = %+v, want 5 refused for want of CAP_NET_ADMIN", got)
+		}
+	})
+	if n := count(t, s.addr.Port()).Total(); n != 6 {
+		t.Errorf("%d sockets are there, want 6", n)
+	}
+}
+
+// onThread runs f on a thread of its own that ends with it, whatever f does to it.
+func onThread(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never unlocked
+		if unix.Gettid() == unix.Getpid() {
+			// The runtime keeps the main thread.
+			defer runtime.UnlockOSThread()
+			onThread(f)
+			return
+		}
+		f()
+	}()
+	<-done
+}
+
+func TestResidueRemembersTheLast(t *testing.T) {
+	var r Residue
+	for i := range residueMemory + 10 {
+		r.Closed(uint64(i + 1))
+	}
+	if len(r.closed) != residueMemory || slices.Contains(r.closed, 10) || !slices.Contains(r.closed, 11) ||
+		!slices.Contains(r.closed, residueMemory+10) {
+		t.Errorf("%d cookies from %d to %d, want the last %d", len(r.closed), slices.Min(r.closed), slices.Max(r.closed), residueMemory)
+	}
+}
+
+func TestSameAddress(t *testing.T) {
+	for _, tt := range []struct {
+		addr, ip string
+		want     bool
+	}{
+		{"127.0.0.1", "127.0.0.1", true},
+		{"127.0.0.1", "127.0.0.2", false},
+		{"127.0.0.1", "0.0.0.0", true},
+		{"127.0.0.1", "::", true},
+		{"127.0.0.1", "::1", false},
+		{"0.0.0.0", "10.0.0.1", true},
+		{"0.0.0.0", "::1", false},
+		{"0.0.0.0", "::", true},
+		{"::", "10.0.0.1", true},
+		{"::", "::1", true},
+		{"::1", "::", true},
+		{"::1", "::2", false},
+		{"::ffff:127.0.0.1", "127.0.0.1", true},
+		{"fe80::1%lo", "fe80::1", true},
+	} {
+		if got := sameAddress(netip.MustParseAddr(tt.addr), netip.MustParseAddr(tt.ip)); got != tt.want {
+			t.Errorf("sameAddress(%s, %s) = %v, want %v", tt.addr, tt.ip, got, tt.want)
+		}
+	}
+}

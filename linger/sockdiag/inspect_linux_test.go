@@ -1,0 +1,134 @@
+//go:build linux
+
+package sockdiag
+
+import (
+	"encoding/binary"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// connectionOf waits until the only connection of the port is as ok wants it.
+func connectionOf(t *testing.T, port uint16, ok func(s Socket) bool) Socket {
+	t.Helper()
+	var found Socket
+	waitFor(t, system{dump: kernel.dump, open: kernel.open}, port, func(Dump) bool {
+		d, err := Inspect(port)
+		must(t, err)
+		for _, s := range d.Sockets {
+			if s.State == Listen {
+				if s.Traffic != (Traffic{}) {
+					t.Errorf("a listening socket has %+v", s.Traffic)
+				}
+			} else if ok(s) {
+				found = s
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+func TestInspect(t *testing.T) {
+	for _, f := range families {
+		t.Run(f.name, func(t *testing.T) {
+			s := newServer(t, f)
+			client, conn := s.connect(t)
+			idle := func(least time.Duration) func(Socket) bool {
+				return func(s Socket) bool { d, known := s.Traffic.Idle(); return known && d >= least }
+			}
+			connectionOf(t, s.port, idle(20*time.Millisecond)) // since it was made
+
+			_, err := client.Write([]byte("x"))
+			must(t, err)
+			received := connectionOf(t, s.port, func(s Socket) bool { return s.Traffic.LastReceived < s.Traffic.LastSent })
+			if d, _ := received.Traffic.Idle(); d != received.Traffic.LastReceived {
+				t.Errorf("Idle of %+v = %s", received.Traffic, d)
+			}
+			if received.RecvQueue != 1 || received.Queued() != 1 {
+				t.Errorf("%+v has %d bytes queued, want 1", received, received.Queued())
+			}
+
+			connectionOf(t, s.port, idle(20*time.Millisecond))
+			_, err = conn.Write([]byte("y"))
+			must(t, err)
+			sent := connectionOf(t, s.port, func(s Socket) bool { return s.Traffic.LastSent < s.Traffic.LastReceived })
+			if d, _ := sent.Traffic.Idle(); d != sent.Traffic.LastSent {
+				t.Errorf("Idle of %+v = %s", sent.Traffic, d)
+			}
+		})
+	}
+}
+
+// TestInspectUnknown: of what has no full socket any more the kernel does not know, and nothing is made up.
+func TestInspectUnknown(t *testing.T) {
+	for _, tt := range everyState() {
+		switch tt.name {
+		case "TIME_WAIT", "FIN_WAIT2 orphan", "SYN_RECV", "CLOSE":
+			t.Run(tt.name, func(t *testing.T) {
+				port, want := tt.make(t, newServer(t, families[0]))
+				want.find(t, kernel, port)
+				got := connectionOf(t, port, func(s Socket) bool { return s.State == want.State })
+				if _, known := got.Traffic.Idle(); known {
+					t.Errorf("traffic of %+v is known", got)
+				}
+			})
+		}
+	}
+}
+
+func TestInspectFromProc(t *testing.T) {
+	s := newServer(t, families[0])
+	s.connect(t)
+	d, err := procOnly.inspect(s.port)
+	if err != nil || len(d.Sockets) != 2 || d.Source != FromProc {
+		t.Fatalf("Inspect = %+v, %v", d, err)
+	}
+	for _, s := range d.Sockets {
+		if s.Traffic.Known {
+			t.Errorf("traffic of %+v is known from /proc", s)
+		}
+	}
+}
+
+func TestDecodeTraffic(t *testing.T) {
+	ne := binary.NativeEndian
+	attribute := func(kind uint16, body []byte) []byte {
+		b := ne.AppendUint16(nil, uint16(sizeofAttrHeader+len(body)))
+		b = append(ne.AppendUint16(b, kind), body...)
+		for len(b)%unix.NLA_ALIGNTO != 0 {
+			b = append(b, 0)
+		}
+		return b
+	}
+	info := make([]byte, unix.SizeofTCPInfo)
+	ne.PutUint32(info[44:], 5)  // tcpi_last_data_sent
+	ne.PutUint32(info[52:], 70) // tcpi_last_data_recv
+	want := Traffic{Known: true, LastSent: 5 * time.Millisecond, LastReceived: 70 * time.Millisecond}
+	tests := []struct {
+		name       string
+		attributes []byte
+		want       Traffic
+	}{
+		{"none", nil, Traffic{}},
+		{"info", attribute(inetDiagInfo, info), want},
+		{"behind another", join(attribute(8, []byte{1}), attribute(inetDiagInfo, info)), want},
+		{"of an older kernel", attribute(inetDiagInfo, info[:104]), want},
+		{"of a newer kernel", attribute(inetDiagInfo, append(info, 1, 2, 3, 4)), want},
+		{"another", attribute(8, info), Traffic{}},
+		{"too short", attribute(inetDiagInfo, info[:52]), Traffic{}},
+		{"cut off", attribute(inetDiagInfo, info)[:60], Traffic{}},
+		{"length of nothing", make([]byte, 16), Traffic{}},
+		{"header cut off", []byte{4, 0}, Traffic{}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := decodeTraffic(append(make([]byte, sizeofMessage), tt.attributes...)); got != tt.want {
+				t.Errorf("decodeTraffic = %+v, want %+v", got, tt.want)
+			}
+		})
+	}
+}
