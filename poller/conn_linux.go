@@ -200,6 +200,9 @@ func (c *conn) timedOut(kind timeoutKind) {
 		c.endHandling()
 	case kind == ackTimeout:
 		c.awaitAck()
+	case kind == spreadTimeout && c.drain():
+		c.abortIdle()
+	case kind == spreadTimeout: // what it does has begun just now
 	case kind == writeTimeout:
 		// The kernel takes more only when a good part of its buffer is free, which a slow reader may need long for.
 		if before := c.unacked; c.countUnacked() < before {

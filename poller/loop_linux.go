@@ -223,8 +223,8 @@ func (l *loop) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 	r.hook(r.hooks.opened, c)
 	l.setTimeout(c, headerTimeout)
 	r.admission.opened(c)
-	if r.draining.Load() {
-		c.drain()
+	if r.draining.Load() && c.drain() {
+		c.abortIdle()
 	}
 	if c.ending {
 		return nil, gnet.Close
