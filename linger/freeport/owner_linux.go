@@ -48,7 +48,7 @@ func (p *Plan) stopOwners(v *view) ([]Stopped, *view, error) {
 	if wait == 0 {
 		wait = DefaultWait
 	}
-	v, err := p.awaitOwners(v, owners, time.Now().Add(wait))
+	after, err := p.awaitOwners(owners, time.Now().Add(wait))
 	stopped := make([]Stopped, 0, len(owners))
 	for _, o := range owners {
 		if o.Signalled && !o.LetGo {
@@ -56,15 +56,15 @@ func (p *Plan) stopOwners(v *view) ([]Stopped, *view, error) {
 		}
 		stopped = append(stopped, o.Stopped)
 	}
-	return stopped, v, err
+	return stopped, after, err
 }
 
 // awaitOwners waits for the owners until the deadline, and looks at the port after that.
-func (p *Plan) awaitOwners(v *view, owners []*owner, deadline time.Time) (*view, error) {
+func (p *Plan) awaitOwners(owners []*owner, deadline time.Time) (*view, error) {
 	interval := 5 * time.Millisecond
 	for waits := true; ; {
-		var err error
-		if v, err = p.look(); err != nil {
+		v, err := p.look()
+		if err != nil {
 			return nil, err
 		}
 		open := 0
