@@ -10,7 +10,7 @@ import (
 )
 
 func TestFreeWithoutTerminal(t *testing.T) {
-	p := listen(t, "127.0.0.1:0")
+	p := listen(t, "127.0.0.1")
 	p.leave()
 	before := p.counts()
 	for _, flags := range []string{"", "--stop-owner", "--json"} {
@@ -40,7 +40,7 @@ func TestFreeAsks(t *testing.T) {
 		"end of file": {"\x04", false}, // Ctrl-D
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := listen(t, "127.0.0.1:0")
+			p := listen(t, "127.0.0.1")
 			p.leave()
 			p.Close()
 			cmd, keys := onTerminal(t, p.free())
@@ -74,7 +74,7 @@ func TestFreeAsks(t *testing.T) {
 // TestFreeAsksOnceForAll: the question names the process that is to be stopped.
 func TestFreeAsksForTheOwner(t *testing.T) {
 	needDestroy(t)
-	p := start(t)
+	p := startQuiet(t)
 	c := dial(t, p.addr)
 	c.expectHello()
 	cmd, keys := onTerminal(t, exec.Command(binary, "free", strconv.Itoa(int(p.addr.Port())), "--stop-owner"))
@@ -90,7 +90,7 @@ func TestFreeAsksForTheOwner(t *testing.T) {
 
 // TestFreeAsksNothing where there is nothing that could be done.
 func TestFreeAsksNothing(t *testing.T) {
-	p := listen(t, "127.0.0.1:0")
+	p := listen(t, "127.0.0.1")
 	cmd, _ := onTerminal(t, p.free())
 	cmd.exitOnTerminal(1)
 	cmd.expectText(fmt.Sprintf("rstserver.test (pid %d) listens on %s", os.Getpid(), p.addr))

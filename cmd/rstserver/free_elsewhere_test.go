@@ -17,7 +17,7 @@ import (
 // TestFreeElsewhere: the port is a process's in another network namespace, and the way there is one that works.
 func TestFreeElsewhere(t *testing.T) {
 	needRoot(t, "to make a network namespace")
-	p := listen(t, "127.0.0.1:0")
+	p := listen(t, "127.0.0.1")
 	p.Close()
 	sleep := exec.Command("sleep", "60")
 	var owner *process

@@ -63,7 +63,7 @@ func (p *process) freed() (f freed) {
 
 func TestFreeAsJSON(t *testing.T) {
 	needDestroy(t)
-	p := listen(t, "127.0.0.1:0")
+	p := listen(t, "127.0.0.1")
 	p.leave()
 
 	cmd := launch(t, p.free("--json", "--dry-run"))
@@ -92,7 +92,7 @@ func TestFreeAsJSON(t *testing.T) {
 
 func TestFreeAsJSONWithoutPrivilege(t *testing.T) {
 	needRoot(t, "to run the command as somebody else")
-	p := listen(t, "127.0.0.1:0")
+	p := listen(t, "127.0.0.1")
 	p.leave()
 	cmd := launch(t, asNobody(p.free("--json", "--yes")))
 	cmd.exit(1)

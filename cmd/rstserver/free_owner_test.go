@@ -14,7 +14,7 @@ import (
 
 func TestFreeStopsOwner(t *testing.T) {
 	needDestroy(t)
-	p := start(t)
+	p := startQuiet(t)
 	c := dial(t, p.addr)
 	c.expectHello()
 	cmd := launch(t, exec.Command(binary, "free", strconv.Itoa(int(p.addr.Port())), "--yes", "--stop-owner", "--wait", lingertest.Patience.String()))
@@ -28,7 +28,7 @@ func TestFreeStopsOwner(t *testing.T) {
 // TestFreeNeverKills: an owner that ignores SIGTERM lives, and the exit code says that the port is not free.
 func TestFreeNeverKills(t *testing.T) {
 	needDestroy(t)
-	p := listen(t, "127.0.0.1:0")
+	p := listen(t, "127.0.0.1")
 	file, err := p.File()
 	if err != nil {
 		t.Fatal(err)

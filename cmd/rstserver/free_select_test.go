@@ -35,7 +35,7 @@ func TestFreeSelects(t *testing.T) {
 		{"--queued 1001", sockdiag.Counts{sockdiag.Established: 1, sockdiag.FinWait2: 1, sockdiag.TimeWait: 1}},
 	} {
 		t.Run(tt.flags, func(t *testing.T) {
-			p := listen(t, "127.0.0.1:0")
+			p := listen(t, "127.0.0.1")
 			c := p.leave()
 			c.send("%s", strings.Repeat("x", 1000))
 			lingertest.Wait(t, "1,000 bytes wait, and have for 2 ms", func() bool {
@@ -61,7 +61,7 @@ func TestFreeSelects(t *testing.T) {
 // TestFreeLocal: the port of another address is neither freed nor in the way.
 func TestFreeLocal(t *testing.T) {
 	needDestroy(t)
-	p := listen(t, "127.0.0.1:0")
+	p := listen(t, "127.0.0.1")
 	p.leave()
 	other := listenAt(t, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), p.addr.Port()))
 	c := dial(t, other)

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -52,7 +54,11 @@ func listen(t testing.TB, address string) *port {
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false)
 	for {
-		ln, err := lc.Listen(context.Background(), "tcp", address)
+		addr := netip.AddrPortFrom(netip.MustParseAddr(address), quietPort())
+		ln, err := lc.Listen(context.Background(), "tcp", addr.String())
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
 		if err != nil {
 			t.Skipf("cannot listen on %s: IPv6 may be off (sysctl net.ipv6.conf.lo.disable_ipv6=0): %v", address, err)
 		}
@@ -63,6 +69,18 @@ func listen(t testing.TB, address string) *port {
 		}
 		ln.Close()
 	}
+}
+
+// quietPort is a port at random that the kernel gives to nobody who has not asked for it (ip_local_port_range begins behind it,
+// as a rule), so that a test that frees it destroys sockets of its own only.
+func quietPort() uint16 { return uint16(15_000 + rand.IntN(17_000)) }
+
+// startQuiet is start on such a port.
+func startQuiet(t testing.TB, args ...string) *process {
+	t.Helper()
+	p := listen(t, "127.0.0.1")
+	p.Close()
+	return start(t, append(args, "--addr", p.addr.String())...)
 }
 
 func (p *port) counts() sockdiag.Counts {

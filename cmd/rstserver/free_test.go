@@ -18,7 +18,7 @@ import (
 
 func TestFree(t *testing.T) {
 	needDestroy(t)
-	for name, address := range map[string]string{"IPv4": "127.0.0.1:0", "IPv6": "[::1]:0"} {
+	for name, address := range map[string]string{"IPv4": "127.0.0.1", "IPv6": "::1"} {
 		t.Run(name, func(t *testing.T) {
 			p := listen(t, address)
 			c := p.leave()
@@ -45,7 +45,7 @@ $`, p.addr.Port(), os.Getpid(), regexp.QuoteMeta(p.addr.Addr().String()))
 }
 
 func TestFreeOfFreePort(t *testing.T) {
-	p := listen(t, "127.0.0.1:0")
+	p := listen(t, "127.0.0.1")
 	p.Close()
 	for _, flag := range []string{"--yes", "--dry-run"} {
 		cmd := launch(t, p.free(flag))
@@ -55,7 +55,7 @@ func TestFreeOfFreePort(t *testing.T) {
 }
 
 func TestFreeDryRun(t *testing.T) {
-	p := listen(t, "127.0.0.1:0")
+	p := listen(t, "127.0.0.1")
 	p.leave()
 	before := p.counts()
 	cmd := launch(t, p.free("--dry-run", "--yes", "--stop-owner"))
@@ -71,7 +71,7 @@ func TestFreeDryRun(t *testing.T) {
 // TestFreeWithListener: everything but the listening socket goes, and its process is named.
 func TestFreeWithListener(t *testing.T) {
 	needDestroy(t)
-	p := start(t)
+	p := startQuiet(t)
 	c := dial(t, p.addr)
 	c.expectHello()
 	cmd := launch(t, exec.Command(binary, "free", strconv.Itoa(int(p.addr.Port())), "--yes"))
@@ -84,7 +84,7 @@ func TestFreeWithListener(t *testing.T) {
 
 func TestFreeWithoutPrivilege(t *testing.T) {
 	needRoot(t, "to run the command as somebody else")
-	p := listen(t, "127.0.0.1:0")
+	p := listen(t, "127.0.0.1")
 	p.leave()
 	before := p.counts()
 	cmd := launch(t, asNobody(p.free("--yes")))
@@ -103,7 +103,7 @@ func TestFreeWithoutPrivilege(t *testing.T) {
 		t.Errorf("on the port: %v, want %v as before", got, before)
 	}
 	// What needs no right works.
-	p2 := listen(t, "127.0.0.1:0")
+	p2 := listen(t, "127.0.0.1")
 	p2.Close()
 	launch(t, asNobody(p2.free("--yes"))).exit(0)
 }
@@ -112,7 +112,7 @@ func TestFreeWithoutPrivilege(t *testing.T) {
 func TestFreeMany(t *testing.T) {
 	needDestroy(t)
 	const n = 5000
-	p := listen(t, "127.0.0.1:0")
+	p := listen(t, "127.0.0.1")
 	for i := 0; i < n; {
 		// Ports that the kernel chooses recur, and one that recurs takes up its TIME_WAIT.
 		source := &net.TCPAddr{IP: net.IPv4(127, 0, 3, 1), Port: 10_000 + i}

@@ -179,13 +179,7 @@ func (r *freeReport) writeVerdict(b *strings.Builder) {
 	default:
 		fmt.Fprintf(b, "port %d is not free:\n", r.Port)
 	}
-	for _, h := range v.Holders {
-		how := "listens on"
-		if h.State == sockdiag.Close {
-			how = "has bound"
-		}
-		writeWrapped(b, "  ", fmt.Sprintf("%s %s %s", printable(h.Process.String()), how, h.Local))
-	}
+	writeHolders(b, v.Holders)
 	if v.Hidden > 0 {
 		writeWrapped(b, "  ", fmt.Sprintf("%s that cannot be seen from here %s it: root can see them",
 			pick(v.Hidden, "a process", "processes"), pick(v.Hidden, "holds", "hold")))
@@ -199,10 +193,35 @@ func (r *freeReport) writeVerdict(b *strings.Builder) {
 	}
 	switch held := len(v.Holders) > 0 || v.Hidden > 0; {
 	case held && !r.plan.StopOwner:
-		writeWrapped(b, "", "a socket that listens is never destroyed, as its process would keep the port: stop that process, or "+
-			"have --stop-owner send it SIGTERM")
+		writeWrapped(b, "", "such a socket is never destroyed, as its process would keep the port all the same: stop that "+
+			"process, or have --stop-owner send it SIGTERM")
 	case !held && v.Left.Total() == 0 && v.InUse():
 		writeWrapped(b, "  ", "what has it is not listed: before Linux 6.8 a socket that is bound and does nothing else is not")
+	}
+}
+
+// writeHolders writes who holds the port, a line for each address.
+func writeHolders(b *strings.Builder, holders []freeport.Holder) {
+	type socket struct {
+		local netip.AddrPort
+		state sockdiag.State
+	}
+	var sockets []socket
+	by := make(map[socket][]freeport.Process)
+	for _, h := range holders {
+		s := socket{h.Local, h.State}
+		if by[s] == nil {
+			sockets = append(sockets, s)
+		}
+		by[s] = append(by[s], h.Process)
+	}
+	for _, s := range sockets {
+		n := len(by[s])
+		how := pick(n, "listens on", "listen on")
+		if s.state == sockdiag.Close {
+			how = pick(n, "has bound", "have bound")
+		}
+		writeWrapped(b, "  ", fmt.Sprintf("%s %s %s", processNames(by[s]), how, s.local))
 	}
 }
 

@@ -81,8 +81,8 @@ port 80 is not free:
   nginx (pid 812) listens on 0.0.0.0:80
   nginx (pid 812) listens on [::]:80
   100 sockets are left: ESTABLISHED 100
-a socket that listens is never destroyed, as its process would keep the port: stop that process, or
-  have --stop-owner send it SIGTERM
+such a socket is never destroyed, as its process would keep the port all the same: stop that
+  process, or have --stop-owner send it SIGTERM
 `},
 		{"a successor", freeReport{plan: &freeport.Plan{StopOwner: true},
 			Done: &freeport.Result{Successor: true, Stopped: []freeport.Stopped{{Process: nginx, Signalled: true, LetGo: true},
@@ -102,8 +102,19 @@ port 80 is not free:
 			v.Holders = []freeport.Holder{{Process: nginx, Local: at("0.0.0.0:80"), State: sockdiag.Close}}
 		})}, `port 80 is not free:
   nginx (pid 812) has bound 0.0.0.0:80
-a socket that listens is never destroyed, as its process would keep the port: stop that process, or
-  have --stop-owner send it SIGTERM
+such a socket is never destroyed, as its process would keep the port all the same: stop that
+  process, or have --stop-owner send it SIGTERM
+`},
+		{"many processes", freeReport{plan: &freeport.Plan{StopOwner: true}, After: verdict(func(v *freeport.Verdict) {
+			for _, p := range many {
+				v.Holders = append(v.Holders, freeport.Holder{Process: p, Local: at("0.0.0.0:80"), State: sockdiag.Listen})
+			}
+			v.Holders = append(v.Holders, freeport.Holder{Process: nginx, Local: at("[::1]:80"), State: sockdiag.Close},
+				freeport.Holder{Process: many[0], Local: at("[::1]:80"), State: sockdiag.Close})
+		})}, `port 80 is not free:
+  worker (pid 900), worker (pid 901), worker (pid 902), worker (pid 903), worker (pid 904) and 4
+    more listen on 0.0.0.0:80
+  nginx (pid 812) and worker (pid 900) have bound [::1]:80
 `},
 		{"hidden", freeReport{plan: &freeport.Plan{StopOwner: true}, After: verdict(func(v *freeport.Verdict) { v.Hidden = 2 })}, `port 80 is not free:
   processes that cannot be seen from here hold it: root can see them
