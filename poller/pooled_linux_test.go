@@ -603,6 +603,7 @@ func TestHandlerWriteTimeout(t *testing.T) {
 	s := start(t, &Server{WriteTimeout: 100 * time.Millisecond, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for {
 			if _, err := w.Write(make([]byte, 100_000)); err != nil {
+				<-r.Context().Done()
 				errs <- err
 				return
 			}
@@ -614,6 +615,29 @@ func TestHandlerWriteTimeout(t *testing.T) {
 		t.Error("Write = nil")
 	}
 	c.wantReset()
+}
+
+// Clients beyond the bound on connections wait, and none of them is refused: there is a handler for every connection.
+func TestMaxConnsOfHandlers(t *testing.T) {
+	const most, clients = 4, 30
+	g := newGate()
+	s := start(t, &Server{MaxConns: most, Handler: g})
+	var all []*client
+	for range clients {
+		c := s.dial(t)
+		c.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		all = append(all, c)
+	}
+	for range most {
+		<-g.entered // as many run at a time as there may be connections
+	}
+	close(g.open)
+	for _, c := range all {
+		if res, _ := c.answer("GET"); res.StatusCode != 200 {
+			t.Errorf("got %s", res.Status)
+		}
+		_ = c.Close() // whoever waits behind it gets its place
+	}
 }
 
 func TestHandlerDeadlines(t *testing.T) {
