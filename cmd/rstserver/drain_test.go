@@ -153,6 +153,31 @@ func TestDrainTimeout(t *testing.T) {
 	}
 }
 
+// TestDrainSpread has idle clients wait for their turn, which for nearly all of them is beyond the drain's timeout.
+func TestDrainSpread(t *testing.T) {
+	p := start(t, "--log-format", "json", "--drain-spread", "24h", "--drain-timeout", "0")
+	const n = 5
+	var clients []*client
+	for range n {
+		c := dial(t, p.addr)
+		c.expectHello()
+		clients = append(clients, c)
+	}
+	p.signal(syscall.SIGQUIT)
+	lingertest.Wait(t, "the port refuses", func() bool { return refuses(t, p.addr) })
+	// One that asks before its turn is answered, and told that this was the last time.
+	clients[0].send("%s", head("GET", "/"))
+	if resp, body := clients[0].response("GET"); body != hello || !resp.Close {
+		t.Errorf("before its turn a client gets %s %q, close %v", resp.Status, body, resp.Close)
+	}
+	p.signal(syscall.SIGTERM)
+	p.exit(0)
+	for _, c := range clients[1:] {
+		c.expectReset()
+	}
+	expectFree(t, p.addr)
+}
+
 // TestAbortOfDrain has a signal end a drain that would go on for ever.
 func TestAbortOfDrain(t *testing.T) {
 	for _, tc := range []struct {
