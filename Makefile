@@ -51,7 +51,7 @@ bench-micro: ## the pieces, for benchstat
 bench-http: build ## requests per second with wrk, which has to be installed (Debian: apt-get install wrk)
 	cd bench/peers && go build -o ../../$(PEERS)/ ./...
 	bench/peers/throughput.sh 11 3 'rstserver=bin/rstserver --quiet --addr' rawgnet=$(PEERS)/rawgnet \
-	  fasthttp=$(PEERS)/fasthttp nethttp=$(PEERS)/nethttp
+	  fasthttp=$(PEERS)/fasthttp pooled=$(PEERS)/pooled nethttp=$(PEERS)/nethttp
 
 clean:
 	rm -rf bin

@@ -32,6 +32,7 @@ type Result struct {
 	Endings Endings
 	Left    sockdiag.Counts // on the port, once every client knew and the process had ended
 	Exit    int
+	CPU     time.Duration // that the server has used from the signal to its end; less subject to what else the machine does
 }
 
 // Measure carries out the run.
@@ -56,6 +57,10 @@ func (r Run) Measure() (Result, error) {
 		err error
 	}
 	free := make(chan probed, 1)
+	before, err := p.cpu()
+	if err != nil {
+		return res, err
+	}
 	began := time.Now()
 	if err := p.Signal(r.Signal); err != nil {
 		return res, fmt.Errorf("bench: sending %s to the server: %w", r.Signal, err)
@@ -88,6 +93,9 @@ func (r Run) Measure() (Result, error) {
 	} else if ctx.Err() == nil {
 		return res, got.err
 	}
-	res.Exit, err = p.Wait(patience)
-	return res, err
+	if res.Exit, err = p.Wait(patience); err != nil {
+		return res, err
+	}
+	res.CPU = p.cpuInAll() - before
+	return res, nil
 }

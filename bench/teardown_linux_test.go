@@ -70,7 +70,7 @@ func (c contest) run(b *testing.B, title string, base int) {
 	}
 	fmt.Printf("\n%s; median (min–max) of %d runs, in ms\n\n", title, rounds)
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "\tport free\t×%s\tµs/connection\tclients told\tby\tleft on the port\n", c[base].name)
+	fmt.Fprintf(w, "\tport free\t×%s\tµs/connection\tserver's CPU\tclients told\tby\tleft on the port\n", c[base].name)
 	for k, one := range c {
 		r := results[k]
 		ratio, each := "-", "-"
@@ -78,7 +78,7 @@ func (c contest) run(b *testing.B, title string, base int) {
 			ratio = fmt.Sprintf("%.2f", float64(m)/float64(median(results[base], free)))
 			each = fmt.Sprintf("%.2f", float64(m)/1e3/float64(one.mix.Total()))
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", one.name, spread(r, free), ratio, each, spread(r, told), r[0].Endings.By, r[0].Left)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", one.name, spread(r, free), ratio, each, spread(r, used), spread(r, told), r[0].Endings.By, r[0].Left)
 	}
 	w.Flush()
 	fmt.Println()
@@ -90,6 +90,7 @@ func (c contest) run(b *testing.B, title string, base int) {
 const settle = 500 * time.Millisecond
 
 func free(r Result) time.Duration { return r.Free }
+func used(r Result) time.Duration { return r.CPU }
 func told(r Result) time.Duration { return r.Told }
 
 func sorted(results []Result, of func(Result) time.Duration) []time.Duration {

@@ -23,8 +23,9 @@ const residueMemory = 1 << 16
 //
 // It ends the server's own and nothing else. Those are known by their cookies, which no other socket has ever. The kernel
 // does not say whose a TIME_WAIT was, and the server may have forgotten, or not have been there: one that Note finds counts
-// as the server's own when nobody else listens at its address by then. Ending it costs nobody any data. The other states are
-// left alone unless Closed has told of them, since what another process has closed may still be on its way.
+// as the server's own when the server's is the only listening socket at its address; with a process that shares that very
+// socket they are shared. Ending it costs nobody any data. The other states are left alone unless Closed has told of them,
+// since what another process has closed may still be on its way.
 //
 // The zero value is ready to use. All methods may be called from any goroutine.
 type Residue struct {

@@ -76,14 +76,13 @@ func (a *admission) readLimit() {
 // opened counts a new connection and pauses accepting where that was the last that there is room for. On the connection's
 // loop.
 func (a *admission) opened(c *conn) {
-	held := a.held.Add(1)
+	held := a.count(c)
 	if now := int64(c.loop.clock.now); now > a.limitDue.Load() {
 		a.limitDue.Store(now + int64(time.Second))
 		a.readLimit()
 		c.loop.unblockAccept()
 	}
 	l := c.loop
-	l.conns.Add(1)
 	short, ahead := int64(c.fd) >= a.limit.Load(), a.ahead(l)
 	if a.yielding.Load() > 0 || ahead {
 		a.mu.Lock()
@@ -108,6 +107,12 @@ func (a *admission) opened(c *conn) {
 	a.mu.Unlock()
 	// The close that would have made room may have come before the pause.
 	a.review()
+}
+
+// count counts a connection that closed will count off.
+func (a *admission) count(c *conn) (held int64) {
+	c.loop.conns.Add(1)
+	return a.held.Add(1)
 }
 
 // full tells whether held connections are as many as there may be.

@@ -164,7 +164,7 @@ func guard(log *slog.Logger, id uint64, what string, f func()) (returned bool) {
 			log.Error("the "+what+" called runtime.Goexit, which ends its goroutine: an event loop with all of its connections, "+
 				"if it was one", "conn", id, "stack", string(debug.Stack()))
 		default:
-			log.Error("the "+what+" panicked, its connection is aborted", "conn", id, "panic", fmt.Sprint(p),
+			log.Error("the "+what+" panicked", "conn", id, "panic", fmt.Sprint(p),
 				"stack", string(debug.Stack()))
 		}
 	}()

@@ -2,9 +2,7 @@
 
 package poller
 
-import (
-	"bytes"
-)
+import "bytes"
 
 // report calls the Server's hook for the answer in w. r is nil where the request could not be read to its end; then request
 // begins with what has come of it.

@@ -40,8 +40,8 @@ const (
 // pieces holds the buffers that chunked content is read through, and answers that are copied from a reader.
 var pieces = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 
-// maxSkip bounds how much of a request's content is read and thrown away, when the handler has not read it, to keep the
-// connection for the next request. net/http has the same bound.
+// maxSkip bounds how much of a request's content, as far as its length is known, is read and thrown away, when the handler
+// has not read it, to keep the connection for the next request. net/http has the same bound. See also maxDiscard.
 const maxSkip = 256 << 10
 
 // Read implements io.Reader. After the last byte it returns io.EOF, and trailers are in the request's Trailer by then.
@@ -97,10 +97,9 @@ func (b *body) decode(p []byte) (int, error) {
 
 // receive reads from the socket: content with a length straight into p, chunks into input.
 func (b *body) receive(p []byte) (int, error) {
-	if b.expect {
+	if b.expect && b.x.sendContinue() {
 		b.expect = false
 		b.noteRest()
-		b.x.sendContinue()
 	}
 	if b.sized > 0 {
 		// Not a byte of the next request.
@@ -108,6 +107,7 @@ func (b *body) receive(p []byte) (int, error) {
 		if err != nil {
 			return 0, err
 		}
+		b.expect = false // a client may also send without having been asked
 		b.sized -= int64(n)
 		_, _, err = b.decoder.Next(p[:n])
 		return n, err
@@ -116,6 +116,7 @@ func (b *body) receive(p []byte) (int, error) {
 		b.buf = pieces.Get().(*[]byte)
 	}
 	n, err := b.x.receive(*b.buf)
+	b.expect = b.expect && n == 0
 	b.input = (*b.buf)[:n]
 	return 0, err
 }

@@ -53,6 +53,7 @@ type conn struct {
 	watched     bool // known to the watcher; while the connection is lent, exchange.known says that
 	toEnd       bool // the last answer ends with the connection, as it has no length
 	hijacked    bool // a handler has it, on another descriptor
+	aborted     bool // by the table, which a hijack that came too late has left
 	idleInDrain bool // has nothing more to do, and is aborted when all that was sent is acknowledged
 	untracked   bool // not in the table
 	wasParked   bool // parked once

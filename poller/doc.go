@@ -37,4 +37,10 @@
 //
 // A hijacked connection moves to a descriptor of Go's own and into a set of its kind ([rstserver/linger.Conns]), so that a
 // teardown finds it.
+//
+// # Failures of accept
+//
+// A gnet engine ends when its accept fails, and its connections with it. This package keeps it from that where descriptors or
+// memory are short (see acceptFailed); the means, a variable of gnet's, is the process's, so other engines of gnet in it do
+// not end then either.
 package poller

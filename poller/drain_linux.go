@@ -49,7 +49,10 @@ func (c *conn) drain() {
 // restInDrain is what becomes of a connection that has given its last answer without having been able to say that it is.
 func (c *conn) restInDrain() {
 	if c.unread() > 0 {
-		return // there is another request, and another answer
+		// There is another request, and another answer. What limited the time of the last one must not go on to do so.
+		c.setActivity(linger.Receiving)
+		c.loop.setTimeout(c, headerTimeout)
+		return
 	}
 	c.idleInDrain = true
 	c.setActivity(linger.Idle)

@@ -135,27 +135,33 @@ func (x *exchange) trySend(bufs [][]byte) (left [][]byte, wait <-chan struct{}, 
 	}
 }
 
-// sendContinue asks for the request's content, once, unless the answer is on its way already.
-func (x *exchange) sendContinue() {
+// sendContinue asks for the request's content, once, unless the answer is on its way already, and tells whether the client
+// has been asked: if not, what comes next may be the content, or another request.
+func (x *exchange) sendContinue() bool {
 	x.mu.Lock()
-	before := x.continued
-	x.continued = true
-	x.mu.Unlock()
-	if !before {
-		x.sendInterim(httpcodec.AppendContinue(nil))
+	defer x.mu.Unlock()
+	if !x.continued {
+		x.continued = x.sendInterimLocked(httpcodec.AppendContinue(nil))
 	}
+	return x.continued
 }
 
 // sendInterim writes an interim answer (RFC 9110, section 15.2), which a client that takes nothing at present does without.
 func (x *exchange) sendInterim(b []byte) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.sendInterimLocked(b)
+}
+
+func (x *exchange) sendInterimLocked(b []byte) (sent bool) {
 	if x.phase != lent || x.wrote {
-		return
+		return false
 	}
-	if n, err := unix.Write(x.fd, b); err == nil && n < len(b) {
+	n, err := unix.Write(x.fd, b)
+	if err == nil && n < len(b) {
 		x.abortLocked()
 	}
+	return err == nil && n == len(b)
 }
 
 // watchLocked has the watcher put an element into *signal when one of events has come.
@@ -196,6 +202,22 @@ func (x *exchange) wake() error {
 		return nil
 	}
 	return errNotLent
+}
+
+// setDeadline sets one of the deadlines, also for those who wait already.
+func (x *exchange) setDeadline(d *deadline, t time.Time) error {
+	d.set(t)
+	err := x.wake()
+	if err != nil {
+		d.stop()
+	}
+	return err
+}
+
+// cutShort fails the writes of the answer from here on, also one that waits.
+func (x *exchange) cutShort() {
+	x.write.set(time.Unix(0, 0))
+	_ = x.wake()
 }
 
 func signal(c chan struct{}) {

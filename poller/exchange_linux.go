@@ -3,6 +3,7 @@
 package poller
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,8 @@ type exchange struct {
 	head  []byte // of the request; strings of the http.Request are views into it
 	began time.Time
 
+	queued *list.Element // in pool.queue; nil if it is not. Guarded by pool.mu.
+
 	// Owned by the worker, and after phase has become returned by the loop.
 	body   body
 	web    *webConn
@@ -46,6 +49,7 @@ type exchange struct {
 	outcome outcome
 	wrote   bool // the kernel has got some of the final answer
 	known   bool // to the watcher
+	aborted bool // hijack came too late: the connection was aborted, and is not in the table any more
 	// continued: 100 (Continue) was sent.
 	continued bool
 	// readClosed: the request's content is not wanted any more.
@@ -146,7 +150,7 @@ func (x *exchange) handler(req *http.Request) http.Handler {
 // net/http does.
 func answerAsterisk(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Length", "0") }
 
-// broken deals with a handler that did not return.
+// broken deals with a handler that did not return: its connection is aborted, if it has not hijacked it.
 func (x *exchange) broken(p any, req *http.Request) {
 	request := "none yet"
 	if req != nil {
@@ -155,9 +159,9 @@ func (x *exchange) broken(p any, req *http.Request) {
 	switch p {
 	case http.ErrAbortHandler:
 	case nil:
-		x.run.cfg.log.Error("the handler called runtime.Goexit, its connection is aborted", "conn", x.conn.id, "request", request)
+		x.run.cfg.log.Error("the handler called runtime.Goexit", "conn", x.conn.id, "request", request)
 	default:
-		x.run.cfg.log.Error("the handler panicked, its connection is aborted", "conn", x.conn.id, "request", request,
+		x.run.cfg.log.Error("the handler panicked", "conn", x.conn.id, "request", request,
 			"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 	}
 	x.writer.abandon()
@@ -171,61 +175,63 @@ func (x *exchange) finish() {
 	}
 }
 
-// giveBack ends the handler's time, and tells whether it was not over already. Any goroutine may call it.
-func (x *exchange) giveBack(o outcome) bool {
-	x.stopReading()
-	x.body.shut()
-	x.mu.Lock()
+// leaveLocked ends the handler's time, and with it all waits, and tells whether it was not over already.
+func (x *exchange) leaveLocked(p phase) bool {
 	if x.phase != lent {
-		x.mu.Unlock()
 		return false
 	}
-	x.phase, x.outcome = returned, o
+	x.phase = p
 	x.signalLocked()
-	x.mu.Unlock()
-	x.loop.takeBack(x)
 	return true
 }
 
-// refuse has the loop answer in the handler's place, if nothing of the handler's answer has been sent, and tells whether it
-// will. Any goroutine may call it.
-func (x *exchange) refuse(err error) bool {
+// giveBack gives the connection back to its loop, if the handler's time is not over already. Any goroutine may call it.
+func (x *exchange) giveBack(o outcome) {
+	x.stopReading()
+	x.body.shut()
 	x.mu.Lock()
-	if x.phase != lent || x.wrote {
-		x.mu.Unlock()
-		return false
+	gave := x.leaveLocked(returned)
+	if gave {
+		x.outcome = o
 	}
-	x.phase, x.outcome = returned, outcome{refusal: err}
-	x.signalLocked()
 	x.mu.Unlock()
-	x.end(err)
-	x.loop.takeBack(x)
-	return true
+	if gave {
+		x.loop.takeBack(x)
+	}
+}
+
+// refuse has the loop answer in the handler's place, if nothing of the handler's answer has been sent. Any goroutine may call
+// it.
+func (x *exchange) refuse(err error) {
+	x.mu.Lock()
+	gave := !x.wrote && x.leaveLocked(returned)
+	if gave {
+		x.outcome = outcome{refusal: err}
+	}
+	x.mu.Unlock()
+	if gave {
+		x.end(err)
+		x.loop.takeBack(x)
+	}
 }
 
 // expire ends the handler's time because it is up. On the loop, which has the connection back then, and is told whether
 // nothing of an answer has been sent. ok is false when the exchange has come to an end just now.
 func (x *exchange) expire() (unanswered, ok bool) {
 	x.mu.Lock()
-	if x.phase != lent {
-		x.mu.Unlock()
-		return false, false
-	}
-	x.phase = returned
+	ok = x.leaveLocked(returned)
 	unanswered = !x.wrote
-	x.signalLocked()
 	x.mu.Unlock()
-	x.end(errHandlerTimeout)
-	return unanswered, true
+	if ok {
+		x.end(errHandlerTimeout)
+	}
+	return unanswered, ok
 }
 
 // lost ends the handler's time because the connection is about to be closed. On the loop, or for one that is stuck.
 func (x *exchange) lost(cause error) {
 	x.mu.Lock()
-	if x.phase == lent {
-		x.phase = over
-		x.signalLocked()
-	}
+	x.leaveLocked(over)
 	x.mu.Unlock()
 	x.end(cause)
 }
@@ -248,6 +254,13 @@ func (x *exchange) live() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.phase == lent
+}
+
+// isHijacked tells whether the handler has taken the connection over.
+func (x *exchange) isHijacked() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.phase == hijacked
 }
 
 // whyNotLent is the error for a handler that goes on after its time.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -19,31 +20,11 @@ import (
 // hijack moves the connection out of its loop: to a descriptor of Go's own, which is entered in the run's set of hijacked
 // connections as the table lets go of the old one. The loop closes that, which does nothing to the connection.
 func (x *exchange) hijack() (net.Conn, *bufio.ReadWriter, error) {
-	x.stopReading()
+	c, ok, err := x.takeOver()
+	if err != nil {
+		return nil, nil, err
+	}
 	x.body.shut()
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.phase != lent {
-		return nil, nil, errNotLent
-	}
-	tcp, err := duplicate(x.fd)
-	if err != nil {
-		return nil, nil, fmt.Errorf("poller: taking the connection over: %w", err)
-	}
-	raw, err := tcp.SyscallConn()
-	if err != nil {
-		_ = tcp.Close()
-		return nil, nil, fmt.Errorf("poller: taking the connection over: %w", err)
-	}
-	// The loop cannot close the descriptor meanwhile, so that this may act as its owner.
-	if aborted := x.run.table.Close(x.fd); aborted {
-		_ = tcp.Close()
-		return nil, nil, errConnGone
-	}
-	entry, ok := x.run.hijacked.Add(raw)
-	c := &hijackedConn{TCPConn: tcp, run: x.run, entry: entry, conn: x.conn.describe()}
-	x.phase = hijacked
-	x.signalLocked()
 	x.loop.takeBack(x)
 	if !ok {
 		// A teardown has begun, and the connection is reset.
@@ -54,6 +35,33 @@ func (x *exchange) hijack() (net.Conn, *bufio.ReadWriter, error) {
 	// What has come already is in the buffer, where libraries look for it.
 	_, _ = r.Peek(len(x.body.input))
 	return c, bufio.NewReadWriter(r, bufio.NewWriter(c)), nil
+}
+
+// takeOver is the part of hijack during which the loop must not close the connection. ok is false if it came too late.
+func (x *exchange) takeOver() (c *hijackedConn, ok bool, err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.phase != lent {
+		return nil, false, errNotLent
+	}
+	tcp, err := duplicate(x.fd)
+	if err != nil {
+		return nil, false, fmt.Errorf("poller: taking the connection over: %w", err)
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		_ = tcp.Close()
+		return nil, false, fmt.Errorf("poller: taking the connection over: %w", err)
+	}
+	// The loop cannot close the descriptor meanwhile, so that this may act as its owner.
+	if aborted := x.run.table.Close(x.fd); aborted {
+		x.aborted = true
+		_ = tcp.Close()
+		return nil, false, errConnGone
+	}
+	entry, ok := x.run.hijacked.Add(raw)
+	x.leaveLocked(hijacked)
+	return &hijackedConn{TCPConn: tcp, run: x.run, entry: entry, conn: x.conn.describe()}, ok, nil
 }
 
 // duplicate returns a connection of Go's own for the socket of fd.
@@ -85,6 +93,14 @@ type hijackedConn struct {
 	conn  Conn
 	once  sync.Once
 	err   error
+	// lingers: the handler has said itself how it is to end.
+	lingers atomic.Bool
+}
+
+// SetLinger is that of net.TCPConn; Close then goes by it.
+func (c *hijackedConn) SetLinger(sec int) error {
+	c.lingers.Store(true)
+	return c.TCPConn.SetLinger(sec)
 }
 
 // Close ends the connection: with FIN, unless the server has reset it.
@@ -98,7 +114,7 @@ func (c *hijackedConn) close() error {
 	if !aborted {
 		c.noteClosed()
 	}
-	if !aborted && c.run.cfg.arm {
+	if !aborted && c.run.cfg.arm && !c.lingers.Load() {
 		_ = c.SetLinger(-1)
 	}
 	err := c.TCPConn.Close()

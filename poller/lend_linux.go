@@ -118,6 +118,7 @@ func (c *conn) recover(x *exchange) {
 	c.lease = nil
 	c.watched = x.known
 	c.hijacked = x.phase == hijacked
+	c.aborted = x.aborted
 }
 
 // endHandling ends the time of a handler that has taken too long.
@@ -127,6 +128,7 @@ func (c *conn) endHandling() {
 	if !ok {
 		return // it comes back by itself
 	}
+	c.loop.run.pool.withdraw(x)
 	c.recover(x)
 	if !unanswered {
 		c.abort()
@@ -150,6 +152,7 @@ func (c *conn) loseLease() bool {
 		cause = ErrServerClosed
 	}
 	x.lost(cause)
+	c.loop.run.pool.withdraw(x)
 	c.recover(x)
 	return !c.hijacked
 }

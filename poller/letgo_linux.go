@@ -24,7 +24,6 @@ import (
 // itself, on its own goroutine, completes the answer as it stands, since Shutdown waits for it. A Server that does not serve
 // yet will not.
 func (s *Server) Shutdown(ctx context.Context) error {
-	x, last := s.completeCaller()
 	s.mu.Lock()
 	done := s.doneLocked()
 	switch s.state.Load() {
@@ -35,7 +34,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.drainLocked()
 	}
 	s.mu.Unlock()
-	if x != nil {
+	if x, last := s.completeCaller(ctx); x != nil && ctx.Err() == nil {
 		x.giveBack(last)
 	}
 	select {
@@ -72,6 +71,7 @@ func (s *Server) Release() error {
 	case stateServing:
 		s.state.Store(stateReleased)
 		s.mode, s.began = linger.ModeRelease, time.Now()
+		s.run.lettingGo.Store(true)
 		go s.letGo()
 	}
 	r := s.run
@@ -88,6 +88,7 @@ func (s *Server) drainLocked() {
 	released := s.state.Load() == stateReleased
 	s.state.Store(stateDraining)
 	s.mode, s.began = linger.ModeDrain, time.Now()
+	s.run.lettingGo.Store(true)
 	s.run.draining.Store(true)
 	for _, f := range s.onShutdown {
 		go f()
@@ -188,7 +189,7 @@ func (r *run) settleLoops() {
 
 // ended counts a connection off.
 func (r *run) ended(aborted bool) {
-	if r.released() && !aborted {
+	if r.lettingGo.Load() && !aborted {
 		r.closedInOrder.Add(1)
 	}
 	if r.live.Add(-1) == 0 {
@@ -201,8 +202,8 @@ func (r *run) ended(aborted bool) {
 
 // completeCaller completes the answer of the handler that is on the calling goroutine, if it is one, as it stands: a handler
 // that says goodbye and lets go of the port means what it has said. The connection remains lent. x is nil if there was
-// nothing to complete.
-func (s *Server) completeCaller() (x *exchange, last outcome) {
+// nothing to complete. A client that takes nothing holds it up until ctx ends; the answer is cut off then.
+func (s *Server) completeCaller(ctx context.Context) (x *exchange, last outcome) {
 	s.mu.Lock()
 	r := s.run
 	s.mu.Unlock()
@@ -212,6 +213,7 @@ func (s *Server) completeCaller() (x *exchange, last outcome) {
 	if x = r.pool.caller(); x == nil {
 		return nil, outcome{}
 	}
+	defer context.AfterFunc(ctx, x.cutShort)()
 	last, ok := x.writer.completeNow()
 	if !ok {
 		return nil, outcome{}
@@ -219,14 +221,35 @@ func (s *Server) completeCaller() (x *exchange, last outcome) {
 	return x, last
 }
 
-// lastWords is how long Close waits for the client of a handler that calls it to acknowledge its answer.
+// lastWords is how long Close waits for the client of a handler that calls it to take and acknowledge its answer.
 const lastWords = 100 * time.Millisecond
 
-// awaitAck waits until the client has acknowledged all that it was sent, for at most so long.
-func (x *exchange) awaitAck(limit time.Duration) {
+// sayLastWords completes the answer of the handler that calls Close, and waits until the client has all of it.
+func (s *Server) sayLastWords() {
+	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+	defer cancel()
+	if x, last := s.completeCaller(ctx); x != nil && !last.abort {
+		if last.toEnd {
+			x.closeWrite()
+		}
+		x.awaitAck(ctx)
+	}
+}
+
+// closeWrite sends FIN, which is the end of an answer without a length.
+func (x *exchange) closeWrite() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.phase == lent {
+		_ = unix.Shutdown(x.fd, unix.SHUT_WR) // it fails when the client has reset it
+	}
+}
+
+// awaitAck waits until the client has acknowledged all that it was sent, or ctx ends.
+func (x *exchange) awaitAck(ctx context.Context) {
 	ticker := time.NewTicker(queueInterval)
 	defer ticker.Stop()
-	for deadline := time.Now().Add(limit); x.unacked() > 0 && time.Now().Before(deadline); {
+	for x.unacked() > 0 && ctx.Err() == nil {
 		<-ticker.C
 	}
 }

@@ -5,6 +5,7 @@ package poller
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -489,5 +490,112 @@ func TestShutdownWaitsForHijackedConnections(t *testing.T) {
 	}
 	if rep := s.Report(); rep.AtDeadline[linger.Hijacked] != 1 || !rep.Complete() {
 		t.Errorf("report = %s", rep)
+	}
+}
+
+// A request that comes while the one before it is answered is served in a drain too, although the loop was too busy to read
+// it in the time that the handler before it had.
+func TestShutdownWithAnotherRequest(t *testing.T) {
+	for _, limit := range []time.Duration{0, 100 * time.Millisecond} {
+		inHandler, proceed, inLoop, unblock := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
+		s := start(t, &Server{
+			Loops: 1, HandlerTimeout: limit, StuckGrace: time.Minute,
+			OnLoop: func(r *httpcodec.Request) bool { return string(r.Path) == "/block" },
+			LoopHandler: LoopHandlerFunc(func(w *Responder, r *Request) {
+				close(inLoop)
+				<-unblock
+			}),
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/begun" {
+					w.(http.Flusher).Flush()
+					close(inHandler)
+					<-proceed
+				}
+			}),
+		})
+		c, blocker := s.dial(t), s.dial(t)
+		blocker.get("/")
+		c.send("GET /begun HTTP/1.1\r\nHost: x\r\n\r\n")
+		<-inHandler
+		blocker.send("GET /block HTTP/1.1\r\nHost: x\r\n\r\n")
+		<-inLoop
+		result := s.shutdown(t, context.Background())
+		c.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		close(proceed)
+		time.Sleep(150 * time.Millisecond) // the time of the handler is over before the loop gets to anything
+		close(unblock)
+		blocker.answer("GET")
+		_ = blocker.Close()
+		c.answer("GET")
+		if res, _ := c.answer("GET"); res.StatusCode != 200 || !res.Close {
+			t.Errorf("answer to the request behind it = %s, close %v", res.Status, res.Close)
+		}
+		_ = c.Close()
+		if err := wait(t, "Shutdown", result); err != nil {
+			t.Errorf("Shutdown = %v", err)
+		}
+		s.assertGone(t)
+	}
+}
+
+// An answer of a handler that calls Close is whole also where nothing but the end of the connection says so.
+func TestCloseFromHandlerOfOldClient(t *testing.T) {
+	for range 20 {
+		s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, "server is going ")
+			w.(http.Flusher).Flush()
+			_, _ = io.WriteString(w, "down NOW")
+			_ = r.Context().Value(http.ServerContextKey).(*Server).Close()
+		})
+		c := s.dial(t)
+		c.send("GET / HTTP/1.0\r\n\r\n")
+		if _, body := c.answer("GET"); body != "server is going down NOW" {
+			t.Errorf("answer = %q", body)
+		}
+		_ = s.wait(t)
+		s.assertGone(t)
+	}
+}
+
+// A handler whose client takes nothing can let go of the port as well.
+func TestLettingGoFromStalledHandler(t *testing.T) {
+	calls := map[string]func(*Server) error{
+		"Close": (*Server).Close,
+		"Shutdown": func(s *Server) error {
+			ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+			defer cancel()
+			if err := s.Shutdown(ctx); err != context.DeadlineExceeded {
+				return fmt.Errorf("Shutdown of a stalled handler = %w", err)
+			}
+			return nil
+		},
+	}
+	for name, call := range calls {
+		stalled, results := make(chan struct{}), make(chan error, 1)
+		s := start(t, &Server{WriteTimeout: -1, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			broken := make(chan struct{})
+			go func() {
+				defer close(broken)
+				_, _ = io.Copy(w, pattern{})
+			}()
+			<-stalled
+			results <- call(r.Context().Value(http.ServerContextKey).(*Server))
+			<-broken
+		})})
+		idle, c := s.dial(t), s.dialSlow(t)
+		lingertest.Wait(t, "both are accepted", func() bool { return s.Report().Connections.Total() == 2 })
+		c.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		lingertest.Wait(t, "the answer waits for its reader", func() bool {
+			s.run.watcher.mu.Lock()
+			defer s.run.watcher.mu.Unlock()
+			return len(s.run.watcher.waiting) == 1
+		})
+		close(stalled)
+		if err := wait(t, name, results); err != nil {
+			t.Error(err)
+		}
+		idle.wantReset()
+		c.wantReset()
+		s.assertGone(t)
 	}
 }

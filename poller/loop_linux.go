@@ -206,8 +206,10 @@ func (l *loop) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 		c.untracked = true
 		return nil, gnet.Close
 	}
+	r.live.Add(1)
 	// Publish, then look: either the teardown's sweep finds the slot, or this finds the teardown.
 	if r.closing() {
+		r.admission.count(c)
 		c.abortCounted()
 		r.hook(r.hooks.opened, c)
 		return nil, gnet.Close
@@ -219,7 +221,6 @@ func (l *loop) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 	}
 	l.clock.tick()
 	r.hook(r.hooks.opened, c)
-	r.live.Add(1)
 	l.setTimeout(c, headerTimeout)
 	r.admission.opened(c)
 	if r.draining.Load() {
@@ -294,7 +295,7 @@ func (l *loop) OnClose(gc gnet.Conn, err error) gnet.Action {
 		// The engine ends without having been asked to. Its connections must not look as if they had ended in order.
 		c.abortCounted()
 	}
-	aborted := r.table.Close(c.fd)
+	aborted := r.table.Close(c.fd) || c.aborted
 	if !aborted {
 		r.noteClosed(c.fd)
 	}

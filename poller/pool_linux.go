@@ -4,7 +4,7 @@ package poller
 
 import (
 	"bytes"
-	"runtime"
+	"container/list"
 	"sync"
 	"time"
 
@@ -21,7 +21,7 @@ type pool struct {
 	idle    []*worker // the last one is the one that was busy last
 	unused  int       // how many of idle, from the first one on, have not been needed since trim
 	running int       // exchanges that workers have
-	queue   []*exchange
+	queue   list.List // of *exchange
 	trimmer *time.Timer
 	stopped bool
 }
@@ -64,8 +64,21 @@ func (p *pool) submit(x *exchange) {
 		p.mu.Unlock()
 		go w.run(x)
 	default:
-		p.queue = append(p.queue, x)
+		x.queued = p.queue.PushBack(x)
 		p.mu.Unlock()
+	}
+}
+
+// withdraw drops x if it waits for a worker: its time is over, and however long others wait, nothing is to be held for it.
+func (p *pool) withdraw(x *exchange) {
+	if p.max == 0 {
+		return // nothing ever waits
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if x.queued != nil && !p.stopped {
+		p.queue.Remove(x.queued)
+		x.queued = nil
 	}
 }
 
@@ -121,12 +134,12 @@ func (p *pool) proceed(w *worker) *exchange {
 }
 
 func (p *pool) dequeueLocked() *exchange {
-	if len(p.queue) == 0 {
+	first := p.queue.Front()
+	if first == nil {
 		return nil
 	}
-	x := p.queue[0]
-	p.queue[0] = nil
-	p.queue = p.queue[1:]
+	x := p.queue.Remove(first).(*exchange)
+	x.queued = nil
 	return x
 }
 
@@ -184,7 +197,8 @@ func (p *pool) stop() {
 		delete(p.all, w)
 		close(w.next)
 	}
-	p.idle, p.queue = nil, nil
+	p.idle = nil
+	p.queue.Init()
 }
 
 // handlers is how many handlers run at present.
@@ -206,14 +220,4 @@ func (p *pool) caller() *exchange {
 		}
 	}
 	return nil
-}
-
-// goroutineID is what tells the calling goroutine from all others, from the first line of its stack trace: "goroutine 18
-// [running]:". There is no other way to ask for it.
-func goroutineID() []byte {
-	var buf [64]byte
-	trace := buf[:runtime.Stack(buf[:], false)]
-	trace = bytes.TrimPrefix(trace, []byte("goroutine "))
-	id, _, _ := bytes.Cut(trace, []byte(" "))
-	return bytes.Clone(id)
 }

@@ -306,6 +306,43 @@ func TestHandlerExpectContinue(t *testing.T) {
 	c.wantEOF()
 }
 
+// Until the client has been asked for its content, an answer is the connection's last, whoever reads meanwhile: what comes
+// next could be another request.
+func TestAnswerBeforeContinue(t *testing.T) {
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		x := w.(*responseWriter).x
+		x.mu.Lock() // the client is not asked before it is unlocked
+		read := make(chan struct{})
+		go func() {
+			defer close(read)
+			_, _ = io.ReadAll(r.Body)
+		}()
+		lingertest.Wait(t, "content is read", func() bool {
+			locked := x.body.mu.TryLock()
+			if locked {
+				x.body.mu.Unlock()
+			}
+			return !locked
+		})
+		time.Sleep(time.Millisecond) // for the reader to come to the lock
+		if x.body.skippable() {
+			t.Error("content that the client has not been asked for is expected to come")
+		}
+		x.mu.Unlock()
+		<-read
+		if !x.body.skippable() {
+			t.Error("content that has come is not expected to have come")
+		}
+	})
+	c := s.dial(t)
+	c.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+	c.answer("POST")
+	c.send("hello")
+	if res, _ := c.answer("POST"); res.Close {
+		t.Error("the connection closes although all content was read")
+	}
+}
+
 // Content that the handler does not read is skipped if there is not much of it.
 func TestUnreadContent(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -531,12 +568,42 @@ func TestMaxHandlers(t *testing.T) {
 	}
 }
 
+// Nothing is held for requests whose turn comes too late.
+func TestRequestsThatDoNotWait(t *testing.T) {
+	entered, leave := make(chan struct{}), make(chan struct{})
+	s := start(t, &Server{MaxHandlers: 1, HandlerTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		entered <- struct{}{}
+		<-leave
+	})})
+	defer close(leave)
+	waiting := func() int {
+		s.run.pool.mu.Lock()
+		defer s.run.pool.mu.Unlock()
+		return s.run.pool.queue.Len()
+	}
+	const request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+	s.dial(t).send(request)
+	<-entered
+	impatient, patient := s.dial(t), s.dial(t)
+	impatient.send(request)
+	patient.send(request)
+	lingertest.Wait(t, "two requests wait", func() bool { return waiting() == 2 })
+	_ = impatient.SetLinger(0)
+	_ = impatient.Close()
+	lingertest.Wait(t, "one is withdrawn as its client has gone", func() bool { return waiting() == 1 })
+	if res, _ := patient.answer("GET"); res.StatusCode != 503 {
+		t.Errorf("got %s, want 503", res.Status)
+	}
+	lingertest.Wait(t, "the other is withdrawn as its time is over", func() bool { return waiting() == 0 })
+}
+
 // The handler's Write waits for a client that does not read, and one that takes nothing is aborted.
 func TestHandlerWriteTimeout(t *testing.T) {
 	errs := make(chan error, 1)
 	s := start(t, &Server{WriteTimeout: 100 * time.Millisecond, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for {
 			if _, err := w.Write(make([]byte, 100_000)); err != nil {
+				<-r.Context().Done()
 				errs <- err
 				return
 			}
@@ -548,6 +615,29 @@ func TestHandlerWriteTimeout(t *testing.T) {
 		t.Error("Write = nil")
 	}
 	c.wantReset()
+}
+
+// Clients beyond the bound on connections wait, and none of them is refused: there is a handler for every connection.
+func TestMaxConnsOfHandlers(t *testing.T) {
+	const most, clients = 4, 30
+	g := newGate()
+	s := start(t, &Server{MaxConns: most, Handler: g})
+	var all []*client
+	for range clients {
+		c := s.dial(t)
+		c.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		all = append(all, c)
+	}
+	for range most {
+		<-g.entered // as many run at a time as there may be connections
+	}
+	close(g.open)
+	for _, c := range all {
+		if res, _ := c.answer("GET"); res.StatusCode != 200 {
+			t.Errorf("got %s", res.Status)
+		}
+		_ = c.Close() // whoever waits behind it gets its place
+	}
 }
 
 func TestHandlerDeadlines(t *testing.T) {
@@ -740,6 +830,87 @@ func TestHijack(t *testing.T) {
 	if rep := s.Report(); rep.Connections.Total() != 1 {
 		t.Errorf("report = %s", rep)
 	}
+}
+
+// A connection that was reset before it could be hijacked is reported as reset.
+func TestHijackTooLate(t *testing.T) {
+	inLoop, unblock, results := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	ends := make(chan string, 1)
+	s := start(t, &Server{
+		Loops: 1, WriteTimeout: 50 * time.Millisecond, StuckGrace: time.Minute,
+		ConnAborted: func(Conn) { ends <- "aborted" },
+		ConnClosed:  func(Conn) { ends <- "closed" },
+		OnLoop:      func(r *httpcodec.Request) bool { return string(r.Path) == "/block" },
+		LoopHandler: LoopHandlerFunc(func(w *Responder, r *Request) {
+			close(inLoop)
+			<-unblock
+		}),
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			<-inLoop
+			_, _ = io.Copy(w, pattern{}) // until the client is reset, of which the loop learns later
+			_, _, err := w.(http.Hijacker).Hijack()
+			results <- err
+		}),
+	})
+	c, blocker := s.dialSlow(t), s.dial(t)
+	c.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	lingertest.Wait(t, "the handler runs", func() bool { return s.run.pool.handlers() == 1 })
+	blocker.send("GET /block HTTP/1.1\r\nHost: x\r\n\r\n")
+	if err := wait(t, "the handler", results); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("Hijack = %v, want ECONNRESET", err)
+	}
+	close(unblock)
+	if end := <-ends; end != "aborted" {
+		t.Errorf("the connection was reported as %s", end)
+	}
+}
+
+// A handler can reset a connection that it has hijacked.
+func TestHijackedConnThatLingers(t *testing.T) {
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Errorf("Hijack = %v", err)
+			return
+		}
+		if r.URL.Path == "/reset" {
+			_ = conn.(interface{ SetLinger(sec int) error }).SetLinger(0)
+		}
+		_ = conn.Close()
+	})
+	closed, reset := s.dial(t), s.dial(t)
+	closed.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	closed.wantEOF()
+	reset.send("GET /reset HTTP/1.1\r\nHost: x\r\n\r\n")
+	reset.wantReset()
+}
+
+// A teardown ends the context of a handler that has hijacked its connection, too.
+func TestHijackInTeardown(t *testing.T) {
+	running, causes := make(chan struct{}), make(chan error, 1)
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Errorf("Hijack = %v", err)
+			return
+		}
+		defer conn.Close()
+		close(running)
+		<-r.Context().Done()
+		causes <- context.Cause(r.Context())
+	})
+	c := s.dial(t)
+	c.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	<-running
+	lingertest.Wait(t, "the loop has let go of it", func() bool { return s.run.closed.Load() == 1 })
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := wait(t, "the handler", causes); err != ErrServerClosed {
+		t.Errorf("cause in a teardown = %v, want ErrServerClosed", err)
+	}
+	c.wantReset()
+	s.assertGone(t)
 }
 
 func TestAnswered(t *testing.T) {

@@ -30,7 +30,7 @@ type head struct {
 // is none is left out, and line ends in values become spaces.
 func (d *head) take(h http.Header, fields []httpcodec.HeaderField) []httpcodec.HeaderField {
 	for name, values := range h {
-		switch name {
+		switch textproto.CanonicalMIMEHeaderKey(name) { // some write to the map without it
 		case "Content-Length":
 			d.takeLength(values)
 			continue

@@ -3,13 +3,11 @@
 package poller
 
 import (
-	"bufio"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"sync"
-	"time"
+	"unsafe"
 
 	"rstserver/httpcodec"
 )
@@ -150,10 +148,21 @@ func write[T string | []byte](w *responseWriter, p T) (int, error) {
 		w.w.content = append(w.w.content, p...)
 		return len(p), nil
 	}
-	if err := w.emit([]byte(p), false); err != nil {
+	if err := w.emit(view(p), false); err != nil {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// view is p as bytes that share its memory, and must not be changed.
+func view[T string | []byte](p T) []byte {
+	switch p := any(p).(type) {
+	case string:
+		return unsafe.Slice(unsafe.StringData(p), len(p))
+	case []byte:
+		return p
+	}
+	return nil
 }
 
 // accept tells whether n bytes of content may be written.
@@ -302,7 +311,7 @@ func (w *responseWriter) complete() error {
 	if err := w.accept(0); err != nil && !w.unencodable {
 		return err
 	}
-	if w.head.hasLength && w.written < w.head.length && w.method != http.MethodHead &&
+	if !w.unencodable && w.head.hasLength && w.written < w.head.length && w.method != http.MethodHead &&
 		w.status != http.StatusNotModified && w.status != http.StatusNoContent {
 		w.x.run.cfg.log.Warn("the handler wrote less than its Content-Length, its connection is aborted", "conn",
 			w.x.conn.id, "target", w.answerTarget(), "written_bytes", w.written, "content_length", w.head.length)
@@ -399,48 +408,8 @@ func (w *responseWriter) FlushError() error {
 	return w.emit(nil, false)
 }
 
-// SetReadDeadline has reads of the request's content fail with os.ErrDeadlineExceeded from then on, in this request. The zero
-// time means that there is no deadline beside BodyTimeout.
-func (w *responseWriter) SetReadDeadline(t time.Time) error {
-	w.x.read.set(t)
-	return w.x.wake()
-}
-
-// SetWriteDeadline has writes of the answer fail with os.ErrDeadlineExceeded from then on; one that has failed cannot be made
-// up for, and the connection will be aborted. The zero time means that there is no deadline beside WriteTimeout.
-func (w *responseWriter) SetWriteDeadline(t time.Time) error {
-	w.x.write.set(t)
-	return w.x.wake()
-}
-
-// EnableFullDuplex has no effect: a handler may always read and write as it likes.
-func (w *responseWriter) EnableFullDuplex() error { return nil }
-
-// Hijack implements http.Hijacker: it hands the connection over to the caller, who has to close it. The server goes on to
-// keep track of it: it counts as a connection, and Close resets it. The net.Conn's Close ends it with FIN.
-func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.w == nil {
-		return nil, nil, w.x.whyNotLent()
-	}
-	if w.status != 0 && (!w.encoded || len(w.w.content) > 0) {
-		// A head that is written, such as that of 101, is sent, whether or not there is content.
-		if err := w.emit(nil, false); err != nil {
-			return nil, nil, err
-		}
-	}
-	conn, rw, err := w.x.hijack()
-	if err == nil {
-		w.report()
-		w.closeBuffers()
-	}
-	return conn, rw, err
-}
-
 var (
 	_ http.Flusher    = (*responseWriter)(nil)
-	_ http.Hijacker   = (*responseWriter)(nil)
 	_ io.ReaderFrom   = (*responseWriter)(nil)
 	_ io.StringWriter = (*responseWriter)(nil)
 )

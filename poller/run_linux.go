@@ -49,10 +49,11 @@ type run struct {
 
 	serving       atomic.Bool   // all loops accept
 	draining      atomic.Bool   // answers are their connections' last
+	lettingGo     atomic.Bool   // Shutdown or Release was called
 	givenUp       atomic.Bool   // there is no listener any more, or soon
 	live          atomic.Int64  // connections that have not ended, hijacked ones included
 	noneLeft      chan struct{} // capacity 1; an element when live has become 0
-	closedInOrder atomic.Int64  // connections that ended, and were not aborted, since the port was given up
+	closedInOrder atomic.Int64  // connections that ended, and were not aborted, since lettingGo
 	refusedAt     time.Time     // written before refused is closed, as is refusal
 	refusal       error
 
@@ -78,10 +79,17 @@ func (s *Server) ListenAndServe() error {
 // A handler finds what net/http gives it: Request.Body streams, and what is not read stays with the client; 100 (Continue)
 // is sent when it is read first; trailers go both ways; the ResponseWriter can Flush, Hijack and ReadFrom, and has what
 // http.ResponseController asks for; the context ends when the connection is reset, after HandlerTimeout, in a teardown, and
-// when the handler returns; ServerContextKey holds the *poller.Server; panicking with http.ErrAbortHandler resets the
-// connection without a log line, with anything else after one. It differs in this: a client that closes its half of the
-// connection is not a client that has gone, so that cancels nothing; reading and writing go on side by side without
-// EnableFullDuplex; an answer that comes out shorter than its Content-Length ends with RST.
+// when the handler returns; panicking with http.ErrAbortHandler resets the connection without a log line, with anything else
+// after one. It differs in this:
+//
+//   - A client that closes its half of the connection may still be reading, so that alone cancels nothing. A handler that waits
+//     and writes nothing learns that its client has gone altogether when the client's kernel resets the connection, which a
+//     keep-alive probe makes it do after about a minute; HandlerTimeout bounds that.
+//   - Reading and writing go on side by side without EnableFullDuplex.
+//   - An answer that comes out shorter than its Content-Length ends with RST, as does one that breaks off.
+//   - ServerContextKey holds the *poller.Server, and the net.Conn of Hijack is not a *net.TCPConn, though it has its methods.
+//   - The deadlines of http.ResponseController end with the request.
+//   - Status codes above 599 are none of HTTP's and become 500.
 func ListenAndServe(addr string, handler http.Handler) error {
 	return (&Server{Addr: addr, Handler: handler}).ListenAndServe()
 }

@@ -77,11 +77,16 @@ func runSchedule(t *testing.T, seed uint64) {
 		LoopHandler: LoopHandlerFunc(s.answerOnLoop),
 		Handler:     http.HandlerFunc(s.answer),
 		StuckGrace:  lingertest.Patience,
-		Logger:      slog.New(slog.DiscardHandler), // or a thousand logs would hide what went wrong
+		// None of these may come in the way of a client that does what it should.
+		MaxConns:       rng.IntN(2) * (3 + rng.IntN(10)),
+		HandlerTimeout: time.Duration(rng.IntN(2)) * lingertest.Patience,
+		WriteTimeout:   []time.Duration{0, -1, 50 * time.Millisecond}[rng.IntN(3)],
+		Logger:         slog.New(slog.DiscardHandler), // or a thousand logs would hide what went wrong
 	})
 	kinds := []func(*traffic){
 		(*traffic).fresh, (*traffic).half, (*traffic).keepAlive, (*traffic).slow, (*traffic).download, (*traffic).upload,
 		(*traffic).upgrade, (*traffic).pipeline, (*traffic).halfClosed, (*traffic).oldClient, (*traffic).dialStorm,
+		(*traffic).stalled, (*traffic).expect, (*traffic).head, (*traffic).leaves,
 	}
 	var clients, callers sync.WaitGroup
 	for range 4 + rng.IntN(12) {
@@ -105,6 +110,8 @@ func runSchedule(t *testing.T, seed uint64) {
 	go func() {
 		callers.Wait()
 		close(s.over) // clients of a released server come to an end
+		// A call by a handler may not have got through.
+		_ = s.s.Release()
 		<-s.s.result
 		s.s.result <- ErrServerClosed
 		clients.Wait()
@@ -129,28 +136,39 @@ func runSchedule(t *testing.T, seed uint64) {
 // letGo chooses a way of letting go.
 func (s *schedule) letGo(rng *rand.Rand) (name string, call func() error) {
 	limit := time.Duration(rng.ExpFloat64() * float64(10*time.Millisecond))
-	switch rng.IntN(4) {
+	switch rng.IntN(6) {
 	case 0:
 		return "Close", s.s.Close
 	case 1:
 		return "Release", s.s.Release
 	case 2:
-		return "a handler's Close", func() error {
-			conn, err := net.Dial("tcp", s.s.addr.String())
-			if err != nil {
-				return nil // another was faster
-			}
-			defer conn.Close()
-			_, _ = io.WriteString(conn, "GET /close HTTP/1.1\r\nHost: x\r\n\r\n")
-			_, _ = io.ReadAll(conn)
-			return nil
-		}
+		return "a handler's Close", s.byHandler("/close")
+	case 3:
+		return "a handler's Release", s.byHandler("/release")
+	case 4:
+		return "a handler's Shutdown", s.byHandler("/shutdown")
 	default:
 		return "Shutdown within " + limit.String(), func() error {
 			ctx, cancel := context.WithTimeout(context.Background(), limit)
 			defer cancel()
 			return s.s.Shutdown(ctx)
 		}
+	}
+}
+
+// byHandler has a handler let go.
+func (s *schedule) byHandler(target string) func() error {
+	return func() error {
+		conn, err := net.DialTimeout("tcp", s.s.addr.String(), lingertest.Patience)
+		if err != nil {
+			return nil // another was faster
+		}
+		defer conn.Close()
+		// Beyond MaxConns it may have to wait for those that wait for the end of the calls.
+		_ = conn.SetDeadline(time.Now().Add(100 * time.Millisecond))
+		_, _ = io.WriteString(conn, "GET "+target+" HTTP/1.1\r\nHost: x\r\n\r\n")
+		_, _ = io.ReadAll(conn)
+		return nil
 	}
 }
 
@@ -173,6 +191,7 @@ func (s *schedule) answerOnLoop(w *Responder, r *Request) {
 }
 
 func (s *schedule) answer(w http.ResponseWriter, r *http.Request) {
+	srv := r.Context().Value(http.ServerContextKey).(*Server)
 	n, _ := strconv.ParseInt(r.URL.RawQuery, 10, 64)
 	switch r.URL.Path {
 	case "/slow":
@@ -207,7 +226,13 @@ func (s *schedule) answer(w http.ResponseWriter, r *http.Request) {
 			_ = conn.Close()
 		}()
 	case "/close":
-		_ = r.Context().Value(http.ServerContextKey).(*Server).Close()
+		_ = srv.Close()
+	case "/release":
+		_ = srv.Release()
+	case "/shutdown":
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+		defer cancel()
+		_ = srv.Shutdown(ctx)
 	default:
 		_, _ = io.CopyN(w, pattern{}, n)
 	}
@@ -219,6 +244,8 @@ type traffic struct {
 	rng  *rand.Rand
 	conn *net.TCPConn
 	in   *bufio.Reader
+	// answers is how many came whole. Before the first one no end is in order, as the client has asked for it.
+	answers int
 }
 
 // dial connects, or tells that the port refuses.
@@ -244,7 +271,7 @@ func (c *traffic) send(s string) bool {
 // an end as any; an end in order is not, but before the first byte.
 func (c *traffic) answer(n int64) (another bool) {
 	switch _, err := c.in.Peek(1); {
-	case err == io.EOF:
+	case err == io.EOF && c.answers > 0:
 		return false
 	case err != nil:
 		c.broken("before it began", err)
@@ -264,6 +291,7 @@ func (c *traffic) answer(n int64) (another bool) {
 		c.complain("%s with %d bytes, want 200 with %d", res.Status, got, n)
 		return false
 	}
+	c.answers++
 	return !res.Close
 }
 
@@ -402,6 +430,69 @@ func (c *traffic) upgrade() {
 		_, _ = io.ReadFull(c.in, make([]byte, 5))
 	}
 	c.untilOver()
+}
+
+// stalled reads nothing of its answer until all calls have been made.
+func (c *traffic) stalled() {
+	if !c.dial() {
+		return
+	}
+	defer c.close()
+	n := int64(10 << 20)
+	where := []string{"/loop", "/pool"}[c.rng.IntN(2)]
+	if c.send(fmt.Sprintf("GET %s?%d HTTP/1.1\r\nHost: x\r\n\r\n", where, n)) {
+		<-c.over
+		c.answer(n)
+	}
+}
+
+func (c *traffic) expect() {
+	n := c.size()
+	if !c.dial() {
+		return
+	}
+	defer c.close()
+	if !c.send(fmt.Sprintf("POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", n)) {
+		return
+	}
+	if n == 0 {
+		c.answer(n)
+		return
+	}
+	if res, err := http.ReadResponse(c.in, nil); err != nil || res.StatusCode != 100 {
+		return
+	}
+	if c.send(strings.Repeat("x", int(n))) {
+		c.answer(n)
+	}
+}
+
+func (c *traffic) head() {
+	if !c.dial() {
+		return
+	}
+	defer c.close()
+	for range 1 + c.rng.IntN(5) {
+		if !c.send("HEAD /pool?5000 HTTP/1.1\r\nHost: x\r\n\r\n") {
+			return
+		}
+		res, err := http.ReadResponse(c.in, &http.Request{Method: "HEAD"})
+		if err != nil || res.Close {
+			return
+		}
+	}
+}
+
+// leaves resets its connection at some time.
+func (c *traffic) leaves() {
+	if !c.dial() {
+		return
+	}
+	c.send([]string{"GET /slow?5000 HTTP/1.1\r\nHost: x\r\n\r\n", "POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n",
+		"GET /pool?3000000 HTTP/1.1\r\nHost: x\r\n\r\n"}[c.rng.IntN(3)])
+	time.Sleep(time.Duration(c.rng.IntN(5000)) * time.Microsecond) // as random as the rest of the schedule
+	_ = c.conn.SetLinger(0)
+	c.close()
 }
 
 // dialStorm connects until the port refuses, or all calls have been made.

@@ -60,8 +60,9 @@ type Server struct {
 	// Nil means context.Background(). It must not return nil.
 	BaseContext func(net.Listener) context.Context
 	// ConnContext may derive a context for a connection from the one that is passed. It is called before the first
-	// request of the connection is handed to Handler, on the goroutine that runs it. The net.Conn tells addresses and has
-	// a SyscallConn; its Read and Write fail, as the connection belongs to the server. It must not return nil.
+	// request of the connection is handed to Handler, on the goroutine that runs it. The net.Conn tells addresses; its other
+	// methods fail, as the connection belongs to the server, and unlike with net/http it is no *net.TCPConn. It must not
+	// return nil.
 	ConnContext func(ctx context.Context, c net.Conn) context.Context
 
 	// Loops is the number of event loops. Zero means GOMAXPROCS.

@@ -27,9 +27,7 @@ import (
 // that a LoopHandler has blocked for Server.StuckGrace are reset from outside, and the error names the loop, which ends when
 // the handler returns.
 func (s *Server) Close() error {
-	if x, _ := s.completeCaller(); x != nil {
-		x.awaitAck(lastWords)
-	}
+	s.sayLastWords()
 	s.mu.Lock()
 	done := s.doneLocked()
 	switch s.state.Load() {
@@ -85,13 +83,13 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 		errs = append(errs, fmt.Errorf("poller: event loop %d was stuck in a handler for more than %s; its %d connections "+
 			"were aborted from outside", l.loop.index, r.cfg.stuckGrace, l.sweep.Aborted.Total()))
 		sweep.Add(l.sweep)
-		// Its handlers have to be told by others, too.
-		r.pool.each(func(x *exchange) {
-			if x.loop == l.loop {
-				x.lost(ErrServerClosed)
-			}
-		})
 	}
+	// The handlers of a stuck loop have to be told by others, too, and those that have hijacked their connections, which no loop has.
+	r.pool.each(func(x *exchange) {
+		if isStuck(stuck, x.loop) || x.isHijacked() {
+			x.lost(ErrServerClosed)
+		}
+	})
 	if mode == linger.ModeDrain {
 		rep.AtDeadline = sweep.Aborted
 	}
@@ -123,6 +121,11 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 
 	for _, l := range r.waitLoops(stuck) {
 		stuck = append(stuck, stuckLoop{loop: l})
+		r.pool.each(func(x *exchange) {
+			if x.loop == l {
+				x.lost(ErrServerClosed)
+			}
+		})
 		errs = append(errs, fmt.Errorf("poller: event loop %d has reset its connections, but was stuck for more than %s in a "+
 			"connection hook or in the Close of an answer's content", l.index, r.cfg.stuckGrace))
 	}

@@ -5,9 +5,9 @@ package poller
 import "slices"
 
 // turns are the connections of a loop that can go on: those that come back from a handler, and those whose output the
-// kernel takes again. Each round gives some of them a turn, and between two rounds
-// the loop gets to its other connections: tasks of gnet's would be run one after the other for as long as there are any, so
-// that a few clients that read fast could keep a loop to themselves. Guarded by loop.mu.
+// kernel takes again. Each round gives some of them a turn, and between two rounds the loop gets to its other connections:
+// tasks of gnet's would be run one after the other for as long as there are any, so that a few clients that read fast could
+// keep a loop to themselves. Guarded by loop.mu.
 type turns struct {
 	returned []*exchange
 	spare    []*exchange // the memory of the last round's

@@ -14,6 +14,7 @@ while [ "$i" -lt "$rounds" ]; do
   for server in "$@"; do
     name=${server%%=*}
     port=$((port + 1))
+    : >"$out/log" # of the one before, which said that it listened
     ${server#*=} "127.0.0.1:$port" >"$out/log" 2>&1 &
     pid=$!
     until grep -q 'listening on' "$out/log"; do

@@ -23,6 +23,7 @@ type serveCommand struct {
 	OnTerm         string        `enum:"abort,drain" default:"abort" placeholder:"abort|drain" help:"What SIGTERM and SIGINT do. Default: ${default}."`
 	NoArm          bool          `help:"Do not arm the connections from birth: if the process is killed, they are left in TIME_WAIT."`
 	Reuseport      bool          `help:"Set SO_REUSEPORT, so that several processes can serve one port."`
+	Sweep          bool          `help:"At the end destroy what ordinary closes have left on the port (TIME_WAIT and the like). Needs CAP_NET_ADMIN; without that the report says so."`
 	LogConns       bool          `help:"Log each connection that is opened, closed or aborted, with its number."`
 	AccessLog      *string       `placeholder:"FILE|-" help:"Append a line for each answer to this file, or to stdout, in the combined format. Default: none."`
 	LogFormat      string        `enum:"text,json" default:"text" placeholder:"text|json" help:"Form of the logs on stderr and of the output on stdout. Default: ${default}."`

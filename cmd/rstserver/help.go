@@ -9,7 +9,8 @@ import (
 // maxColumns bounds the width of the help; a narrower terminal gets lines that fit it.
 const maxColumns = 100
 
-// printHelp is kong's help, but that the program's own shows the flags of the default command, which it takes too.
+// printHelp is kong's help, but that the program's own shows the flags of the default command, which it takes too, and names
+// the other commands.
 func printHelp(options kong.HelpOptions, ctx *kong.Context) error {
 	command := ctx.Model.DefaultCmd
 	if ctx.Selected() != nil || command == nil {
@@ -19,7 +20,13 @@ func printHelp(options kong.HelpOptions, ctx *kong.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(ctx.Stdout, "Usage: %s [%s] [flags]\n\n%s\n", ctx.Model.Name, command.Name, ctx.Model.Help)
+	fmt.Fprintf(ctx.Stdout, "Usage: %s [%s] [flags]\n", ctx.Model.Name, command.Name)
+	for _, other := range ctx.Model.Children {
+		if other != command {
+			fmt.Fprintf(ctx.Stdout, "       %s %s\n", ctx.Model.Name, other.Summary())
+		}
+	}
+	fmt.Fprintf(ctx.Stdout, "\n%s\n", ctx.Model.Help)
 	options.NoAppSummary = true
 	return kong.DefaultHelpPrinter(options, selected)
 }

@@ -1,5 +1,5 @@
 // Command rstserver serves HTTP/1.1 on event loops and lets go of its port at once: on SIGTERM or SIGINT it resets every
-// connection, and says what the kernel has left of them.
+// connection, and says what the kernel has left of them. It also frees a port that somebody else has left.
 package main
 
 import (
@@ -21,6 +21,7 @@ const (
 
 type commandLine struct {
 	Serve serveCommand `cmd:"" default:"withargs" help:"Serve HTTP/1.1 until a signal ends it: by default with a reset of every connection. The default command."`
+	Free  freeCommand  `cmd:"" help:"Say what is on a local port, and free it: destroy the connections and what is left of them, whoever's they are."`
 }
 
 func main() {
@@ -44,8 +45,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 		printError(stderr, err)
 		return exitFailed
 	}
-	err = parse(parser, args)
-	if err == nil {
+	command, err := parse(parser, args)
+	switch {
+	case err != nil:
+	case command == "free":
+		err = cl.Free.run(os.Stdin, stdout, stderr)
+	default:
 		err = cl.Serve.run(stdout, stderr)
 	}
 	switch {
@@ -56,7 +61,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 			printError(stderr, exited.err)
 		}
 		if exited.code == exitUsage {
-			fmt.Fprintln(stderr, "Try 'rstserver --help'.")
+			fmt.Fprintf(stderr, "Try '%s --help'.\n", helpOf(args))
 		}
 		return exited.code
 	default:
@@ -83,7 +88,8 @@ func usage(format string, args ...any) error {
 	return &exitError{exitUsage, fmt.Errorf(format, args...)}
 }
 
-func parse(parser *kong.Kong, args []string) (err error) {
+// parse fills in what parser is for and returns the command's name.
+func parse(parser *kong.Kong, args []string) (command string, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			e, ok := p.(*exitError)
@@ -93,8 +99,17 @@ func parse(parser *kong.Kong, args []string) (err error) {
 			err = e
 		}
 	}()
-	if _, err := parser.Parse(args); err != nil {
-		return &exitError{exitUsage, err}
+	ctx, err := parser.Parse(args)
+	if err != nil {
+		return "", &exitError{exitUsage, err}
 	}
-	return nil
+	return ctx.Selected().Name, nil
+}
+
+// helpOf is the command that has the help on what args are about.
+func helpOf(args []string) string {
+	if len(args) > 0 && args[0] == "free" {
+		return "rstserver free"
+	}
+	return "rstserver"
 }

@@ -24,6 +24,7 @@ type process struct {
 	anyPort        bool           // its port was the kernel's choice
 	stdout, stderr output
 	ended          chan struct{}
+	read           chan struct{} // closed when all that came over a pseudo-terminal is in stdout
 }
 
 // output collects what a process prints.
@@ -118,7 +119,7 @@ func launch(t testing.TB, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := &process{t: t, cmd: cmd, ended: make(chan struct{})}
 	p.anyPort = slices.ContainsFunc(cmd.Args, func(a string) bool { return strings.HasSuffix(a, ":0") })
-	serves := !slices.ContainsFunc(cmd.Args, func(a string) bool { return strings.HasPrefix(a, "--addr") || a == "--help" })
+	serves := !slices.ContainsFunc(cmd.Args, func(a string) bool { return strings.HasPrefix(a, "--addr") || a == "--help" || a == "free" })
 	if serves {
 		p.anyPort = true
 		cmd.Args = append(cmd.Args, "--addr", "127.0.0.1:0")

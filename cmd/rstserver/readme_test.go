@@ -36,11 +36,13 @@ func TestReadmeProgram(t *testing.T) {
 	}
 }
 
-// The README's flags are those that the command has.
+// The README's flags are those that the commands have.
 func TestReadmeFlags(t *testing.T) {
 	var help strings.Builder
-	if code := run([]string{"--help"}, &help, &help); code != exitOK {
-		t.Fatalf("--help exits with %d", code)
+	for _, args := range [][]string{{"--help"}, {"free", "--help"}} {
+		if code := run(args, &help, &help); code != exitOK {
+			t.Fatalf("%q exits with %d", args, code)
+		}
 	}
 	flags := regexp.MustCompile(`--[a-z-]+`)
 	documented := make(map[string]bool)
@@ -58,6 +60,6 @@ func TestReadmeFlags(t *testing.T) {
 		delete(documented, flag)
 	}
 	for flag := range documented {
-		t.Errorf("README.md lists %s, which the command does not have", flag)
+		t.Errorf("README.md lists %s, which no command has", flag)
 	}
 }

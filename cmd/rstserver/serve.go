@@ -33,6 +33,7 @@ func (c *serveCommand) server(s *site, log *slog.Logger) *poller.Server {
 		MaxHeaderBytes: c.MaxHeaderBytes,
 		MaxBodyBytes:   orNone(c.MaxBodyBytes),
 		NoArm:          c.NoArm,
+		Sweep:          c.Sweep,
 		ReusePort:      c.Reuseport,
 		Logger:         log,
 	}

@@ -28,7 +28,8 @@ type Stopped struct {
 // owner is a process that is being stopped.
 type owner struct {
 	Stopped
-	pidfd int // -1 where the kernel has none (before Linux 5.3)
+	pidfd  int             // -1 where the kernel has none (before Linux 5.3)
+	inodes map[uint32]bool // what it had on the port
 }
 
 // stopOwners sends SIGTERM to the owners and waits until they have let go of everything on the port, for at most Wait: one
@@ -42,13 +43,15 @@ func (p *Plan) stopOwners(v *view) ([]Stopped, *view, error) {
 		}
 	}()
 	for _, process := range found {
-		owners = append(owners, terminate(process))
+		o := terminate(process)
+		o.inodes = v.inodesOf(process.PID)
+		owners = append(owners, o)
 	}
 	wait := p.Wait
 	if wait == 0 {
 		wait = DefaultWait
 	}
-	v, err := p.awaitOwners(v, owners, time.Now().Add(wait))
+	after, err := p.awaitOwners(owners, time.Now().Add(wait))
 	stopped := make([]Stopped, 0, len(owners))
 	for _, o := range owners {
 		if o.Signalled && !o.LetGo {
@@ -56,20 +59,20 @@ func (p *Plan) stopOwners(v *view) ([]Stopped, *view, error) {
 		}
 		stopped = append(stopped, o.Stopped)
 	}
-	return stopped, v, err
+	return stopped, after, err
 }
 
 // awaitOwners waits for the owners until the deadline, and looks at the port after that.
-func (p *Plan) awaitOwners(v *view, owners []*owner, deadline time.Time) (*view, error) {
+func (p *Plan) awaitOwners(owners []*owner, deadline time.Time) (*view, error) {
 	interval := 5 * time.Millisecond
 	for waits := true; ; {
-		var err error
-		if v, err = p.look(); err != nil {
+		v, err := p.look()
+		if err != nil {
 			return nil, err
 		}
 		open := 0
 		for _, o := range owners {
-			o.LetGo = !v.has(o.PID)
+			o.LetGo = len(v.inodesOf(o.PID)) == 0 && !v.closing(o.inodes)
 			if o.Signalled && !o.LetGo {
 				open++
 			}
@@ -83,15 +86,24 @@ func (p *Plan) awaitOwners(v *view, owners []*owner, deadline time.Time) (*view,
 	}
 }
 
-// has tells whether the process has something on the port at the plan's addresses.
-func (v *view) has(pid int) bool {
+// inodesOf returns what the process has on the port at the plan's addresses.
+func (v *view) inodesOf(pid int) map[uint32]bool {
+	inodes := make(map[uint32]bool)
 	for i := range v.sockets {
 		s := &v.sockets[i]
 		if v.concerned(s) && slices.ContainsFunc(v.holders[s.Inode], func(p sockdiag.Process) bool { return p.PID == pid }) {
-			return true
+			inodes[s.Inode] = true
 		}
 	}
-	return false
+	return inodes
+}
+
+// closing tells whether one of the sockets is there that nobody has open: a process that ends, or closes a descriptor, does
+// not have it any more in /proc before the kernel has closed what it stood for.
+func (v *view) closing(inodes map[uint32]bool) bool {
+	return slices.ContainsFunc(v.sockets, func(s sockdiag.Socket) bool {
+		return inodes[s.Inode] && len(v.holders[s.Inode]) == 0
+	})
 }
 
 // terminate sends SIGTERM to the process, if it is one that may be stopped.

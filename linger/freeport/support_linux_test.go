@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -56,22 +57,34 @@ func listen(t testing.TB, address string) *server {
 		return errors.Join(e, err)
 	}}
 	lc.SetMultipathTCP(false)
+	wanted := netip.MustParseAddrPort(address)
 	for {
-		ln, err := lc.Listen(context.Background(), "tcp", address)
+		addr := wanted
+		if wanted.Port() == 0 {
+			addr = netip.AddrPortFrom(wanted.Addr(), quietPort())
+		}
+		ln, err := lc.Listen(context.Background(), "tcp", addr.String())
+		if errors.Is(err, unix.EADDRINUSE) && wanted.Port() == 0 {
+			continue
+		}
 		if err != nil {
-			if netip.MustParseAddrPort(address).Addr().Is6() {
+			if wanted.Addr().Is6() {
 				t.Skipf("needs IPv6 (sysctl net.ipv6.conf.lo.disable_ipv6=0): %v", err)
 			}
 			t.Fatal(err)
 		}
 		s := &server{ln.(*net.TCPListener), ln.Addr().(*net.TCPAddr).AddrPort()}
-		if count(t, s.addr.Port()) == (sockdiag.Counts{sockdiag.Listen: 1}) || netip.MustParseAddrPort(address).Port() != 0 {
+		if count(t, s.addr.Port()) == (sockdiag.Counts{sockdiag.Listen: 1}) || wanted.Port() != 0 {
 			t.Cleanup(func() { ln.Close() })
 			return s
 		}
 		ln.Close()
 	}
 }
+
+// quietPort is a port at random that the kernel gives to nobody who has not asked for it (ip_local_port_range begins behind it,
+// as a rule), so that a test that frees it destroys sockets of its own only.
+func quietPort() uint16 { return uint16(15_000 + rand.IntN(17_000)) }
 
 func count(t testing.TB, port uint16) sockdiag.Counts {
 	t.Helper()

@@ -41,3 +41,19 @@ func BenchmarkPort(b *testing.B) {
 		})
 	}
 }
+
+func BenchmarkDestroy(b *testing.B) {
+	needDestroy(b)
+	for b.Loop() {
+		b.StopTimer()
+		port := manyRaw(b, 5000, true)
+		want := Counts{Listen: 1, TimeWait: 5000}
+		waitFor(b, kernel, port, func(d Dump) bool { return d.Count() == want })
+		d, err := Port(port)
+		must(b, err)
+		sockets := onlyConnections(d)
+		b.StartTimer()
+		wantDestruction(b, sockets, 5000, 0, 0)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/5000, "ns/socket")
+}

@@ -32,7 +32,8 @@ var (
 	ErrTimeWait = fmt.Errorf("sockdiag: a kernel before Linux 6.0 does not destroy a socket in TIME_WAIT: %w", unix.EOPNOTSUPP)
 )
 
-// Destruction says what Destroy has come to. Each socket is counted once.
+// Destruction says what Destroy has come to. Each socket is counted once; calls at the same time may both have destroyed the
+// same one, as far as the kernel says.
 type Destruction struct {
 	Destroyed int // ended by the kernel
 	Gone      int // had ended by themselves before

@@ -210,7 +210,8 @@ func TestDestroyWithoutPrivilege(t *testing.T) {
 	}
 }
 
-// TestDestroyMany: several batches, of which each socket is hit, and hit once, with many calls at a time.
+// TestDestroyMany: several batches, of which each socket is hit, with many calls at a time. Two of them that meet at a socket
+// may both be told that they have destroyed it.
 func TestDestroyMany(t *testing.T) {
 	needDestroy(t)
 	const n = 5000
@@ -235,12 +236,13 @@ func TestDestroyMany(t *testing.T) {
 	for _, r := range results {
 		destroyed, gone = destroyed+r.Destroyed, gone+r.Gone
 	}
-	if destroyed != n || gone != n*(len(results)-1) {
-		t.Errorf("%d destroyed, %d gone in %d calls, want %d and %d", destroyed, gone, len(results), n, n*(len(results)-1))
+	if destroyed < n || destroyed+gone != n*len(results) {
+		t.Errorf("%d destroyed, %d gone in %d calls, want %d and the rest of %d", destroyed, gone, len(results), n, n*len(results))
 	}
 	if counts, _, err := Count(port); counts != (Counts{Listen: 1}) || err != nil {
 		t.Errorf("left on the port: %v, %v", counts, err)
 	}
+	wantDestruction(t, sockets, 0, n, 0)
 }
 
 // A fakeKernel answers requests to destroy: the n-th socket, by its remote port, with errnos[n] or success.

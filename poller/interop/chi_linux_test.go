@@ -85,7 +85,8 @@ func TestChi(t *testing.T) {
 	abort.send("GET /abort HTTP/1.1\r\nHost: x\r\n\r\n")
 	abort.wantReset()
 
-	for _, want := range []string{`"GET ` + s.url + `/items/7/ HTTP/1.1" from 127.0.0.1:`, " - 404 ", " - 405 ", " - 500 ", " - 504 "} {
+	for _, want := range []string{`"GET ` + s.url + `/items/7/ HTTP/1.1" from 127.0.0.1:`, " - 404 ", " - 405 ", " - 500 ",
+		" - 504 "} {
 		if !strings.Contains(requests.String(), want) {
 			t.Errorf("the middleware's log lacks %q:\n%s", want, requests)
 		}

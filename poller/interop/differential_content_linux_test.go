@@ -101,7 +101,8 @@ var contentBehaviours = []behaviour{
 			http.Error(w, "too large", http.StatusRequestEntityTooLarge)
 		}, differences: []difference{
 			{"the name that RFC 9110 gives it", "413 Request Entity Too Large", "413 Content Too Large"},
-			{"the rest is short, and skipped; MaxBytesReader can tell none but net/http that it is not wanted", "field: Connection: close\n", ""},
+			{"the rest is short, and skipped; MaxBytesReader can tell none but net/http that it is not wanted",
+				"field: Connection: close\n", ""},
 			{"as above", "end: FIN", sentinelAnswer + "end: FIN"},
 		}},
 	{name: "form", request: "POST /?a=1 HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 11\r\n\r\na=2&b=%C3%BC",
@@ -122,13 +123,21 @@ var contentBehaviours = []behaviour{
 			tr.notef("%s", errorClass(err))
 			write(w, tr, "ok")
 		}},
-	{name: "chunked content, none", request: "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", method: "POST",
-		head: true, handler: func(w http.ResponseWriter, r *http.Request, tr *transcript) { readAll(r, tr) }},
+	{name: "big chunked content not read", method: "POST",
+		request: chunkedPost + "4b000\r\n" + strings.Repeat("x", 300<<10) + "\r\n0\r\n\r\n",
+		differences: []difference{
+			{"its length is not known, so that it may be short, and the connection goes on", "field: Connection: close\n", ""},
+			{"as above", "end: FIN", sentinelAnswer + "end: FIN"},
+		}},
+	{name: "chunked content, none", request: "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+		method: "POST",
+		head:   true, handler: func(w http.ResponseWriter, r *http.Request, tr *transcript) { readAll(r, tr) }},
 	{name: "chunked content, malformed", request: chunkedPost + "xyz\r\n", method: "POST",
 		handler: func(w http.ResponseWriter, r *http.Request, tr *transcript) {
 			readAll(r, tr)
 			http.Error(w, "bad content", http.StatusBadRequest)
-		}, refused: &refusal{"malformed content is answered by the server, where nothing was sent yet", "400 Bad Request", "malformed chunk-size", "read \"\": some error\n"}},
+		}, refused: &refusal{"malformed content is answered by the server, where nothing was sent yet", "400 Bad Request",
+			"malformed chunk-size", "read \"\": some error\n"}},
 
 	{name: "100-continue read", request: expectPost, waitFor: "100 Continue\r\n\r\n", then: "hello", method: "POST", head: true,
 		handler: func(w http.ResponseWriter, r *http.Request, tr *transcript) {
@@ -161,7 +170,8 @@ var contentBehaviours = []behaviour{
 			write(w, tr, "ok")
 		}},
 	{name: "100-continue without content", request: "GET / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n\r\n"},
-	{name: "100-continue of HTTP/1.0", request: "POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello", method: "POST",
+	{name: "100-continue of HTTP/1.0",
+		request: "POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello", method: "POST",
 		handler: func(w http.ResponseWriter, r *http.Request, tr *transcript) {
 			readAll(r, tr)
 			write(w, tr, "ok")

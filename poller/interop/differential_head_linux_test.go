@@ -72,7 +72,8 @@ var headBehaviours = []behaviour{
 			w.Header().Set("Content-Length", "5")
 			w.WriteHeader(304)
 		}, differences: []difference{{
-			"a handler that describes the content means it (RFC 9110, section 15.4.5)", "field: Date", "field: Content-Length: 5\nfield: Content-Type: text/plain\nfield: Date",
+			"a handler that describes the content means it (RFC 9110, section 15.4.5)", "field: Date",
+			"field: Content-Length: 5\nfield: Content-Type: text/plain\nfield: Date",
 		}}},
 	{name: "Early Hints", request: get1, handler: func(w http.ResponseWriter, _ *http.Request, tr *transcript) {
 		w.Header().Add("Link", "</style.css>; rel=preload; as=style")
@@ -97,7 +98,8 @@ var headBehaviours = []behaviour{
 			w.WriteHeader(103)
 			write(w, tr, "x")
 		}, differences: []difference{
-			{"HTTP/1.0 knows no interim answers (RFC 9110, section 15.2)", "answer: HTTP/1.0 103 Early Hints\nfield: Link: </style.css>; rel=preload; as=style\n", ""},
+			{"HTTP/1.0 knows no interim answers (RFC 9110, section 15.2)",
+				"answer: HTTP/1.0 103 Early Hints\nfield: Link: </style.css>; rel=preload; as=style\n", ""},
 			saysClose("field: Content-Length"),
 		}},
 	{name: "WriteHeader(101)", request: get1, handler: func(w http.ResponseWriter, _ *http.Request, tr *transcript) {

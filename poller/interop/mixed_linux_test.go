@@ -112,7 +112,8 @@ func mixedRequests(content string) []mixedRequest {
 		{"100-continue", func(t testing.TB, c *http.Client, url string) error {
 			req := newRequest(t, "POST", url+"/echo", strings.NewReader("hello"), "Expect", "100-continue")
 			continued := false
-			req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{Got100Continue: func() { continued = true }}))
+			req = req.WithContext(httptrace.WithClientTrace(req.Context(),
+				&httptrace.ClientTrace{Got100Continue: func() { continued = true }}))
 			err := exact(c, req, 200, "hello")
 			if err == nil && !continued {
 				err = errors.New("no 100 (Continue)")
@@ -143,7 +144,8 @@ func mixedRequests(content string) []mixedRequest {
 			from := rand.IntN(len(content) - 1000)
 			to := from + rand.IntN(100000)
 			to = min(to, len(content)-1)
-			return exact(c, newRequest(t, "GET", url+"/files/big.txt", nil, "Range", fmt.Sprintf("bytes=%d-%d", from, to)), 206, content[from:to+1])
+			return exact(c, newRequest(t, "GET", url+"/files/big.txt", nil, "Range", fmt.Sprintf("bytes=%d-%d", from, to)), 206,
+				content[from:to+1])
 		}},
 		{"timeout", func(t testing.TB, c *http.Client, url string) error {
 			return exact(c, newRequest(t, "GET", url+"/timeout", nil), 503, "late")

@@ -57,13 +57,15 @@ func randomExchange(random *rand.Rand, number int) exchange {
 	}
 	switch random.IntN(4) {
 	case 0:
-		return exchange{"POST", fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", target, len(content), content), want}
+		return exchange{"POST", fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", target,
+			len(content), content), want}
 	case 1:
 		chunk := ""
 		if len(content) > 0 {
 			chunk = fmt.Sprintf("%x\r\n%s\r\n", len(content), content)
 		}
-		return exchange{"POST", fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%s0\r\n\r\n", target, chunk), want}
+		return exchange{"POST", fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%s0\r\n\r\n",
+			target, chunk), want}
 	case 2:
 		return exchange{"HEAD", fmt.Sprintf("HEAD %s HTTP/1.1\r\nHost: x\r\n\r\n", target), ""}
 	}

@@ -5,6 +5,8 @@ package interop
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"sync"
 	"syscall"
@@ -181,3 +183,46 @@ func TestReleaseKeepsWebSockets(t *testing.T) {
 }
 
 func gorillaGoingAway(err error) bool { return gorilla.IsCloseError(err, gorilla.CloseGoingAway) }
+
+// Close comes while clients are upgraded all the time. Each of them ends with RST, whether the handler had its connection
+// already, was about to take it, or had not been called.
+func TestCloseWhileUpgrading(t *testing.T) {
+	for range 5 {
+		s := serve(t, echoes[1].handler)
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				for {
+					conn, err := net.Dial("tcp", s.addr.String())
+					if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) {
+						return // the end
+					}
+					if err != nil {
+						t.Errorf("dialling: %v", err)
+						return
+					}
+					all.Go(func() {
+						defer conn.Close()
+						// Writing may meet the reset, too.
+						_, err := io.WriteString(conn, handshake)
+						if err == nil {
+							_, err = io.Copy(io.Discard, conn)
+						}
+						if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+							t.Errorf("an upgraded connection ended with %v, want ECONNRESET", err)
+						}
+					})
+				}
+			})
+		}
+		lingertest.Wait(t, "many are upgraded", func() bool { return s.Report().Connections[linger.Hijacked] > 100 })
+		if err := s.Close(); err != nil {
+			t.Errorf("Close() = %v", err)
+		}
+		all.Wait()
+		s.assertGone(t)
+		if rep := s.Report(); !rep.Complete() || rep.Connections[linger.Hijacked] < 100 {
+			t.Errorf("the Report says %+v", rep)
+		}
+	}
+}

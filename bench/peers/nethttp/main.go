@@ -3,11 +3,12 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"log"
 	"net"
 	"net/http"
 	"os"
+
+	"rstserver/bench/peers/hello"
 )
 
 func main() {
@@ -16,8 +17,5 @@ func main() {
 		log.Fatal(err)
 	}
 	fmt.Println("listening on http://" + ln.Addr().String())
-	log.Fatal(http.Serve(ln, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_, _ = io.WriteString(w, "Hello, World!")
-	})))
+	log.Fatal(http.Serve(ln, hello.Handler))
 }

@@ -1,0 +1,315 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"syscall"
+
+	"rstserver/linger/freeport"
+	"rstserver/linger/sockdiag"
+)
+
+// freeReport is what 'rstserver free' has seen and done. It is printed as text or as JSON.
+type freeReport struct {
+	plan  *freeport.Plan
+	tries bool // it will be tried whatever is known beforehand
+
+	Port   uint16 `json:"port"`
+	DryRun bool   `json:"dry_run"`
+	// Declined: the user was asked and did not say yes.
+	Declined bool `json:"declined"`
+	// Before is what was on the port, and After what is, with nothing touched where Done is nil.
+	Before freeport.Overview `json:"before"`
+	// CannotDestroy says why sockets could not be destroyed, as far as that can be told beforehand.
+	CannotDestroy string           `json:"cannot_destroy,omitempty"`
+	Done          *freeport.Result `json:"done,omitempty"`
+	After         freeport.Verdict `json:"after"`
+	// Free is that of After, which the exit code follows.
+	Free bool `json:"free"`
+}
+
+// something tells whether there is anything to do.
+func (r *freeReport) something() bool { return r.Before.Selected.Total() > 0 || r.stops() }
+
+// stops tells whether owners are to be stopped.
+func (r *freeReport) stops() bool { return r.plan.StopOwner && len(r.Before.Owners) > 0 }
+
+// possible tells whether there is anything to do that can be.
+func (r *freeReport) possible() bool {
+	return r.something() && (r.CannotDestroy == "" || r.stops())
+}
+
+// overview is what is on the port and what of it is meant.
+func (r *freeReport) overview() string {
+	var b strings.Builder
+	if len(r.Before.Rows) == 0 {
+		fmt.Fprintf(&b, "port %d: nothing is on it in this network namespace\n", r.Port)
+		for _, e := range r.Before.Elsewhere {
+			r.writeElsewhere(&b, e)
+		}
+		return b.String()
+	}
+	fmt.Fprintf(&b, "port %d:\n", r.Port)
+	writeRows(&b, r.Before.Rows)
+	if n := r.Before.IdleUnknown; n.Total() > 0 {
+		writeWrapped(&b, "", fmt.Sprintf("not selected, as the kernel does not know since when they are idle: %s (%s)",
+			plural(n.Total(), "socket"), n))
+	}
+	if r.CannotDestroy != "" && !r.tries {
+		writeWrapped(&b, "", "nothing can be destroyed from here: "+r.CannotDestroy)
+	}
+	if r.DryRun {
+		r.writeWould(&b)
+	}
+	return b.String()
+}
+
+// writeElsewhere writes what another network namespace has on the port, and how to get there.
+func (r *freeReport) writeElsewhere(b *strings.Builder, e freeport.Elsewhere) {
+	who := printable(e.Process.String())
+	what := fmt.Sprintf("in another network namespace, that of %s, there is: %s.", who, e.Counts)
+	if e.HoldsThePort {
+		what = fmt.Sprintf("%s holds it in another network namespace, where there is: %s.", who, e.Counts)
+	}
+	writeWrapped(b, "", what+" From here that can neither be seen nor freed; from there it can:")
+	fmt.Fprintf(b, "  nsenter -t %d -n rstserver free %d\n", e.PID, r.Port)
+}
+
+func (r *freeReport) writeWould(b *strings.Builder) {
+	if r.stops() {
+		writeWrapped(b, "", "would send SIGTERM to "+processNames(r.Before.Owners))
+	}
+	if n := r.Before.Selected.Total(); n > 0 {
+		writeWrapped(b, "", fmt.Sprintf("would destroy %s (%s)", plural(n, "socket"), r.Before.Selected))
+	} else {
+		fmt.Fprintln(b, "would destroy nothing")
+	}
+}
+
+// question is what the user has to agree to.
+func (r *freeReport) question() string {
+	n := r.Before.Selected.Total()
+	what := fmt.Sprintf("%s (%s)", plural(n, "socket"), r.Before.Selected)
+	switch {
+	case !r.stops():
+		return "Destroy " + what + "?"
+	case n == 0 || r.CannotDestroy != "":
+		return fmt.Sprintf("Send SIGTERM to %s?", processNames(r.Before.Owners))
+	default:
+		return fmt.Sprintf("Send SIGTERM to %s, and destroy what is left of %s after %s at the most?",
+			processNames(r.Before.Owners), what, r.plan.Wait)
+	}
+}
+
+// outcome is what was done, and whether the port is free.
+func (r *freeReport) outcome() string {
+	var b strings.Builder
+	if r.Declined {
+		fmt.Fprintln(&b, "nothing was touched")
+	}
+	if r.Done != nil {
+		r.writeDone(&b)
+	}
+	r.writeVerdict(&b)
+	return b.String()
+}
+
+func (r *freeReport) writeDone(b *strings.Builder) {
+	d := r.Done
+	for _, s := range d.Stopped {
+		who := printable(s.Process.String())
+		switch {
+		case s.LetGo && s.Signalled:
+			writeWrapped(b, "", who+" was sent SIGTERM, and has let go of the port")
+		case s.LetGo:
+			writeWrapped(b, "", who+" had let go of the port by itself")
+		case s.Signalled:
+			writeWrapped(b, "", fmt.Sprintf("%s was sent SIGTERM: %s", who, s.Reason))
+		default:
+			writeWrapped(b, "", fmt.Sprintf("%s was not sent SIGTERM: %s", who, s.Reason))
+		}
+	}
+	if d.Successor {
+		writeWrapped(b, "", "somebody else has begun to listen meanwhile: what came to the port since then is left alone")
+	}
+	if d.Destroyed > 0 || d.Gone > 0 || len(d.Refused) == 0 && len(d.Stopped) == 0 {
+		line := "destroyed " + plural(d.Destroyed, "socket")
+		if d.Gone > 0 {
+			line += fmt.Sprintf("; %s more ended by %s meanwhile", grouped(d.Gone), pick(d.Gone, "itself", "themselves"))
+		}
+		writeWrapped(b, "", line)
+	}
+	for _, refused := range d.Refused {
+		writeWrapped(b, "", fmt.Sprintf("not destroyed: %s (%s): %s", plural(refused.Counts.Total(), "socket"), refused.Counts,
+			explainRefusal(refused.Err)))
+	}
+	if d.Survived > 0 {
+		writeWrapped(b, "", fmt.Sprintf("the kernel says that it has destroyed %s more and still has %s: before Linux 6.11 it "+
+			"does that with connections that are closed and have something to send", plural(d.Survived, "socket"),
+			pick(d.Survived, "it", "them")))
+	}
+	if d.Coming {
+		writeWrapped(b, "", fmt.Sprintf("gave up after %s: more came each time, as clients come back while somebody listens",
+			plural(d.Rounds, "round")))
+	}
+}
+
+func (r *freeReport) writeVerdict(b *strings.Builder) {
+	v := &r.After
+	if v.Free {
+		where := ""
+		if len(r.Before.Elsewhere) > 0 {
+			where = " in this network namespace"
+		}
+		writeWrapped(b, "", fmt.Sprintf("port %d is free%s: %s could be bound without SO_REUSEADDR", r.Port, where, addresses(v.Bound)))
+		return
+	}
+	switch {
+	case v.Err == nil && len(v.Bound) == 0:
+		writeWrapped(b, "", fmt.Sprintf("port %d: nothing could be bound, as this machine has none of the addresses of --local", r.Port))
+		return
+	case errors.Is(v.Err, syscall.EACCES):
+		writeWrapped(b, "", fmt.Sprintf("port %d could not be verified to be free: to bind a port this low takes root or "+
+			"CAP_NET_BIND_SERVICE (%v)", r.Port, v.Err))
+	case !v.InUse():
+		writeWrapped(b, "", fmt.Sprintf("port %d could not be verified to be free: %v", r.Port, v.Err))
+	default:
+		fmt.Fprintf(b, "port %d is not free:\n", r.Port)
+	}
+	writeHolders(b, v.Holders)
+	if v.Hidden > 0 {
+		writeWrapped(b, "  ", fmt.Sprintf("%s that cannot be seen from here %s it: root can see them",
+			pick(v.Hidden, "a process", "processes"), pick(v.Hidden, "holds", "hold")))
+	}
+	if n := v.Left.Total(); n > 0 {
+		where := "on it"
+		if r.Done != nil {
+			where = "left"
+		}
+		writeWrapped(b, "  ", fmt.Sprintf("%s %s %s: %s", plural(n, "socket"), pick(n, "is", "are"), where, v.Left))
+	}
+	switch held := len(v.Holders) > 0 || v.Hidden > 0; {
+	case held && !r.plan.StopOwner:
+		writeWrapped(b, "", "such a socket is never destroyed, as its process would keep the port all the same: stop that "+
+			"process, or have --stop-owner send it SIGTERM")
+	case !held && v.Left.Total() == 0 && v.InUse():
+		writeWrapped(b, "  ", "what has it is not listed: before Linux 6.8 a socket that is bound and does nothing else is not")
+	}
+}
+
+// writeHolders writes who holds the port, a line for each address.
+func writeHolders(b *strings.Builder, holders []freeport.Holder) {
+	type socket struct {
+		local netip.AddrPort
+		state sockdiag.State
+	}
+	var sockets []socket
+	by := make(map[socket][]freeport.Process)
+	for _, h := range holders {
+		s := socket{h.Local, h.State}
+		if by[s] == nil {
+			sockets = append(sockets, s)
+		}
+		by[s] = append(by[s], h.Process)
+	}
+	for _, s := range sockets {
+		n := len(by[s])
+		how := pick(n, "listens on", "listen on")
+		if s.state == sockdiag.Close {
+			how = pick(n, "has bound", "have bound")
+		}
+		writeWrapped(b, "  ", fmt.Sprintf("%s %s %s", processNames(by[s]), how, s.local))
+	}
+}
+
+// explainRefusal is a reason for which sockets are not destroyed, and what can be done about it.
+func explainRefusal(err error) string {
+	switch {
+	case errors.Is(err, sockdiag.ErrNotPermitted):
+		return "that needs CAP_NET_ADMIN: run it as root, for example with sudo; in a container or a user namespace, as root of " +
+			"the machine"
+	case errors.Is(err, sockdiag.ErrNotSupported):
+		return "this kernel was built without CONFIG_INET_DIAG_DESTROY, so only the processes themselves can end their " +
+			"connections; TIME_WAIT ends by itself within 60 s"
+	case errors.Is(err, sockdiag.ErrTimeWait):
+		return "a kernel before Linux 6.0 does not destroy that; it ends by itself within 60 s"
+	case errors.Is(err, sockdiag.ErrNoCookie):
+		return "the kernel does not answer over netlink here, and /proc does not tell sockets well enough apart to destroy them"
+	}
+	return err.Error()
+}
+
+// writeRows writes the table of what is on the port.
+func writeRows(b *strings.Builder, rows []freeport.Row) {
+	const most = 40 // a screenful; the JSON has all
+	more := 0
+	if len(rows) > most {
+		more = len(rows) - most
+		rows = rows[:most]
+	}
+	partly := slices.ContainsFunc(rows, func(r freeport.Row) bool { return r.Selected != r.Count && !r.HoldsPort() })
+	table := [][]string{{"SOCKETS", "STATE", "PROCESS", "LOCAL ADDRESS"}}
+	if partly {
+		table[0] = slices.Insert(table[0], 1, "SELECTED")
+	}
+	for _, r := range rows {
+		local := make([]string, len(r.Local))
+		for i, ip := range r.Local {
+			local[i] = ip.String()
+		}
+		cells := []string{grouped(r.Count), r.State.String(), rowOwner(r), strings.Join(local, ", ")}
+		if partly {
+			selected := grouped(r.Selected)
+			if r.HoldsPort() {
+				selected = "-"
+			}
+			cells = slices.Insert(cells, 1, selected)
+		}
+		table = append(table, cells)
+	}
+	writeTable(b, table, len(table[0])-3)
+	if more > 0 {
+		fmt.Fprintf(b, "  and %s more of other processes and states; --json has all\n", plural(more, "row"))
+	}
+}
+
+// rowOwner names who has the sockets of a row open.
+func rowOwner(r freeport.Row) string {
+	if len(r.Processes) == 0 {
+		return "none: " + string(r.Unowned)
+	}
+	s := printable(r.Processes[0].String())
+	if n := len(r.Processes) - 1; n > 0 {
+		s += fmt.Sprintf(" +%d", n)
+	}
+	return s
+}
+
+func processNames(processes []freeport.Process) string {
+	const most = 5
+	var list []string
+	for i, p := range processes {
+		if i == most {
+			list = append(list, fmt.Sprintf("%d more", len(processes)-most))
+			break
+		}
+		list = append(list, printable(p.String()))
+	}
+	return enumerate(list)
+}
+
+func addresses(bound []netip.AddrPort) string {
+	const most = 5
+	var list []string
+	for i, a := range bound {
+		if i == most {
+			list = append(list, fmt.Sprintf("%d more", len(bound)-most))
+			break
+		}
+		list = append(list, a.String())
+	}
+	return enumerate(list)
+}

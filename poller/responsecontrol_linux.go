@@ -1,0 +1,52 @@
+//go:build linux
+
+package poller
+
+import (
+	"bufio"
+	"net"
+	"net/http"
+	"time"
+)
+
+// What http.ResponseController asks a responseWriter for, beside Flush.
+
+// SetReadDeadline has reads of the request's content fail with os.ErrDeadlineExceeded from then on, in this request. The zero
+// time means that there is no deadline beside BodyTimeout.
+func (w *responseWriter) SetReadDeadline(t time.Time) error {
+	return w.x.setDeadline(&w.x.read, t)
+}
+
+// SetWriteDeadline has writes of the answer fail with os.ErrDeadlineExceeded from then on; one that has failed cannot be made
+// up for, and the connection will be aborted. The zero time means that there is no deadline beside WriteTimeout.
+func (w *responseWriter) SetWriteDeadline(t time.Time) error {
+	return w.x.setDeadline(&w.x.write, t)
+}
+
+// EnableFullDuplex has no effect: a handler may always read and write as it likes.
+func (w *responseWriter) EnableFullDuplex() error { return nil }
+
+// Hijack implements http.Hijacker: it hands the connection over to the caller, who has to close it. The server goes on to
+// keep track of it: it counts as a connection, and Close resets it. The net.Conn's Close ends it with FIN, unless its
+// SetLinger was called, which is there as with a net.TCPConn.
+func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.w == nil {
+		return nil, nil, w.x.whyNotLent()
+	}
+	if w.status != 0 && (!w.encoded || len(w.w.content) > 0) {
+		// A head that is written, such as that of 101, is sent, whether or not there is content.
+		if err := w.emit(nil, false); err != nil {
+			return nil, nil, err
+		}
+	}
+	conn, rw, err := w.x.hijack()
+	if err == nil {
+		w.report()
+		w.closeBuffers()
+	}
+	return conn, rw, err
+}
+
+var _ http.Hijacker = (*responseWriter)(nil)
