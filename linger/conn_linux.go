@@ -13,7 +13,8 @@ import (
 // Conn is a TCP connection that a [Listener] has accepted. It has every method of [net.TCPConn], at the same price, among
 // them what servers look for with type assertions: CloseWrite, CloseRead, SyscallConn, ReadFrom and WriteTo. The connection
 // itself is there for those who look for a [*net.TCPConn]: as a field, and by NetConn, as crypto/tls has it. It must be closed
-// by the Close of the Conn, not by its own.
+// by the Close of the Conn, not by its own. One that is forgotten stays open until the Listener aborts it: the garbage
+// collector does not close it.
 //
 // The kernel copies from and to it as for a net.TCPConn (sendfile(2), splice(2)) where that is the destination of an [io.Copy]
 // or [io.CopyN], or the source of an io.Copy. One case is lost, as package net knows none but its own types: a net.TCPConn

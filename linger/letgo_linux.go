@@ -12,8 +12,7 @@ import (
 )
 
 // Close gives up the port and does nothing to the connections: it is that of [net.Listener], and what servers call when they
-// stop. Unlike that of package net it resets what waits in the queue even while an Accept is blocked, and a second call is no
-// error.
+// stop. What waits in the queue is reset by the kernel. A second call is no error, unlike that of package net.
 func (l *Listener) Close() error {
 	l.stopAccept()
 	return l.refuse()

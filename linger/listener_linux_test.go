@@ -253,10 +253,13 @@ func TestListenerAbortWhileDialling(t *testing.T) {
 		}
 		dialling.Wait()
 		for _, rep := range reports {
+			// A client's request may still be on its way through the kernel, to be answered with RST.
+			rep.Left.Residue[sockdiag.SynRecv] = 0
 			if rep.Started != reports[0].Started || rep.Steps != reports[0].Steps || !rep.Complete() || !rep.Left.Free() {
 				t.Errorf("a report is %v,\nthe first is %v", rep, reports[0])
 			}
 		}
+		lingertest.Wait(t, "nothing on the port", func() bool { return count(t, l.addr.Port()).Total() == 0 })
 		l.wantFree(t)
 	}
 }
