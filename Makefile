@@ -6,8 +6,8 @@ FUZZTIME    ?= 1m
 BENCHTIME   ?= 10x
 CONNECTIONS ?= 10000
 PEERS       := bin/peers
-# A module of its own, so that what its tests need is not what rstserver needs.
-INTEROP     := poller/interop
+# Modules of their own, so that what their tests need is not what rstserver needs.
+INTEROP     := poller/interop linger/interop
 
 .PHONY: all run build fmt lint test fuzz bench bench-micro bench-http clean
 
@@ -26,11 +26,11 @@ lint:
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt would change:"; echo "$$unformatted"; exit 1; }
 	go vet ./...
 	go run $(STATICCHECK) ./...
-	cd $(INTEROP) && go vet ./... && go run $(STATICCHECK) ./...
+	@for module in $(INTEROP); do (set -x; cd $$module && go vet ./... && go run $(STATICCHECK) ./...) || exit 1; done
 
 test: lint ## gofmt, vet, staticcheck and all tests under the race detector; the last line is for what race hides
 	go test -race -shuffle=on ./...
-	cd $(INTEROP) && go test -race -shuffle=on ./...
+	@for module in $(INTEROP); do (set -x; cd $$module && go test -race -shuffle=on ./...) || exit 1; done
 	go test -run Alloc ./httpcodec ./poller
 
 fuzz: ## every fuzz target for FUZZTIME

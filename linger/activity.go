@@ -14,10 +14,11 @@ const (
 	Sending                   // part of an answer waits for the peer to read
 	Closing                   // last answer handed to the kernel, FIN sent or about to be sent
 	Hijacked                  // taken over from the server by a handler, which alone knows (WebSocket, for one)
+	Open                      // accepted by a Listener: its server alone knows what it is doing, and in which protocol
 	activities
 )
 
-var activityNames = [activities]string{"new", "idle", "receiving", "handling", "sending", "closing", "hijacked"}
+var activityNames = [activities]string{"new", "idle", "receiving", "handling", "sending", "closing", "hijacked", "open"}
 
 // String returns the name as the Report prints it.
 func (a Activity) String() string {

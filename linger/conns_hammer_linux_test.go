@@ -61,7 +61,7 @@ func TestConnsHammer(t *testing.T) {
 	rest.Wait()
 
 	last := arena.set.Load()
-	if last.first != nil {
+	if len(last.entries) != 0 {
 		t.Error("the last set still holds entries after all were removed")
 	}
 	late := 0

@@ -4,6 +4,7 @@ package linger
 
 import (
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -19,10 +20,10 @@ import (
 type Conns struct {
 	live atomic.Int64
 
-	mu sync.Mutex // guards what follows, and the links of all entries
-	// first begins the list of entries. From the first AbortAll on no link changes, so that each AbortAll can walk along them
+	mu sync.Mutex // guards what follows, and the index of all entries
+	// entries are in no order. From the first AbortAll on the slice does not change, so that each AbortAll can walk along it
 	// without the lock, while the owners of what it resets wake up and call Remove.
-	first *Entry
+	entries []*Entry
 	// ended: AbortAll has begun. Add reads it under the lock under which it enters, so AbortAll misses nothing.
 	ended    bool
 	activity Activity // of the first AbortAll
@@ -35,10 +36,12 @@ type Conns struct {
 //	live ──Abort, AbortAll──▶ aborting ─▶ aborted
 //	                          aborting ─▶ out      (its user had closed it)
 type Entry struct {
-	set        *Conns
-	raw        syscall.RawConn // whoever takes the entry out of the state live alone uses it, and drops it
-	next, prev *Entry
-	state      atomic.Uint32 // a phase, as in Table; out is phaseFree
+	set *Conns
+	raw syscall.RawConn // whoever takes the entry out of the state live alone uses it to abort, and drops it
+	// of is the connection, where a Listener has accepted it; nil otherwise. Immutable.
+	of    *tracked
+	index int           // in set.entries
+	state atomic.Uint32 // a phase, as in Table; out is phaseFree
 }
 
 // Add enters a connection; from here on others may abort it. Its owner calls Remove in the end. raw has to be like those of
@@ -48,17 +51,21 @@ type Entry struct {
 // [Conns.Late], and returns false. The Entry is of use then too; its Remove returns true, unless the user had closed the
 // connection even before Add.
 func (s *Conns) Add(raw syscall.RawConn) (*Entry, bool) {
-	e := &Entry{set: s, raw: raw}
+	e := &Entry{raw: raw}
+	return e, s.enter(e)
+}
+
+// enter is Add for an entry that is part of something else and has its raw.
+func (s *Conns) enter(e *Entry) bool {
+	e.set = s
 	e.state.Store(phaseLive)
 	s.live.Add(1)
 	s.mu.Lock()
 	if !s.ended {
-		if s.first != nil {
-			s.first.prev = e
-		}
-		e.next, s.first = s.first, e
+		e.index = len(s.entries)
+		s.entries = append(s.entries, e)
 		s.mu.Unlock()
-		return e, true
+		return true
 	}
 	activity := s.activity
 	s.mu.Unlock()
@@ -70,7 +77,7 @@ func (s *Conns) Add(raw syscall.RawConn) (*Entry, bool) {
 	s.mu.Lock()
 	s.late.Add(late)
 	s.mu.Unlock()
-	return e, false
+	return false
 }
 
 // Remove takes the connection out of the set and tells whether the set has aborted it, however often it is called. It waits
@@ -92,14 +99,19 @@ func (e *Entry) Remove() (aborted bool) {
 // is no error. When Abort returns, no abort of the connection is under way. A refusal of the kernel is returned as [Abort]
 // returns it; the connection counts as aborted then too, since its close will abort. It is counted in no [Sweep].
 func (e *Entry) Abort() (did bool, err error) {
+	r := newResetter()
+	return e.abort(r), r.err
+}
+
+// abort is Abort; r says more.
+func (e *Entry) abort(r *resetter) (did bool) {
 	if !e.claim() {
 		e.settled()
-		return false, nil
+		return false
 	}
-	r := newResetter()
 	did = e.reset(r)
 	e.set.unlink(e)
-	return did, r.err
+	return did
 }
 
 // AbortAll resets every connection of the set, now and from now on (see [Conns.Add]). The Sweep counts those that this call
@@ -114,13 +126,13 @@ func (s *Conns) AbortAll(a Activity) Sweep {
 	if !s.ended {
 		s.ended, s.activity = true, a
 	}
-	first := s.first
+	entries := s.entries
 	s.mu.Unlock()
 
 	var sweep Sweep
 	var elsewhere []*Entry // being reset by another goroutine
 	r := newResetter()
-	for e := first; e != nil; e = e.next {
+	for _, e := range slices.Backward(entries) {
 		if e.claim() {
 			if e.reset(r) {
 				sweep.count(r.fd, ended{a, r.cookie}, r.err)
@@ -133,7 +145,7 @@ func (s *Conns) AbortAll(a Activity) Sweep {
 		e.settled()
 	}
 	s.mu.Lock()
-	s.first = nil // for the garbage collector: none of them is live
+	s.entries = nil // for the garbage collector: none of them is live
 	s.mu.Unlock()
 	return sweep
 }
@@ -148,26 +160,28 @@ func (s *Conns) Late() Sweep {
 	return late
 }
 
+// snapshot returns the entries of this moment.
+func (s *Conns) snapshot() []*Entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.entries)
+}
+
 // Len is the number of live connections: entered, and neither removed nor aborted. One that was closed and not removed
 // counts until an abort finds it gone.
 func (s *Conns) Len() int { return int(s.live.Load()) }
 
-// unlink takes e out of the list.
+// unlink takes e out of entries.
 func (s *Conns) unlink(e *Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
-		return // an AbortAll may be walking along the links
+		return // an AbortAll may be walking along them
 	}
-	if e.prev != nil {
-		e.prev.next = e.next
-	} else {
-		s.first = e.next
-	}
-	if e.next != nil {
-		e.next.prev = e.prev
-	}
-	e.next, e.prev = nil, nil
+	last := s.entries[len(s.entries)-1]
+	s.entries[e.index], last.index = last, e.index
+	s.entries[len(s.entries)-1] = nil
+	s.entries = s.entries[:len(s.entries)-1]
 }
 
 // claim makes the caller the one who resets e. It is to call reset next.
@@ -186,6 +200,11 @@ func (e *Entry) reset(r *resetter) bool {
 		return false
 	}
 	e.state.Store(phaseAborted)
+	if r.err != nil && e.of != nil {
+		// It is armed now, and its server may never close it. Not before the state says so, since this waits for a Close of the
+		// server's that waits for the state.
+		_ = e.of.below.Close()
+	}
 	return true
 }
 

@@ -121,7 +121,7 @@ func TestConns(t *testing.T) {
 					t.Fatalf("step %d: %s = %s, want %s", i, st.call, got, st.want)
 				}
 			}
-			if set.first != nil {
+			if len(set.entries) != 0 {
 				t.Error("the set still holds the entry")
 			}
 			if tt.reset {
@@ -177,7 +177,7 @@ func TestConnsAbortAll(t *testing.T) {
 	})
 }
 
-// Entries come and go in every order; the list holds those that are left.
+// Entries come and go in every order; the set holds those that are left.
 func TestConnsOrder(t *testing.T) {
 	s := listen(t, families[0])
 	_, conn := s.connectTCP(t)
@@ -194,14 +194,14 @@ func TestConnsOrder(t *testing.T) {
 			entries[i].Remove()
 			delete(left, entries[i])
 			listed := make(map[*Entry]bool)
-			for e := set.first; e != nil; e = e.next {
+			for k, e := range set.entries {
 				listed[e] = true
-				if e.next != nil && e.next.prev != e {
-					t.Errorf("order %v: after %d the list is broken", order, i)
+				if e.index != k {
+					t.Errorf("order %v: after %d the entry at %d believes that it is at %d", order, i, k, e.index)
 				}
 			}
 			if !maps.Equal(listed, left) || set.Len() != len(left) {
-				t.Errorf("order %v: after %d the list has %d, Len is %d, want %d", order, i, len(listed), set.Len(), len(left))
+				t.Errorf("order %v: after %d the set has %d, Len is %d, want %d", order, i, len(listed), set.Len(), len(left))
 			}
 		}
 	}

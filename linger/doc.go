@@ -6,6 +6,10 @@
 // of the end only when it next writes. What it buys is that both sides are told at once, that no TIME_WAIT is left, and
 // that the local port can be bound again immediately.
 //
+// [Listener] does that for any Go server: it is a net.Listener to hand to http.Serve, grpc.Server.Serve or fasthttp, and its
+// Abort, Drain and Release let go of the port and of every connection, whatever the server calls it. The rest is for servers
+// that are written for it, and for those who do it themselves.
+//
 // Three calls work on one descriptor: [Arm] makes its last close(2) an abort, [Disarm] makes it an ordinary close again, and
 // [Abort] resets the connection in place while the descriptor stays open, so that nobody else in the process can be
 // handed its number. [Table] keeps track of the descriptors that are alive, so that any goroutine can abort all of them

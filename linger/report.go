@@ -39,15 +39,16 @@ type Report struct {
 	// Closed is the number of connections that ended in order (FIN) from the start of a drain or a release to its end. They
 	// are not among Connections. The JSON form has it, and AtDeadline, for these two modes only, zero or not.
 	Closed int `json:"closed_in_order"`
-	// AtDeadline counts those of Connections that a drain cut at its deadline, which is the end of its context or a Close that
-	// came before. The others had nothing in flight when the drain aborted them.
+	// AtDeadline counts those of Connections that a drain cut at its deadline, which is the end of its context, or the window
+	// of a Spread before it, or a Close or Abort that came before. The others had nothing in flight when the drain aborted them.
 	AtDeadline Tally `json:"cut_at_deadline"`
 	// AbortedOutside is the number of Connections that were aborted by a goroutine other than their loop's, because the
 	// loop was stuck.
 	AbortedOutside int `json:"aborted_from_outside"`
 	// Refused is the number of Connections that the kernel refused to reset in place; their close reset them.
 	Refused int `json:"refused_in_place"`
-	// HandlersRunning is the number of handlers that had not returned when the teardown was done.
+	// HandlersRunning is the number of handlers that had not returned when the teardown was done. It is negative where
+	// nobody knows: a Listener knows no handlers.
 	HandlersRunning int `json:"handlers_running"`
 	// Swept says what became of that which ordinary closes had left before; nil when it was not to be swept.
 	Swept *Swept `json:"swept,omitempty"`
@@ -68,7 +69,8 @@ type Steps struct {
 	PortFree time.Duration
 	// Verified: the kernel was asked what is left.
 	Verified time.Duration
-	// Done: every descriptor is closed and every goroutine that does not run a handler has ended.
+	// Done: every descriptor is closed and every goroutine that does not run a handler has ended. A Listener leaves both to
+	// its server, which closes what was reset in its own time; here this is the end of its own work.
 	Done time.Duration
 }
 

@@ -169,6 +169,23 @@ var reports = []struct {
   left, others      none`,
 	},
 	{
+		name: "of a Listener, which knows no handlers",
+		report: Report{
+			Mode: ModeAbort, Address: "127.0.0.1:8080", Connections: Tally{Open: 1000}, HandlersRunning: -1,
+			Steps: steps(1e5, 2e5, 3e5, 4e5), Left: Left{Source: sockdiag.FromNetlink},
+		},
+		complete: true,
+		want: `teardown of 127.0.0.1:8080 by abort: nothing is left, the port is free
+  listener refused     0.10 ms
+  port free            0.20 ms
+  verified             0.30 ms  from netlink
+  done                 0.40 ms
+  connections       1,000 aborted: 1,000 open
+  left, ours        none
+  left, residue     none
+  left, others      none`,
+	},
+	{
 		name: "unverified",
 		report: Report{
 			Mode: ModeAbort, Address: "127.0.0.1:8080", Connections: Tally{New: 1},
@@ -729,7 +746,7 @@ func TestTally(t *testing.T) {
 func TestActivityString(t *testing.T) {
 	tests := map[Activity]string{
 		New: "new", Idle: "idle", Receiving: "receiving", Handling: "handling", Sending: "sending", Closing: "closing",
-		Hijacked: "hijacked", 7: "activity 7", 255: "activity 255",
+		Hijacked: "hijacked", Open: "open", 8: "activity 8", 255: "activity 255",
 	}
 	for a, want := range tests {
 		if got := a.String(); got != want {

@@ -56,7 +56,9 @@ func (r Report) writeDone(b *strings.Builder) {
 	row(b, "verified", r.verified())
 	row(b, "done", step(r.Steps.Done))
 	r.writeConnections(b)
-	row(b, "handlers running", grouped(r.HandlersRunning))
+	if r.HandlersRunning >= 0 {
+		row(b, "handlers running", grouped(r.HandlersRunning))
+	}
 	if r.Swept != nil {
 		row(b, "swept", r.Swept.String())
 	}

@@ -143,6 +143,25 @@ func (r *Residue) Destroy(port uint16, ended []uint64) Swept {
 	return swept
 }
 
+// unacknowledged tells whether there are closed connections on port of which the peer has not acknowledged everything.
+func (r *Residue) unacknowledged(port uint16) bool {
+	r.mu.Lock()
+	ours := make(map[uint64]bool, len(r.closed))
+	for _, cookie := range r.closed {
+		ours[cookie] = true
+	}
+	r.mu.Unlock()
+	found := false
+	_, err := sockdiag.Each(port, func(s *sockdiag.Socket) bool {
+		switch s.State {
+		case sockdiag.FinWait1, sockdiag.Closing, sockdiag.LastAck:
+			found = s.Inode == 0 && ours[s.Cookie]
+		}
+		return !found
+	})
+	return found && err == nil
+}
+
 // reason is an error as part of a sentence.
 func reason(err error) string {
 	s := strings.ReplaceAll(err.Error(), "\n", "; ")

@@ -88,6 +88,10 @@ type Server struct {
 	// IdleTimeout bounds the time between two requests, after which the connection is closed. Zero means
 	// DefaultIdleTimeout, negative none.
 	IdleTimeout time.Duration
+	// DrainSpread has Shutdown reset idle connections one after the other over this time, at an even rate and in random order,
+	// so that a great many clients do not come back in the same instant. Until its turn a connection can still have a request
+	// answered, as its last. The end of Shutdown's context is the hard end of that too. Zero: all are reset at once.
+	DrainSpread time.Duration
 	// MaxHeaderBytes bounds a request's head, in bytes. A larger one is answered with 431, or 414 when it is the
 	// request-target. Zero means DefaultMaxHeaderBytes.
 	MaxHeaderBytes int

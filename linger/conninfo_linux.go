@@ -1,0 +1,102 @@
+//go:build linux
+
+package linger
+
+import (
+	"iter"
+	"net"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"rstserver/linger/sockdiag"
+)
+
+// ConnInfo describes one live connection of a [Listener], as the kernel knew it at one moment (TCP_INFO, SIOCINQ and SIOCOUTQ,
+// tcp(7)). Of a connection that is not one of TCP only Accepted is known.
+type ConnInfo struct {
+	// Local and Remote are the two ends; an IPv4 client of a listener for both families has an IPv4 address here.
+	Local, Remote netip.AddrPort
+	// Accepted is when the server was given the connection.
+	Accepted time.Time
+	// State is ESTABLISHED as a rule; CLOSE_WAIT when the peer has sent its FIN and the server has not, CLOSE when the peer has
+	// reset it and the server has not closed it yet.
+	State sockdiag.State
+	// SinceReceived and SinceSent are how long ago data last came and went, counted from the handshake where none ever did.
+	// The kernel counts in its clock's ticks (some milliseconds), and keep-alive probes do not count.
+	SinceReceived, SinceSent time.Duration
+	// RecvQueue is the number of bytes received that the server has not read, SendQueue the number written that the peer has not
+	// acknowledged.
+	RecvQueue, SendQueue int
+}
+
+// Idle is how long the connection has carried no data in either direction.
+func (i ConnInfo) Idle() time.Duration { return min(i.SinceReceived, i.SinceSent) }
+
+// All yields the connections that are alive when the iteration begins and still are when their turn comes, in no particular
+// order. The kernel is asked about each when its turn comes. The loop may take its time and call what it likes: no lock is
+// held, and no descriptor, so that connections come, go and are aborted meanwhile.
+func (l *Listener) All() iter.Seq[ConnInfo] {
+	return func(yield func(ConnInfo) bool) {
+		for _, e := range l.conns.snapshot() {
+			if info, ok := e.of.info(); ok && !yield(info) {
+				return
+			}
+		}
+	}
+}
+
+// AbortIf resets each connection for which selector returns true, and returns how many. What selector sees may have changed
+// by the time of the reset, which follows at once: a connection that was idle may just have received a request.
+func (l *Listener) AbortIf(selector func(ConnInfo) bool) int {
+	n := 0
+	for _, e := range l.conns.snapshot() {
+		if info, ok := e.of.info(); !ok || !selector(info) {
+			continue
+		}
+		if did, _ := e.Abort(); did { // what the kernel refuses to reset in place is closed, and thereby reset
+			n++
+		}
+	}
+	l.oneLess()
+	return n
+}
+
+// info asks the kernel. ok is false when the connection is not alive any more.
+func (t *tracked) info() (info ConnInfo, ok bool) {
+	if t.entry.state.Load() != phaseLive {
+		return info, false
+	}
+	raw, err := t.below.SyscallConn()
+	if err != nil {
+		return info, false
+	}
+	info = ConnInfo{Local: addrPort(t.below.LocalAddr()), Remote: addrPort(t.below.RemoteAddr()), Accepted: t.accepted}
+	if err := raw.Control(func(fd uintptr) { info.ask(int(fd)) }); err != nil {
+		return info, false // closed
+	}
+	return info, true
+}
+
+func (i *ConnInfo) ask(fd int) {
+	tcp, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return // not TCP
+	}
+	i.State = sockdiag.State(tcp.State)
+	i.SinceReceived = time.Duration(tcp.Last_data_recv) * time.Millisecond
+	i.SinceSent = time.Duration(tcp.Last_data_sent) * time.Millisecond
+	i.RecvQueue, _ = unix.IoctlGetInt(fd, unix.SIOCINQ)
+	i.SendQueue, _ = unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+}
+
+// addrPort is the zero AddrPort for what is none of TCP's.
+func addrPort(a net.Addr) netip.AddrPort {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := tcp.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}

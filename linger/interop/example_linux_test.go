@@ -1,0 +1,70 @@
+//go:build linux
+
+package interop
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net/http"
+	"time"
+
+	"github.com/valyala/fasthttp"
+	"google.golang.org/grpc"
+
+	"rstserver/linger"
+)
+
+// GracefulStop has no context, and waits for streams that never end. Drain waits for it no longer than the deadline.
+func Example_grpc() {
+	ln, err := linger.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	srv := grpc.NewServer()
+	go srv.Serve(ln)
+
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	report, err := ln.Drain(ctx, func(context.Context) error { srv.GracefulStop(); return nil })
+	fmt.Println(report.Mode, report.Left.Free(), err)
+	// Output:
+	// drain true <nil>
+}
+
+// Abort needs nothing from the server, whose Serve returns.
+func Example_fasthttp() {
+	ln, err := linger.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	serving := make(chan error)
+	srv := &fasthttp.Server{Handler: func(*fasthttp.RequestCtx) {}, MaxIdleWorkerDuration: 100 * time.Millisecond}
+	go func() { serving <- srv.Serve(ln) }()
+
+	report, err := ln.Abort()
+	fmt.Println(report.Mode, report.Left.Free(), err, <-serving)
+	// Output:
+	// abort true <nil> <nil>
+}
+
+// HTTP/2 and WebSockets of net/http, which its own Shutdown does not wait for or does not end: Drain does.
+func Example_tls() {
+	ln, err := linger.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	cert, err := certificate()
+	if err != nil {
+		log.Fatal(err)
+	}
+	srv := &http.Server{ErrorLog: quiet}
+	srv.TLSConfig, _ = configs(cert)
+	serving := make(chan error)
+	go func() { serving <- srv.ServeTLS(ln, "", "") }()
+
+	report, err := ln.Drain(context.Background(), srv.Shutdown)
+	fmt.Println(report.Mode, report.Left.Free(), err, <-serving)
+	// Output:
+	// drain true <nil> http: Server closed
+}

@@ -1,0 +1,273 @@
+//go:build linux
+
+package linger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ListenConfig holds the options of a [Listener]. The zero value works. It is not written to.
+type ListenConfig struct {
+	// Armed has every connection armed from birth (see [Arm]): when the process dies in whatever way, the kernel resets them,
+	// and the port is free. Close disarms a connection first, so that it ends in order as ever. Connections that were in the
+	// queue of a wrapped listener before are armed when they are accepted.
+	Armed bool
+	// Spread paces the endings of [Listener.Drain].
+	Spread Spread
+	// Sweep has the teardown destroy what ordinary closes have left on the port: TIME_WAIT and the like of connections that the
+	// server closed first, as http.Server.Shutdown does with those that are idle (see [Residue], which says whose). It takes
+	// CAP_NET_ADMIN; without that the Report says so. A Drain first waits, until its context ends, for the peers to acknowledge
+	// what they were sent; Abort does not, so that the rest of an answer can be lost whose connection is closed already. It
+	// costs each close two system calls. Connections of MPTCP that end in order from the beginning of a drain on are not found.
+	Sweep bool
+}
+
+// Listen is [net.Listen] with the connections tracked: see [Listener]. For networks of TCP it opens plain TCP, not MPTCP as
+// net.Listen does, since some options of sockets do not work there; a listener with MPTCP can be handed to [Wrap].
+func Listen(network, address string) (*Listener, error) {
+	return ListenConfig{}.Listen(context.Background(), network, address)
+}
+
+// Wrap tracks the connections of ln from now on: see [Listener].
+func Wrap(ln net.Listener) (*Listener, error) { return ListenConfig{}.Wrap(ln) }
+
+// Listen is the package's [Listen] with options. ctx bounds the look-up of the address, as for [net.ListenConfig].
+func (c ListenConfig) Listen(ctx context.Context, network, address string) (*Listener, error) {
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	ln, err := lc.Listen(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	l, err := c.Wrap(ln)
+	if err != nil {
+		_ = ln.Close()
+	}
+	return l, err
+}
+
+// Wrap is the package's [Wrap] with options.
+//
+// It takes a [*net.TCPListener] (MPTCP or not), a [*net.UnixListener], and any other listener that has the SyscallConn of one
+// of these, such as a struct that embeds it. Others are refused with an error, and so is a bad option; ln is then as it was.
+// What else is to go around a listener goes around the Listener: tls.NewListener(l, config), a limit of connections.
+//
+// From here on ln is the Listener's, which closes it. Connections that ln accepted before are not tracked, and it must not be
+// asked to accept more.
+func (c ListenConfig) Wrap(ln net.Listener) (*Listener, error) {
+	if err := c.Spread.check(); err != nil {
+		return nil, err
+	}
+	if _, ours := ln.(*Listener); ours {
+		return nil, errors.New("linger: the listener is a Listener already")
+	}
+	sc, ok := ln.(syscall.Conn)
+	if !ok {
+		return nil, fmt.Errorf("linger: a %T has no SyscallConn, so its connections cannot be reached; wrap the *net.TCPListener "+
+			"below it, and put the other one around the Listener", ln)
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("linger: a listener of type %T: %w", ln, err)
+	}
+	l := &Listener{
+		below:   ln,
+		raw:     raw,
+		config:  c,
+		refused: make(chan struct{}),
+		closed:  make(chan struct{}),
+		empty:   make(chan struct{}),
+		closing: make(chan struct{}),
+		done:    make(chan struct{}),
+	}
+	if c.Sweep {
+		l.residue = new(Residue)
+	}
+	var failure error
+	if err := raw.Control(func(fd uintptr) { failure = l.adopt(int(fd)) }); err != nil {
+		failure = err
+	}
+	if failure != nil {
+		return nil, fmt.Errorf("linger: listener %s: %w", ln.Addr(), failure)
+	}
+	return l, nil
+}
+
+// Listener is a [net.Listener] that can let go of its port and of every connection that it has accepted, at once or in order,
+// whatever server uses it: net/http with TLS and HTTP/2, WebSockets, gRPC, fasthttp, or one that nobody has heard of. Nothing
+// is needed from that server. It makes a connection abortable from accept to close, whether the server knows it as new, idle,
+// active or hijacked, as TLS during its handshake or after.
+//
+// Accept returns a [*Conn]. A Listener has no goroutine of its own, save one from a Release until its last connection ends,
+// and that of the function that Drain runs.
+//
+// Over a unix socket everything works but the reset: its connections are closed, and [ErrNotTCP] says so.
+//
+// All methods may be called from any goroutine, at any time, repeatedly and concurrently. The more forceful call wins, and
+// calls that end the Listener all wait for the same end: Abort over Drain over Release over Close.
+type Listener struct {
+	below  net.Listener    // immutable, like the next five
+	raw    syscall.RawConn // of below
+	config ListenConfig
+	tcp    netip.AddrPort // where it listens; the zero AddrPort if the socket is not one of TCP
+	armed  bool           // it was this Listener that armed the socket, so it disarms it in the end, for others who hold it too
+	// residue is nil if nothing is to be swept.
+	residue *Residue
+
+	conns Conns
+	// unarmed is how many connections waited in the queue when the socket was armed. They did not inherit that, and the queue
+	// is first in, first out: so many accepted connections are armed one by one.
+	unarmed   atomic.Int64
+	accepting atomic.Int32 // calls of Accept that may come back with a connection
+
+	ending  atomic.Int32 // calls of Close on connections that are not aborted
+	holding atomic.Bool  // an Accept that finds the port given up is to wait for closed
+	// letting: a drain or a release has begun, so that closes are counted.
+	letting       atomic.Bool
+	closedInOrder atomic.Int64
+	// settled: the port is given up and no Accept can come back with a connection. From then on empty is closed by whoever
+	// finds no connection alive.
+	settled  atomic.Bool
+	empty    chan struct{}
+	emptied  sync.Once
+	closed   chan struct{} // Accept is to return: Close was called, or everything is over
+	closings sync.Once     // of closed
+
+	refusing  sync.Mutex    // serialises refuse, and guards the next three
+	refused   chan struct{} // closed when the port is given up
+	refusedAt time.Time
+	refusal   error
+
+	pacing sync.Mutex // guards the next two, and is held while connections are reset for them
+	paced  Sweep      // idle connections that a drain has ended
+	cut    Sweep      // connections that a drain has ended before its deadline
+
+	mu      sync.Mutex // guards what follows
+	state   listenerState
+	mode    Mode
+	began   time.Time
+	closing chan struct{} // closed when the teardown begins
+	done    chan struct{} // closed when it is complete: from then on report and err do not change
+	report  Report
+	err     error
+}
+
+// listenerState says how far a Listener is.
+//
+//	serving ──Release──▶ released ──the last connection ends──▶ closing ─▶ over
+//	serving, released ──Drain──▶ draining ──its end──▶ closing
+//	serving, released, draining ──Abort──▶ closing
+//
+// Close changes no state: the connections live on, whatever becomes of them.
+type listenerState int
+
+const (
+	listenerServing listenerState = iota
+	listenerReleased
+	listenerDraining
+	listenerClosing
+	listenerOver
+)
+
+// adopt checks what kind of socket fd is, and arms it if asked.
+func (l *Listener) adopt(fd int) error {
+	listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	if err != nil {
+		return os.NewSyscallError("getsockopt SO_ACCEPTCONN", err)
+	}
+	if listening == 0 {
+		return errors.New("the socket does not listen")
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return os.NewSyscallError("getsockname", err)
+	}
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		l.tcp = netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
+	case *unix.SockaddrInet6:
+		l.tcp = netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
+	default:
+		return nil // there is nothing to arm
+	}
+	if !l.config.Armed {
+		return nil
+	}
+	was, err := Armed(fd)
+	if err != nil || was {
+		return err
+	}
+	if err := Arm(fd); err != nil {
+		return err
+	}
+	l.armed = true
+	queued := int64(maxQueued)
+	if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err == nil && !isMPTCP(fd) {
+		queued = int64(info.Unacked) // of a listening socket: the length of its queue
+	}
+	l.unarmed.Store(queued)
+	return nil
+}
+
+// maxQueued stands for a queue whose length is not known, as that of an MPTCP socket.
+const maxQueued = 1 << 16
+
+func isMPTCP(fd int) bool {
+	protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	return err == nil && protocol == unix.IPPROTO_MPTCP
+}
+
+// Addr is the address of the listener below.
+func (l *Listener) Addr() net.Addr { return l.below.Addr() }
+
+// SyscallConn gives access to the listening socket, as that of [net.TCPListener] does.
+func (l *Listener) SyscallConn() (syscall.RawConn, error) { return l.raw, nil }
+
+// Len is the number of connections that are alive: accepted, and neither closed nor aborted by this side.
+func (l *Listener) Len() int { return l.conns.Len() }
+
+// Report says what the teardown did, once it is complete; before that, what is alive. Connections are all of the activity
+// [Open], since what they are doing is known to the server alone.
+func (l *Listener) Report() Report {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state == listenerOver {
+		return l.report
+	}
+	rep := l.newReport(l.mode, l.began)
+	rep.Connections[Open] = l.Len()
+	rep.Closed = int(l.closedInOrder.Load())
+	if l.mode != ModeNone && isClosed(l.refused) {
+		rep.Steps.Refused = max(l.refusedAt.Sub(l.began), 1)
+	}
+	return rep
+}
+
+func (l *Listener) newReport(mode Mode, began time.Time) Report {
+	return Report{Mode: mode, Address: l.Addr().String(), Started: began, HandlersRunning: -1}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+var (
+	_ net.Listener = (*Listener)(nil)
+	_ syscall.Conn = (*Listener)(nil)
+)
