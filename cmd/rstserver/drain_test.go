@@ -14,16 +14,20 @@ import (
 // patientSlow is a request that is not answered before a test is over, if nothing sees to it.
 var patientSlow = head("GET", "/slow?ms=86400000")
 
-// refuses tells whether the port refuses connections.
+// refuses tells whether the port refuses connections. One that comes just before that may be reset while it is being made.
 func refuses(t testing.TB, addr netip.AddrPort) bool {
 	t.Helper()
 	conn, err := net.DialTimeout("tcp", addr.String(), lingertest.Patience)
-	if err == nil {
-		conn.Close()
-	} else if !errors.Is(err, syscall.ECONNREFUSED) {
-		t.Errorf("dialling %s: %v, want ECONNREFUSED", addr, err)
+	switch {
+	case err == nil:
+		_ = conn.(*net.TCPConn).SetLinger(0)
+		_ = conn.Close()
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return true
+	case !errors.Is(err, syscall.ECONNRESET):
+		t.Fatalf("dialling %s: %v, want ECONNREFUSED", addr, err)
 	}
-	return err != nil
+	return false
 }
 
 // waitLog waits for a log line with all of parts.
