@@ -23,6 +23,10 @@ var ErrNotTCP = errors.New("linger: not a TCP listener: its connections were clo
 // that is closed itself beforehand (as by http.Server.Close) ends its connections in order, with TIME_WAIT; so it is to be
 // closed afterwards, or not at all.
 //
+// One client can be missed: when its handshake comes to its end in the very microseconds in which the socket is closed, Linux may drop
+// the last segment of it without an answer. That client believes that it is connected until it sends something, and is told
+// then. The Report has a SYN_RECV among its residue, which goes by itself within a second or so.
+//
 // The error says that the listener could not be closed, that connections outlived the teardown, or that it could not be
 // verified; or it is [ErrNotTCP].
 func (l *Listener) Abort() (Report, error) {
