@@ -5,6 +5,7 @@ package poller
 import (
 	"errors"
 	"io"
+	"net"
 	"net/netip"
 	"time"
 
@@ -20,12 +21,11 @@ import (
 //
 // An idle connection holds no buffer: in, pending and out exist only while they hold something.
 type conn struct {
-	loop   *loop // immutable, as are the next five
-	gc     gnet.Conn
-	fd     int
-	epoll  int // the engine's
-	id     uint64
-	remote netip.AddrPort
+	loop  *loop // immutable, as are the next four
+	gc    gnet.Conn
+	fd    int
+	epoll int // the engine's
+	id    uint64
 
 	parser    httpcodec.Parser
 	in        []byte    // bytes received and not consumed: part of a head, or requests behind one that is being answered
@@ -224,8 +224,15 @@ func (c *conn) countUnacked() int {
 	return c.unacked
 }
 
-// describe is what hooks get to know.
-func (c *conn) describe() Conn { return Conn{ID: c.id, Remote: c.remote} }
+// describe is what hooks get to know. gnet forgets the address behind OnClose.
+func (c *conn) describe() Conn {
+	d := Conn{ID: c.id}
+	if addr, ok := c.gc.RemoteAddr().(*net.TCPAddr); ok {
+		a := addr.AddrPort()
+		d.Remote = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+	}
+	return d
+}
 
 // setActivity notes what the connection is doing, for the Report.
 func (c *conn) setActivity(a linger.Activity) {

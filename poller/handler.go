@@ -33,7 +33,7 @@ type Request struct {
 }
 
 // RemoteAddr is the client's address.
-func (r *Request) RemoteAddr() netip.AddrPort { return r.conn.remote }
+func (r *Request) RemoteAddr() netip.AddrPort { return r.conn.describe().Remote }
 
 // LocalAddr is the address that the client connected to. It asks the kernel each time (getsockname(2)).
 func (r *Request) LocalAddr() (netip.AddrPort, error) { return localAddr(r.conn.fd) }

@@ -61,7 +61,7 @@ func (x *exchange) takeOver() (c *hijackedConn, ok bool, err error) {
 	}
 	entry, ok := x.run.hijacked.Add(raw)
 	x.leaveLocked(hijacked)
-	return &hijackedConn{TCPConn: tcp, run: x.run, entry: entry, conn: x.conn.describe()}, ok, nil
+	return &hijackedConn{TCPConn: tcp, run: x.run, entry: entry, conn: x.web.conn}, ok, nil
 }
 
 // duplicate returns a connection of Go's own for the socket of fd.

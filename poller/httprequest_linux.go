@@ -108,13 +108,14 @@ func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 // webConn is what the requests of one connection that go to Handler have in common. It is made for the first of them, whose
 // worker fills it in; those after it come later.
 type webConn struct {
+	conn   Conn            // immutable
 	ctx    context.Context // nil until then
 	remote string
 }
 
 func (w *webConn) init(x *exchange) {
 	r := x.run
-	w.remote = x.conn.remote.String()
+	w.remote = w.conn.Remote.String()
 	local := r.listener.addr
 	if local.Addr().IsUnspecified() {
 		x.mu.Lock()
@@ -128,7 +129,7 @@ func (w *webConn) init(x *exchange) {
 	addr := net.TCPAddrFromAddrPort(local)
 	ctx := context.WithValue(r.ctx, http.LocalAddrContextKey, net.Addr(addr))
 	if r.connContext != nil {
-		ctx = r.connContext(ctx, lentConn{addr, net.TCPAddrFromAddrPort(x.conn.remote)})
+		ctx = r.connContext(ctx, lentConn{addr, net.TCPAddrFromAddrPort(w.conn.Remote)})
 		if ctx == nil {
 			panic("poller: Server.ConnContext returned nil")
 		}

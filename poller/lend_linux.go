@@ -44,7 +44,7 @@ func (c *conn) lend(data []byte, n int) {
 		x.began = epoch.Add(l.clock.now)
 	}
 	if c.web == nil {
-		c.web = new(webConn)
+		c.web = &webConn{conn: c.describe()}
 	}
 	x.web = c.web
 	c.in, c.lease = nil, x

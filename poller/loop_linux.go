@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -194,11 +193,7 @@ func (l *loop) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 	}
 	r := l.run
 	fd := gc.Fd()
-	c := &conn{loop: l, gc: gc, fd: fd, epoll: l.epoll, id: r.ids.Add(1), remote: netip.AddrPort{}}
-	if addr, ok := gc.RemoteAddr().(interface{ AddrPort() netip.AddrPort }); ok {
-		a := addr.AddrPort()
-		c.remote = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
-	}
+	c := &conn{loop: l, gc: gc, fd: fd, epoll: l.epoll, id: r.ids.Add(1)}
 	gc.SetContext(c)
 	if err := r.table.Open(fd, l.index); err != nil {
 		l.log.Error("connection is not tracked and therefore refused", "conn", c.id, "error", err)

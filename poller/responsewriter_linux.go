@@ -49,7 +49,7 @@ func (w *responseWriter) init(worker *worker, req *http.Request) {
 	worker.content = worker.content[:0]
 	if x.run.answered != nil {
 		w.answer = Answer{
-			Conn: x.conn.describe(), RequestLine: requestLine(x.head), Referer: req.Referer(), UserAgent: req.UserAgent(),
+			Conn: x.web.conn, RequestLine: requestLine(x.head), Referer: req.Referer(), UserAgent: req.UserAgent(),
 			Began: x.began,
 		}
 	}

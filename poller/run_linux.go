@@ -234,7 +234,7 @@ type hooks struct {
 // hook calls one of them, on c's loop.
 func (r *run) hook(f func(Conn), c *conn) {
 	if f != nil {
-		c.loop.call(c.id, "connection hook", func() { f(Conn{ID: c.id, Remote: c.remote}) })
+		c.loop.call(c.id, "connection hook", func() { f(c.describe()) })
 	}
 }
 
