@@ -15,7 +15,7 @@
 // handed its number. [Table] keeps track of the descriptors that are alive, so that any goroutine can abort all of them
 // without ever touching a number that was closed and given to somebody else; [Conns] does the same for connections that
 // other code owns and closes when it likes. [Verify] asks the kernel what is left on the port, and [Report] says what a
-// teardown did.
+// teardown did. [Residue] ends what ordinary closes have left there.
 //
 // Never let a FIN go out before the RST: the reading peer would see a clean end of the stream, and a truncated answer
 // would look whole.

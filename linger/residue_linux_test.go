@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -224,19 +223,12 @@ func relisten(t *testing.T, addr string) *net.TCPListener {
 }
 
 func TestResidueWithoutPrivilege(t *testing.T) {
-	if unix.Geteuid() != 0 {
-		t.Skip("needs root, whose privilege it gives up")
-	}
 	s := listen(t, families[0])
 	var r Residue
 	for _, cookie := range s.leave(t) {
 		r.Closed(cookie)
 	}
-	onThread(func() {
-		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, 65534, 65534, 65534); errno != 0 {
-			t.Errorf("setresuid: %v", errno)
-			return
-		}
+	lingertest.AsNobody(t, func() {
 		r.Note(s.addr)
 		got := r.Destroy(s.addr.Port(), nil)
 		if got.Destroyed != 0 || got.Refused != 5 || !strings.Contains(got.Reason, "CAP_NET_ADMIN") {
@@ -246,23 +238,6 @@ func TestResidueWithoutPrivilege(t *testing.T) {
 	if n := count(t, s.addr.Port()).Total(); n != 6 {
 		t.Errorf("%d sockets are there, want 6", n)
 	}
-}
-
-// onThread runs f on a thread of its own that ends with it, whatever f does to it.
-func onThread(f func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // and never unlocked
-		if unix.Gettid() == unix.Getpid() {
-			// The runtime keeps the main thread.
-			defer runtime.UnlockOSThread()
-			onThread(f)
-			return
-		}
-		f()
-	}()
-	<-done
 }
 
 func TestResidueRemembersTheLast(t *testing.T) {

@@ -157,6 +157,15 @@ func (b *body) Close() error {
 	return nil
 }
 
+// settled ends reading, and tells whether there was nothing left to read, not even of a request behind this one.
+func (b *body) settled() bool {
+	if b.rest.Load() != 0 {
+		return false
+	}
+	b.shut()
+	return len(b.input) == 0
+}
+
 // shut has no Read touch the content any more. After stopReading it does not have to wait for the client.
 func (b *body) shut() {
 	b.mu.Lock()

@@ -20,9 +20,10 @@ import (
 //
 // An idle connection holds no buffer: in, pending and out exist only while they hold something.
 type conn struct {
-	loop   *loop // immutable, as are the next four
+	loop   *loop // immutable, as are the next five
 	gc     gnet.Conn
 	fd     int
+	epoll  int // the engine's
 	id     uint64
 	remote netip.AddrPort
 
@@ -71,6 +72,7 @@ func (c *conn) inherit() error {
 
 // received deals with bytes that were read. data is gnet's and valid until it returns.
 func (c *conn) received(data []byte) gnet.Action {
+	c.catchUp()
 	paused := c.paused()
 	if c.reading == readingOnce {
 		c.reading = readingDeaf
@@ -198,6 +200,9 @@ func (c *conn) timedOut(kind timeoutKind) {
 		c.endHandling()
 	case kind == ackTimeout:
 		c.awaitAck()
+	case kind == spreadTimeout && c.drain():
+		c.abortIdle()
+	case kind == spreadTimeout: // what it does has begun just now
 	case kind == writeTimeout:
 		// The kernel takes more only when a good part of its buffer is free, which a slow reader may need long for.
 		if before := c.unacked; c.countUnacked() < before {

@@ -3,6 +3,7 @@
 package poller
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,32 +19,69 @@ const (
 	ackInterval = 10 * time.Millisecond
 )
 
-// drainOwn has every connection of the loop come to its end. On the loop.
+// drainOwn has every connection of the loop come to its end: one that has nothing to do is aborted, at once or when its turn
+// comes, one that has is left to come to its last answer. On the loop.
 func (l *loop) drainOwn() error {
 	l.clock.tick()
+	var idle []*conn
 	for kind := range l.lists {
+		if timeoutKind(kind) == spreadTimeout {
+			continue // they have their turn
+		}
 		for c := l.lists[kind].first; c != nil; {
-			next := c.next // abort and close change no list, other than by moving c
-			c.drain()
+			next := c.next // what comes of it changes no list, other than by moving c
+			if c.drain() {
+				idle = append(idle, c)
+			}
 			c.settle()
 			c = next
 		}
 	}
+	if l.run.cfg.drainSpread > 0 {
+		l.spread(idle)
+		return nil
+	}
+	for _, c := range idle {
+		c.abortIdle()
+		c.settle()
+	}
 	return nil
 }
 
-// drain is the beginning of the end for a connection: one that has nothing to do is aborted, one that has is left to come to
-// its last answer.
-func (c *conn) drain() {
+// drain is the beginning of the end for a connection. idle says that it has nothing to do.
+func (c *conn) drain() (idle bool) {
+	c.catchUp()
 	switch {
 	case c.gone || c.ending || c.idleInDrain || c.lease != nil:
+		return false
 	case c.lingering:
 		c.awaitAck()
-	case c.pending != nil || c.begun() || !c.orderly() || c.unread() > 0:
-	default:
-		c.abortCounted()
-		c.ending = true
+		return false
 	}
+	return c.pending == nil && !c.begun() && c.orderly() && c.unread() == 0
+}
+
+// spread has idle connections end one after the other, at random moments of Server.DrainSpread. Each loop does so with its
+// own. One that gets a request before its turn is not idle any more.
+func (l *loop) spread(idle []*conn) {
+	rand.Shuffle(len(idle), func(i, k int) { idle[i], idle[k] = idle[k], idle[i] }) // neighbours came together
+	pace := linger.NewPace(len(idle), l.run.cfg.drainSpread)
+	for _, c := range idle {
+		passed, _ := pace.Next()
+		pace.Due(passed)
+		l.forget(c)
+		c.waits, c.deadline, c.listed = spreadTimeout, l.clock.now+passed, true
+		l.lists[spreadTimeout].append(c)
+	}
+	if first := l.lists[spreadTimeout].first; first != nil {
+		l.alarm.before(l, first.deadline)
+	}
+}
+
+// abortIdle ends a connection that a drain has found idle.
+func (c *conn) abortIdle() {
+	c.abortCounted()
+	c.ending = true
 }
 
 // restInDrain is what becomes of a connection that has given its last answer without having been able to say that it is.

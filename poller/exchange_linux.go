@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rstserver/httpcodec"
+	"rstserver/linger"
 )
 
 // exchange is one request in the hands of Server.Handler. For its time the connection is lent: the loop has paused reading
@@ -49,6 +50,8 @@ type exchange struct {
 	outcome outcome
 	wrote   bool // the kernel has got some of the final answer
 	known   bool // to the watcher
+	slow    bool // the loop does not look after the handler any more, before its time is up
+	resumed bool // reading from the connection, once, by the worker; see leave
 	aborted bool // hijack came too late: the connection was aborted, and is not in the table any more
 	// continued: 100 (Continue) was sent.
 	continued bool
@@ -170,9 +173,30 @@ func (x *exchange) broken(p any, req *http.Request) {
 
 // finish sends what is left of the answer and gives the connection back.
 func (x *exchange) finish() {
-	if o, ok := x.writer.finish(); ok {
+	if o, ok := x.writer.finish(); ok && !x.leave(o) {
 		x.giveBack(o)
 	}
+}
+
+// leave gives the connection back without a word to the loop, which would only have to resume reading: the worker does that
+// itself, and the loop learns of it when the next request comes, or when it looks after the handler. It does nothing and
+// returns false where there is more to do.
+func (x *exchange) leave(o outcome) bool {
+	if o != (outcome{}) || !x.body.settled() {
+		return false
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	// A drain sets its flag before it looks at the phase.
+	if x.phase != lent || x.slow || x.run.draining.Load() || x.run.closing() {
+		return false
+	}
+	if modify(x.conn.epoll, x.fd, unix.EPOLLIN|unix.EPOLLONESHOT) != nil {
+		return false
+	}
+	x.run.table.SetActivity(x.fd, linger.Idle)
+	x.resumed = true
+	return x.leaveLocked(returned)
 }
 
 // leaveLocked ends the handler's time, and with it all waits, and tells whether it was not over already.
@@ -254,6 +278,21 @@ func (x *exchange) live() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.phase == lent
+}
+
+// hasLeft tells whether leave has given the connection back.
+func (x *exchange) hasLeft() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.resumed
+}
+
+// isSlow notes that the handler is not quick, unless its time is over already, and tells which.
+func (x *exchange) isSlow() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.slow = x.phase == lent
+	return x.slow
 }
 
 // isHijacked tells whether the handler has taken the connection over.

@@ -56,8 +56,15 @@ func (c *conn) lend(data []byte, n int) {
 	r.pool.submit(x)
 }
 
-// waitForHandler settles down to a handler that is not quick.
+// waitForHandler settles down to a handler that is not quick, or learns that it was.
 func (c *conn) waitForHandler() {
+	if c.catchUp() || c.lease == nil {
+		return
+	}
+	if !c.lease.isSlow() {
+		c.catchUp() // or else it comes back by itself
+		return
+	}
 	c.pauseReading() // but hear of a reset
 	if limit := c.loop.run.cfg.handlerTimeout; limit > 0 && limit <= quickHandler {
 		c.endHandling()
@@ -113,6 +120,17 @@ func (c *conn) takeBack(x *exchange) {
 	c.settle()
 }
 
+// catchUp makes the connection the loop's again if a worker has given it back without a word.
+func (c *conn) catchUp() bool {
+	if c.lease == nil || !c.lease.hasLeft() {
+		return false
+	}
+	c.recover(c.lease)
+	c.activity, c.reading = linger.Idle, readingOnce
+	c.loop.setTimeout(c, idleTimeout)
+	return true
+}
+
 // recover makes the connection the loop's again, whatever x, whose time is over, knows of it.
 func (c *conn) recover(x *exchange) {
 	c.lease = nil
@@ -143,6 +161,7 @@ func (c *conn) endHandling() {
 
 // loseLease has the handler know that its connection is about to be closed, and tells whether one had it.
 func (c *conn) loseLease() bool {
+	c.catchUp()
 	x := c.lease
 	if x == nil {
 		return false

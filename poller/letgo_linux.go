@@ -13,7 +13,7 @@ import (
 )
 
 // Shutdown drains: it gives up the port, lets clients that have sent a request have their answers, with "Connection: close",
-// and resets idle connections at once. Clients that wait in the accept queue are taken in first. It returns when the
+// and resets idle connections, at once or over Server.DrainSpread. Clients that wait in the accept queue are taken in first. It returns when the
 // teardown is complete; see [Server.Report].
 //
 // When ctx ends before that, what is left is reset as by Close, and the result is ctx's error, or wraps it beside those of the

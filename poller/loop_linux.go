@@ -194,7 +194,7 @@ func (l *loop) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 	}
 	r := l.run
 	fd := gc.Fd()
-	c := &conn{loop: l, gc: gc, fd: fd, id: r.ids.Add(1), remote: netip.AddrPort{}}
+	c := &conn{loop: l, gc: gc, fd: fd, epoll: l.epoll, id: r.ids.Add(1), remote: netip.AddrPort{}}
 	if addr, ok := gc.RemoteAddr().(interface{ AddrPort() netip.AddrPort }); ok {
 		a := addr.AddrPort()
 		c.remote = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
@@ -223,8 +223,8 @@ func (l *loop) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 	r.hook(r.hooks.opened, c)
 	l.setTimeout(c, headerTimeout)
 	r.admission.opened(c)
-	if r.draining.Load() {
-		c.drain()
+	if r.draining.Load() && c.drain() {
+		c.abortIdle()
 	}
 	if c.ending {
 		return nil, gnet.Close

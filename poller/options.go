@@ -20,6 +20,7 @@ type config struct {
 	bodyTimeout      time.Duration
 	handlerTimeout   time.Duration
 	writeTimeout     time.Duration
+	drainSpread      time.Duration
 	idleTimeout      time.Duration
 	maxHeaderBytes   int
 	laxTargets       bool
@@ -45,6 +46,7 @@ func (s *Server) config() (config, error) {
 		bodyTimeout:      timeout(s.BodyTimeout, DefaultBodyTimeout),
 		handlerTimeout:   timeout(s.HandlerTimeout, 0),
 		writeTimeout:     timeout(s.WriteTimeout, DefaultWriteTimeout),
+		drainSpread:      s.DrainSpread,
 		idleTimeout:      timeout(s.IdleTimeout, DefaultIdleTimeout),
 		maxHeaderBytes:   or(s.MaxHeaderBytes, DefaultMaxHeaderBytes),
 		laxTargets:       s.LaxTargets,
@@ -81,6 +83,7 @@ func (s *Server) config() (config, error) {
 		{"MaxFields", int64(s.MaxFields), maxOption},
 		{"MaxOutputBytes", int64(s.MaxOutputBytes), maxOption},
 		{"StuckGrace", int64(s.StuckGrace), int64(time.Hour)},
+		{"DrainSpread", int64(s.DrainSpread), int64(365 * 24 * time.Hour)},
 	} {
 		if v.n < 0 || v.n > v.most {
 			return c, fmt.Errorf("poller: Server.%s is %d; it must be 0 (the default) to %d", v.name, v.n, v.most)

@@ -47,7 +47,7 @@ func (c *conn) setReading(r reading) {
 	case readingOnce:
 		events = unix.EPOLLIN | unix.EPOLLONESHOT
 	}
-	if err := modify(c.loop.epoll, c.fd, events); err != nil {
+	if err := modify(c.epoll, c.fd, events); err != nil {
 		c.loop.log.Error("connection is aborted, as reading from it cannot be switched", "conn", c.id, "error", err)
 		c.abort()
 	}

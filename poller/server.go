@@ -88,6 +88,10 @@ type Server struct {
 	// IdleTimeout bounds the time between two requests, after which the connection is closed. Zero means
 	// DefaultIdleTimeout, negative none.
 	IdleTimeout time.Duration
+	// DrainSpread has Shutdown reset idle connections one after the other over this time, at an even rate and in random order,
+	// so that a great many clients do not come back in the same instant. Until its turn a connection can still have a request
+	// answered, as its last. The end of Shutdown's context is the hard end of that too. Zero: all are reset at once.
+	DrainSpread time.Duration
 	// MaxHeaderBytes bounds a request's head, in bytes. A larger one is answered with 431, or 414 when it is the
 	// request-target. Zero means DefaultMaxHeaderBytes.
 	MaxHeaderBytes int
@@ -111,7 +115,8 @@ type Server struct {
 	// Sweep has a teardown of any kind destroy what ordinary closes have left on the port by then: connections in TIME_WAIT,
 	// FIN_WAIT1, FIN_WAIT2, CLOSING and LAST_ACK, which no abort reaches; see [linger.Residue] for which of them are the
 	// server's. The port is free then even for a bind without SO_REUSEADDR. It takes CAP_NET_ADMIN: without that nothing fails,
-	// and the Report says so. A client that has not acknowledged the whole of such a connection reads ECONNRESET after
+	// and the Report says so. The kernel is asked before the listener is given up, which comes some milliseconds later
+	// for it. A client that has not acknowledged the whole of such a connection reads ECONNRESET after
 	// what it has got, even where the teardown is a drain.
 	Sweep bool
 	// ReusePort sets SO_REUSEPORT on the listener that ListenAndServe makes, so that several processes can serve one port.

@@ -21,6 +21,7 @@ const (
 	quickTimeout                      // the http.Handler to return, as most do at once
 	handlerTimeout                    // the http.Handler to return, after that
 	ackTimeout                        // the client to acknowledge all that it was sent, which is looked after every ackInterval
+	spreadTimeout                     // its turn to be aborted in a drain; see spread
 	timeoutKinds
 )
 

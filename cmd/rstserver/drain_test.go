@@ -14,16 +14,20 @@ import (
 // patientSlow is a request that is not answered before a test is over, if nothing sees to it.
 var patientSlow = head("GET", "/slow?ms=86400000")
 
-// refuses tells whether the port refuses connections.
+// refuses tells whether the port refuses connections. One that comes just before that may be reset while it is being made.
 func refuses(t testing.TB, addr netip.AddrPort) bool {
 	t.Helper()
 	conn, err := net.DialTimeout("tcp", addr.String(), lingertest.Patience)
-	if err == nil {
-		conn.Close()
-	} else if !errors.Is(err, syscall.ECONNREFUSED) {
-		t.Errorf("dialling %s: %v, want ECONNREFUSED", addr, err)
+	switch {
+	case err == nil:
+		_ = conn.(*net.TCPConn).SetLinger(0)
+		_ = conn.Close()
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return true
+	case !errors.Is(err, syscall.ECONNRESET):
+		t.Fatalf("dialling %s: %v, want ECONNREFUSED", addr, err)
 	}
-	return err != nil
+	return false
 }
 
 // waitLog waits for a log line with all of parts.
@@ -151,6 +155,31 @@ func TestDrainTimeout(t *testing.T) {
 	if rep := p.report(); rep.Mode != "drain" || rep.Left.Outlived.Total() > 0 {
 		t.Errorf("mode, outlived = %q, %s; want drain, none", rep.Mode, rep.Left.Outlived)
 	}
+}
+
+// TestDrainSpread has idle clients wait for their turn, which for nearly all of them is beyond the drain's timeout.
+func TestDrainSpread(t *testing.T) {
+	p := start(t, "--log-format", "json", "--drain-spread", "24h", "--drain-timeout", "0")
+	const n = 5
+	var clients []*client
+	for range n {
+		c := dial(t, p.addr)
+		c.expectHello()
+		clients = append(clients, c)
+	}
+	p.signal(syscall.SIGQUIT)
+	lingertest.Wait(t, "the port refuses", func() bool { return refuses(t, p.addr) })
+	// One that asks before its turn is answered, and told that this was the last time.
+	clients[0].send("%s", head("GET", "/"))
+	if resp, body := clients[0].response("GET"); body != hello || !resp.Close {
+		t.Errorf("before its turn a client gets %s %q, close %v", resp.Status, body, resp.Close)
+	}
+	p.signal(syscall.SIGTERM)
+	p.exit(0)
+	for _, c := range clients[1:] {
+		c.expectReset()
+	}
+	expectFree(t, p.addr)
 }
 
 // TestAbortOfDrain has a signal end a drain that would go on for ever.

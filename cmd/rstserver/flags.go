@@ -19,6 +19,7 @@ type serveCommand struct {
 	MaxBodyBytes   int64         `default:"10485760" placeholder:"N" help:"Bytes of a request's content; more are answered with 413. 0: no bound. Default: ${default}."`
 	Root           *string       `placeholder:"DIR" help:"Serve the files in this directory under /files/. Default: none."`
 	ShutdownAfter  time.Duration `default:"0s" placeholder:"D" help:"Count down this long, then abort. Default: serve until a signal comes."`
+	DrainSpread    time.Duration `default:"0s" placeholder:"D" help:"Time over which a drain resets idle connections, one after the other, so that clients do not all come back at once. 0: at once. Default: 0."`
 	DrainTimeout   time.Duration `default:"30s" placeholder:"D" help:"Time for a drain, after which what is left is aborted. 0: no limit. Default: ${default}."`
 	OnTerm         string        `enum:"abort,drain" default:"abort" placeholder:"abort|drain" help:"What SIGTERM and SIGINT do. Default: ${default}."`
 	NoArm          bool          `help:"Do not arm the connections from birth: if the process is killed, they are left in TIME_WAIT."`
@@ -60,6 +61,7 @@ func (c *serveCommand) check() error {
 		{"--write-timeout", c.WriteTimeout},
 		{"--idle-timeout", c.IdleTimeout},
 		{"--shutdown-after", c.ShutdownAfter},
+		{"--drain-spread", c.DrainSpread},
 		{"--drain-timeout", c.DrainTimeout},
 	} {
 		if v.d < 0 {

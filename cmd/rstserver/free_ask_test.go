@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -86,6 +87,31 @@ func TestFreeAsksForTheOwner(t *testing.T) {
 	cmd.exitOnTerminal(0)
 	p.exit(0)
 	expectFree(t, p.addr)
+}
+
+// TestFreeOfOtherRoot: the root of a user namespace has all capabilities, but not over the network of the machine.
+func TestFreeOfOtherRoot(t *testing.T) {
+	p := listen(t, "127.0.0.1")
+	p.leave()
+	before := p.counts()
+	command := p.free()
+	command.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}},
+	}
+	if err := (&exec.Cmd{Path: "/bin/true", SysProcAttr: command.SysProcAttr}).Run(); err != nil {
+		t.Skipf("needs user namespaces (sysctl user.max_user_namespaces): %v", err)
+	}
+	cmd, _ := onTerminal(t, command)
+	cmd.exitOnTerminal(1)
+	cmd.expectText("nothing can be destroyed from here: that needs CAP_NET_ADMIN", "from a container or in a user namespace, as root of the machine")
+	if strings.Contains(cmd.text(), "[y/N]") {
+		t.Errorf("it asks:\n%s", cmd.text())
+	}
+	if got := p.counts(); got != before {
+		t.Errorf("on the port: %v, want %v as before", got, before)
+	}
 }
 
 // TestFreeAsksNothing where there is nothing that could be done.

@@ -9,8 +9,7 @@ import (
 	"strconv"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
+	"rstserver/linger/lingertest"
 	"rstserver/linger/sockdiag"
 )
 
@@ -21,11 +20,7 @@ func TestFreeElsewhere(t *testing.T) {
 	p.Close()
 	sleep := exec.Command("sleep", "60")
 	var owner *process
-	onThread(func() {
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			t.Errorf("unshare: %v", err)
-			return
-		}
+	lingertest.InNewNetwork(t, func() {
 		ln, err := net.Listen("tcp4", netip.AddrPortFrom(netip.IPv4Unspecified(), p.addr.Port()).String())
 		if err != nil {
 			t.Error(err)

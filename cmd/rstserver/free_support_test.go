@@ -8,14 +8,11 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"unicode/utf8"
-
-	"golang.org/x/sys/unix"
 
 	"rstserver/linger/lingertest"
 	"rstserver/linger/sockdiag"
@@ -178,21 +175,4 @@ func listenAt(t testing.TB, addr netip.AddrPort) netip.AddrPort {
 	}
 	t.Cleanup(func() { ln.Close() })
 	return addr
-}
-
-// onThread runs f on a thread of its own that ends with it, whatever f does to it.
-func onThread(f func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // and never unlocked
-		if unix.Gettid() == unix.Getpid() {
-			// The runtime keeps the main thread.
-			defer runtime.UnlockOSThread()
-			onThread(f)
-			return
-		}
-		f()
-	}()
-	<-done
 }

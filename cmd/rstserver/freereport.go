@@ -229,8 +229,7 @@ func writeHolders(b *strings.Builder, holders []freeport.Holder) {
 func explainRefusal(err error) string {
 	switch {
 	case errors.Is(err, sockdiag.ErrNotPermitted):
-		return "that needs CAP_NET_ADMIN: run it as root, for example with sudo; in a container or a user namespace, as root of " +
-			"the machine"
+		return "that needs CAP_NET_ADMIN: run it as root, for example with sudo; from a container or in a user namespace, as root of the machine"
 	case errors.Is(err, sockdiag.ErrNotSupported):
 		return "this kernel was built without CONFIG_INET_DIAG_DESTROY, so only the processes themselves can end their " +
 			"connections; TIME_WAIT ends by itself within 60 s"

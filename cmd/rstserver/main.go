@@ -14,8 +14,8 @@ import (
 
 // Exit codes. Those of a server that ran are ok and failed.
 const (
-	exitOK     = 0 // nothing that the server held outlived the teardown
-	exitFailed = 1 // something did, or it could not be verified, or the server did not start
+	exitOK     = 0 // nothing that the server held outlived the teardown; the port that was to be free is
+	exitFailed = 1 // something did, or it could not be verified, or the server did not start; the port is not free
 	exitUsage  = 2
 )
 

@@ -38,6 +38,7 @@ func TestUsageErrors(t *testing.T) {
 		{"--body-timeout=-1s", "--body-timeout=-1s"},
 		{"--handler-timeout=-1s", "--handler-timeout=-1s"},
 		{"--write-timeout=-1s", "--write-timeout=-1s"},
+		{"--drain-spread=-1s", "--drain-spread=-1s: it must not be negative; 0 means none"},
 		{"--drain-timeout=-1s", "--drain-timeout=-1s: it must not be negative; 0 means none"},
 		{"--on-term=ignore", `"ignore"`},
 		{"--max-handlers=-1", "--max-handlers=-1: it must be from 0"},
@@ -78,7 +79,7 @@ func TestUsageErrors(t *testing.T) {
 func TestHelp(t *testing.T) {
 	flags := strings.Fields(`--addr=HOST:PORT --loops=N --max-conns=N --header-timeout=D --idle-timeout=D --max-header-bytes=N
 		--max-body-bytes=N --body-timeout=D --handler-timeout=D --write-timeout=D --max-handlers=N --root=DIR
-		--drain-timeout=D --on-term=abort|drain --access-log=FILE|- --shutdown-after=D --no-arm --reuseport --sweep --log-conns --log-format=text|json --quiet`)
+		--drain-spread=D --drain-timeout=D --on-term=abort|drain --access-log=FILE|- --shutdown-after=D --no-arm --reuseport --sweep --log-conns --log-format=text|json --quiet`)
 	for _, args := range [][]string{{"--help"}, {"-h"}, {"serve", "--help"}} {
 		for _, columns := range []string{"", "60", "500"} {
 			t.Run(strings.Join(args, " ")+" in "+columns, func(t *testing.T) {
@@ -108,7 +109,7 @@ func TestHelp(t *testing.T) {
 func TestSameFlags(t *testing.T) {
 	flags := strings.Fields(`--addr=127.0.0.1:0 --loops=1 --max-conns=10 --header-timeout=1m --idle-timeout=1h30m --max-header-bytes=1000
 		--max-body-bytes=1000 --body-timeout=1m --handler-timeout=1m --write-timeout=1m --max-handlers=10 --root=.
-		--drain-timeout=1m --on-term=abort --access-log=/dev/null --shutdown-after=24h --no-arm --reuseport --sweep --log-conns --log-format=json --quiet`)
+		--drain-spread=1m --drain-timeout=1m --on-term=abort --access-log=/dev/null --shutdown-after=24h --no-arm --reuseport --sweep --log-conns --log-format=json --quiet`)
 	spaced := strings.Fields(strings.ReplaceAll(strings.Join(flags, " "), "=", " "))
 	for name, args := range map[string][]string{
 		"bare":        flags,

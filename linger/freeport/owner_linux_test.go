@@ -157,7 +157,7 @@ func TestTerminateWithoutPrivilege(t *testing.T) {
 	if err != nil || len(holders) != 1 {
 		t.Fatalf("Holders = %v, %v", holders, err)
 	}
-	withoutPrivilege(t, func() {
+	lingertest.AsNobody(t, func() {
 		o := terminate(holders[0])
 		defer o.close()
 		// Its descriptors cannot be read either, so that it is not sure to be the holder.

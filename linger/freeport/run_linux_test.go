@@ -91,7 +91,7 @@ func TestRunOfFreePort(t *testing.T) {
 func TestRunWithoutPrivilege(t *testing.T) {
 	s := listen(t, "127.0.0.1:0")
 	s.leave(t)
-	withoutPrivilege(t, func() {
+	lingertest.AsNobody(t, func() {
 		r, v, err := s.plan().Run()
 		want := sockdiag.Counts{sockdiag.Established: 2, sockdiag.FinWait2: 1, sockdiag.TimeWait: 1}
 		if err != nil || r.Destroyed != 0 || len(r.Refused) != 1 || r.Refused[0].Counts != want ||
@@ -226,7 +226,7 @@ func TestJudgeLowPort(t *testing.T) {
 	if c := count(t, 1); c.Total() != 0 {
 		t.Skipf("port 1 has %v", c)
 	}
-	withoutPrivilege(t, func() {
+	lingertest.AsNobody(t, func() {
 		v, err := p.Judge()
 		if errors.Is(v.Err, nil) && v.Free {
 			t.Log("every port may be bound by all here: sysctl net.ipv4.ip_unprivileged_port_start")

@@ -12,7 +12,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -198,36 +197,4 @@ func (p *process) says(t testing.TB, want string) {
 	if line, err := p.out.ReadString('\n'); line != want+"\n" || err != nil {
 		t.Fatalf("the child says %q, %v, want %q", line, err, want)
 	}
-}
-
-// onThread runs f on a thread of its own that ends with it, whatever f does to it.
-func onThread(f func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // and never unlocked
-		if unix.Gettid() == unix.Getpid() {
-			// The runtime keeps the main thread.
-			defer runtime.UnlockOSThread()
-			onThread(f)
-			return
-		}
-		f()
-	}()
-	<-done
-}
-
-// withoutPrivilege runs f on a thread of nobody's.
-func withoutPrivilege(t *testing.T, f func()) {
-	t.Helper()
-	if unix.Geteuid() != 0 {
-		t.Skip("needs root, whose privilege it gives up")
-	}
-	onThread(func() {
-		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, 65534, 65534, 65534); errno != 0 {
-			t.Errorf("setresuid: %v", errno)
-			return
-		}
-		f()
-	})
 }

@@ -15,7 +15,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"golang.org/x/sys/unix"
 
 	"rstserver/linger/lingertest"
 	"rstserver/linger/sockdiag"
@@ -134,7 +133,7 @@ func TestLookOfTwoProcesses(t *testing.T) {
 func TestLookWithoutPrivilege(t *testing.T) {
 	s := listen(t, "127.0.0.1:0")
 	hand(t, "plain", s)
-	withoutPrivilege(t, func() {
+	lingertest.AsNobody(t, func() {
 		o, err := s.plan().Look()
 		if err != nil || len(o.Rows) != 1 || o.Rows[0].Unowned != Hidden || !o.OwnersHidden || len(o.Owners) != 0 {
 			t.Errorf("Look = %+v, %v, want a hidden owner", o, err)
@@ -143,19 +142,12 @@ func TestLookWithoutPrivilege(t *testing.T) {
 }
 
 func TestLookElsewhere(t *testing.T) {
-	if unix.Geteuid() != 0 {
-		t.Skip("needs root, to make a network namespace")
-	}
 	// A port on which nothing is here. Tests beside this one do not listen there, as they are given others.
 	s := listen(t, "127.0.0.1:0")
 	must(t, s.Close())
 	plan := s.plan()
 	child := exec.Command("sleep", "60")
-	onThread(func() {
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			t.Errorf("unshare: %v", err)
-			return
-		}
+	lingertest.InNewNetwork(t, func() {
 		ln, err := net.Listen("tcp4", netip.AddrPortFrom(netip.IPv4Unspecified(), s.addr.Port()).String())
 		if err != nil {
 			t.Error(err)

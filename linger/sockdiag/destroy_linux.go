@@ -97,8 +97,8 @@ func Destroy(sockets []Socket) (Destruction, error) {
 }
 
 // CanDestroy tells whether Destroy could work: ErrNotSupported, ErrNotPermitted where the calling thread has no
-// CAP_NET_ADMIN, or an error that says that the kernel cannot be asked. Nil is a hint and no promise: in a user namespace
-// that does not own the network namespace the kernel refuses in spite of the capability. It destroys nothing.
+// CAP_NET_ADMIN or has it in a user namespace to which the network namespace does not belong, or an error that says that the
+// kernel cannot be asked. Nil is no promise, since a security module may have a say too. It destroys nothing.
 func CanDestroy() error {
 	ch, err := dial()
 	if err != nil {
@@ -108,19 +108,41 @@ func CanDestroy() error {
 	if err := supported(ch.exchange); err != nil {
 		return err
 	}
+	if !hasNetAdmin() || !ownsNetwork() {
+		return ErrNotPermitted
+	}
+	return nil
+}
+
+// hasNetAdmin tells whether the thread has CAP_NET_ADMIN in its user namespace, or whether that cannot be told.
+func hasNetAdmin() bool {
 	status, err := os.ReadFile("/proc/thread-self/status")
 	if err != nil {
-		return nil // Destroy will find out
+		return true
 	}
 	for line := range strings.Lines(string(status)) {
 		if set, ok := strings.CutPrefix(line, "CapEff:"); ok {
 			capabilities, err := strconv.ParseUint(strings.TrimSpace(set), 16, 64)
-			if err == nil && capabilities&(1<<unix.CAP_NET_ADMIN) == 0 {
-				return ErrNotPermitted
-			}
+			return err != nil || capabilities&(1<<unix.CAP_NET_ADMIN) != 0
 		}
 	}
-	return nil
+	return true
+}
+
+// ownsNetwork tells whether the network namespace belongs to the thread's user namespace or to one below it, or whether that
+// cannot be told. Of one that belongs to a namespace above, the kernel does not hand out the owner (ioctl_nsfs(2)).
+func ownsNetwork() bool {
+	f, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return true
+	}
+	defer f.Close()
+	owner, err := unix.IoctlRetInt(int(f.Fd()), unix.NS_GET_USERNS)
+	if err != nil {
+		return !errors.Is(err, unix.EPERM)
+	}
+	_ = unix.Close(owner)
+	return true
 }
 
 // The requests of one call go out in batches, each as one datagram, and each request has an answer of its own.

@@ -11,23 +11,16 @@ import (
 	"strconv"
 	"testing"
 
-	"golang.org/x/sys/unix"
+	"rstserver/linger/lingertest"
 )
 
 // TestElsewhere has a process in another network namespace listen on a port.
 func TestElsewhere(t *testing.T) {
-	if unix.Geteuid() != 0 {
-		t.Skip("needs root, to make a network namespace")
-	}
 	// The child gets a listening socket of its namespace, and does nothing with it.
 	var file *os.File
 	var port uint16
 	child := exec.Command("sleep", "60")
-	onThread(func() {
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			t.Errorf("unshare: %v", err)
-			return
-		}
+	lingertest.InNewNetwork(t, func() {
 		// A namespace without an interface that is up has no addresses but the unspecified one.
 		ln, err := net.Listen("tcp4", "0.0.0.0:0")
 		if err != nil {
@@ -69,11 +62,7 @@ func TestElsewhere(t *testing.T) {
 		}
 	}
 	check(1)
-	onThread(func() {
-		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, 65534, 65534, 65534); errno != 0 {
-			t.Errorf("setresuid: %v", errno)
-			return
-		}
+	lingertest.AsNobody(t, func() {
 		check(0) // whose descriptors may not be read
 	})
 

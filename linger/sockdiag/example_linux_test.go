@@ -82,7 +82,7 @@ func ExampleDestroy() {
 		log.Fatal(err)
 	}
 	for _, r := range result.Refused {
-		fmt.Println(r.Socket.Remote, "is left:", r.Err) // without CAP_NET_ADMIN
+		log.Println(r.Socket.Remote, "is left:", r.Err) // without CAP_NET_ADMIN
 	}
 	fmt.Println("selected:", len(selected))
 	// Output:

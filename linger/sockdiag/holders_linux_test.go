@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
+	"rstserver/linger/lingertest"
 )
 
 func TestHolders(t *testing.T) {
@@ -85,9 +85,6 @@ func TestHoldersOfFreePort(t *testing.T) {
 }
 
 func TestHoldersWithoutPrivilege(t *testing.T) {
-	if unix.Geteuid() != 0 {
-		t.Skip("needs root, whose privilege it gives up")
-	}
 	// A process of root that the thread below may not look into.
 	child := exec.Command("sleep", "60")
 	must(t, child.Start())
@@ -96,11 +93,7 @@ func TestHoldersWithoutPrivilege(t *testing.T) {
 		child.Wait()
 	}()
 	s := newServer(t, families[0])
-	onThread(func() {
-		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, 65534, 65534, 65534); errno != 0 {
-			t.Errorf("setresuid: %v", errno)
-			return
-		}
+	lingertest.AsNobody(t, func() {
 		_, complete, err := Holders(s.port)
 		if complete || err != nil {
 			t.Errorf("Holders = complete %v, %v, want incomplete and no error", complete, err)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"runtime"
 	"slices"
 	"testing"
 
@@ -314,35 +313,10 @@ func TestConcurrentUse(t *testing.T) {
 	}
 }
 
-// onThread runs f on a thread of its own that ends with it, whatever f does to it.
-func onThread(f func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // and never unlocked
-		if unix.Gettid() == unix.Getpid() {
-			// The runtime keeps the main thread, and /proc/self is about it.
-			defer runtime.UnlockOSThread()
-			onThread(f)
-			return
-		}
-		f()
-	}()
-	<-done
-}
-
 func TestNoPrivilegeNeeded(t *testing.T) {
-	if unix.Geteuid() != 0 {
-		t.Skip("needs root, whose privilege it gives up")
-	}
 	s := newServer(t, families[0])
 	s.connect(t)
-	onThread(func() {
-		// The bare system call changes this thread alone. It clears the effective capabilities too.
-		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, 65534, 65534, 65534); errno != 0 {
-			t.Errorf("setresuid: %v", errno)
-			return
-		}
+	lingertest.AsNobody(t, func() {
 		for source, sys := range map[Source]system{FromNetlink: kernel, FromProc: procOnly} {
 			c, got, err := sys.count(s.port)
 			if want := (Counts{Listen: 1, Established: 1}); c != want || got != source || err != nil {
@@ -354,11 +328,7 @@ func TestNoPrivilegeNeeded(t *testing.T) {
 
 func TestNetworkNamespace(t *testing.T) {
 	s := newServer(t, families[0])
-	onThread(func() {
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			t.Logf("no other namespace to be had: %v", err)
-			return
-		}
+	lingertest.InNewNetwork(t, func() {
 		for source, sys := range map[Source]system{FromNetlink: kernel, FromProc: procOnly} {
 			c, got, err := sys.count(s.port)
 			if c != (Counts{}) || got != source || err != nil {

@@ -144,6 +144,9 @@ func parseLine(line []byte, port uint16, s *Socket) (match bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if State(state) == SynRecv {
+		uid = 0 // of a connection request the table tells the listening socket's
+	}
 	*s = Socket{
 		Local:     ends[0],
 		Remote:    ends[1],
