@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -251,6 +252,26 @@ func readsAndWrites(t testing.TB) (n int) {
 		}
 	}
 	return n
+}
+
+// A connection takes no goroutine, and its deadlines are those of package net.
+func TestConnCosts(t *testing.T) {
+	l := trackedOn4(t, ListenConfig{Armed: true})
+	before := runtime.NumGoroutine()
+	var conns []*Conn
+	for range 50 {
+		_, conn := l.pair(t)
+		conns = append(conns, conn)
+	}
+	if n := runtime.NumGoroutine(); n > before {
+		t.Errorf("%d goroutines with 50 connections, %d without", n, before)
+	}
+	for _, c := range conns {
+		must(t, c.SetReadDeadline(time.Now()))
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("Read = %v, want os.ErrDeadlineExceeded", err)
+		}
+	}
 }
 
 // A limited reader knows afterwards what it has given, as package net leaves it.
