@@ -1,0 +1,134 @@
+package report
+
+import (
+	"time"
+
+	"rstserver/linger/sockdiag"
+)
+
+// Version is the version of the JSON format: it changes when a reader of the one before would be wrong about what it reads.
+const Version = 1
+
+// Document is all that one call of the benchmark found out. A Duration is in nanoseconds, and its member ends in _ns.
+type Document struct {
+	Version     int           `json:"version"`
+	Command     []string      `json:"command"` // with its arguments
+	Program     string        `json:"program"` // the version of the program that measured
+	Began       time.Time     `json:"began"`
+	Took        time.Duration `json:"took_ns"`
+	Interrupted bool          `json:"interrupted"` // by a signal, before all was measured
+	Machine     Machine       `json:"machine"`
+	Settings    Settings      `json:"settings"`
+	Servers     []Server      `json:"servers"`
+	Cells       []Cell        `json:"cells"`   // in the order of their first run
+	Skipped     []Omission    `json:"skipped"` // not measured, for a reason that is not the server's fault
+	Failed      []Omission    `json:"failed"`  // not measured, or not to the end, since the server did something wrong
+	Warnings    []string      `json:"warnings"`
+}
+
+// Machine is where it was measured.
+type Machine struct {
+	OS         string            `json:"os"`     // of /etc/os-release
+	Kernel     string            `json:"kernel"` // uname -r
+	Arch       string            `json:"arch"`
+	Processor  string            `json:"processor"`
+	Processors int               `json:"processors"` // that the program may use
+	Memory     int64             `json:"memory_bytes"`
+	OpenFiles  uint64            `json:"open_files"` // hard limit for each process
+	Load       string            `json:"load"`       // of the minutes before, /proc/loadavg
+	Sysctl     map[string]string `json:"sysctl"`     // those that matter, such as net.ipv4.tcp_max_tw_buckets
+	GoVersion  string            `json:"go_version"`
+}
+
+// Settings are what the flags, or their defaults, asked for.
+type Settings struct {
+	Runs    int           `json:"runs"`
+	Settle  time.Duration `json:"settle_ns"`  // how long sockets on the port were watched after a run
+	Timeout time.Duration `json:"timeout_ns"` // after which a server that had not ended was killed
+	Late    time.Duration `json:"late_ns"`    // how long an in-flight request takes
+	Probe   time.Duration `json:"probe_ns"`   // between two probes of the port
+}
+
+// Role is what a server is in the comparison.
+type Role string
+
+// The roles.
+const (
+	Ours  Role = "ours"
+	Floor Role = "floor" // the first of them is what ratios are to
+	Peer  Role = "peer"
+)
+
+// Server is one of those that were measured: a program, and the way that it is told to end.
+type Server struct {
+	Name    string   `json:"name"`
+	Role    Role     `json:"role"`
+	About   string   `json:"about"`   // one sentence at the most
+	Command []string `json:"command"` // {port} stands for the port
+	Signal  string   `json:"signal"`  // SIGTERM
+	Version string   `json:"version"` // of the program, where it is known
+}
+
+// Cell is one server with one number of connections of one mix of kinds.
+type Cell struct {
+	Server    string `json:"server"` // its name
+	N         int    `json:"connections"`
+	Mix       string `json:"mix"`       // "idle", or "80 % idle, 20 % in-flight"
+	Processes int    `json:"processes"` // of the server, on one port
+	Clients   int    `json:"client_processes"`
+	Runs      []Run  `json:"runs"`
+}
+
+// Moment is when something was first seen, counted from the signal. It happened after Before, when it was looked for in vain,
+// and not after At.
+type Moment struct {
+	At     time.Duration `json:"at_ns"`
+	Before time.Duration `json:"before_ns"`
+}
+
+// Run is one teardown: what was seen, raw. Times count from the signal; those that are null did not come, within the timeout
+// or the settle time.
+type Run struct {
+	Round   int            `json:"round"`   // from 1; the servers of a round are measured in turn
+	At      time.Time      `json:"at"`      // of the signal
+	Open    time.Duration  `json:"open_ns"` // that opening the connections took
+	Refused *Moment        `json:"refused"` // a connect was refused
+	Told    *time.Duration `json:"told_ns"` // the last client knew
+	Free    *Moment        `json:"free"`    // a bind without SO_REUSEADDR succeeded
+	Gone    *time.Duration `json:"gone_ns"` // the last process had ended
+	Exit    []string       `json:"exit"`    // of each process: "exit code 0", "SIGKILL"
+
+	Endings map[string]int            `json:"endings"`         // clients by how they were told: reset, eof, answered, failed, untold
+	ByKind  map[string]map[string]int `json:"endings_by_kind"` // the same for each kind of connection
+	Curve   []Step                    `json:"curve"`           // by time
+	Left    []Left                    `json:"left"`            // on the port: the first right after, the others until nothing was or the settle time was over
+	Holders []string                  `json:"holders"`         // processes that still had sockets of the port, right after
+
+	CPU      time.Duration    `json:"cpu_ns"`         // processor time of the server from the signal to its end
+	Resident int64            `json:"resident_bytes"` // of the server before the signal
+	Kernel   map[string]int64 `json:"kernel"`         // what counters of /proc/net/netstat and /proc/net/snmp rose by
+	Cleaned  int              `json:"cleaned"`        // sockets that were destroyed or waited out after the run
+}
+
+// Step is a number of clients that were told in the same way, and of which the benchmark learnt at the same time.
+type Step struct {
+	At     time.Duration `json:"at_ns"`
+	Ending string        `json:"ending"`
+	N      int           `json:"n"`
+}
+
+// Left is what was on the port at a time.
+type Left struct {
+	At     time.Duration   `json:"at_ns"`
+	States sockdiag.Counts `json:"states"`
+}
+
+// Omission is a server that was not measured, or not with so many connections of such a mix; those two are empty if it was
+// not measured at all.
+type Omission struct {
+	Server string `json:"server"`
+	N      int    `json:"connections,omitempty"`
+	Mix    string `json:"mix,omitempty"`
+	Round  int    `json:"round,omitempty"`
+	Reason string `json:"reason"` // with the remedy
+}
