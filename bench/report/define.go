@@ -1,0 +1,46 @@
+package report
+
+import "time"
+
+// Definition says what a figure of the report means, and how finely it was measured.
+type Definition struct{ Name, Text string }
+
+// Definitions are those of all figures, in the order of the tables.
+func Definitions() []Definition {
+	return []Definition{
+		{"port free", "from the signal until a bind of the port without SO_REUSEADDR succeeds: the end of the first probe that does. " +
+			"It is never too early, and late by no more than the time since the last probe in vain."},
+		{"× floor", "the median of port free divided by that of the floor: the least that the same work takes here with bare system calls."},
+		{"× best peer", "the same against the peer whose port is free first."},
+		{"clients told", "from the signal until the last client has read that its connection is over. The clients share the machine with " +
+			"the server and read one after the other, so this is an upper bound, as fine as one wake-up of a client process."},
+		{"how told", "clients that read ECONNRESET (reset), a clean end (EOF), the whole answer that they waited for (answered), " +
+			"another error (failed), or nothing until the timeout (untold)."},
+		{"left on the port", "sockets in the kernel's table right after the teardown, by state. Each one is counted."},
+		{"refused", "from the signal until a connect is refused, found like port free."},
+		{"process gone", "from the signal until the last process of the server has ended, as fine as its parent is woken."},
+		{"processor", "time of the server's processes on all processors, from the signal to their end, by the kernel's accounting."},
+		{"resident", "memory of the server's processes before the signal, in pages, by the kernel's accounting."},
+		{"µs per connection", "the median divided by the number of connections."},
+		{"median (least–greatest)", "over all runs. A run without the figure counts as slower than all others, so there is a median only " +
+			"if more than half of the runs have the figure; “3 of 5” are those that have it. “Not in 60 s” is how long was waited."},
+		{"scatter", "is warned of if the upper quartile of the runs is more than 1.5 times the lower one and further away than twice the " +
+			"probe resolves, or if the figure came in some runs only."},
+	}
+}
+
+// attained is how finely the probe of d saw, in one sentence. It is empty if nothing was seen.
+func (d *Document) attained() string {
+	at := func(name string, width time.Duration) string { return name + " to " + ms(width) + "\u00a0ms" }
+	var parts []string
+	if width := d.resolution(free); width > 0 {
+		parts = append(parts, at("port free", width))
+	}
+	if width := d.resolution(refused); width > 0 {
+		parts = append(parts, at("refused", width))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "Attained resolution, the median time between the last probe in vain and the first that succeeded: " + enumerate(parts) + "."
+}

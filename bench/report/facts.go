@@ -1,0 +1,68 @@
+package report
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// fact is one line about where and how it was measured.
+type fact struct{ Name, Text string }
+
+// facts are those of a document. What is unknown is left out.
+func (d *Document) facts() []fact {
+	var facts []fact
+	add := func(name, text string) {
+		if text != "" {
+			facts = append(facts, fact{name, printable(text)})
+		}
+	}
+	m, s := d.Machine, d.Settings
+	if !d.Began.IsZero() {
+		add("date", d.Began.Format("2006-01-02 15:04 MST")+", took "+span(d.Took))
+	}
+	add("program", d.Program)
+	add("system", join(m.OS, m.Kernel, m.Arch))
+	processor := m.Processor
+	if m.Processors > 0 {
+		processor = join(plural(m.Processors, "processor"), processor)
+	}
+	add("processor", processor)
+	if m.Memory > 0 {
+		add("memory", grouped(m.Memory>>20)+" MiB")
+	}
+	if m.OpenFiles > 0 {
+		add("open files", "at most "+grouped(int64(min(m.OpenFiles, 1<<62)))+" for each process")
+	}
+	add("load before", m.Load)
+	for _, name := range slices.Sorted(maps.Keys(m.Sysctl)) {
+		add(printable(name), m.Sysctl[name])
+	}
+	add("Go", m.GoVersion)
+	settings := []string{plural(s.Runs, "run")}
+	for _, setting := range []struct {
+		name string
+		d    time.Duration
+	}{{"settle", s.Settle}, {"timeout", s.Timeout}, {"in-flight requests take", s.Late}, {"probe every", s.Probe}} {
+		if setting.d > 0 {
+			settings = append(settings, setting.name+" "+span(setting.d))
+		}
+	}
+	add("settings", join(settings...))
+	return facts
+}
+
+// join lists what is not empty.
+func join(parts ...string) string {
+	list := ""
+	for _, part := range parts {
+		switch {
+		case part == "":
+		case list == "":
+			list = part
+		default:
+			list += ", " + part
+		}
+	}
+	return list
+}

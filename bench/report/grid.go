@@ -1,0 +1,149 @@
+package report
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// grid is a table in any form. What must not be broken across lines inside a cell is held together by nbsp.
+type grid struct {
+	Title string
+	Head  []string
+	Right []bool // columns that are aligned to the right
+	Lines []line
+}
+
+// line is one row of a grid, and what the server is that it is about.
+type line struct {
+	Role  Role
+	Cells []string
+}
+
+// portGrid has what the benchmark is about: when the port and the clients are rid of the server.
+func (d *Document) portGrid(b block) grid {
+	g := grid{
+		Title: b.title() + ": " + b.over() + ", ms from the signal",
+		Head:  []string{"server", "port free", "×" + nbsp + "floor", "×" + nbsp + "best peer", "clients told", "how told", "left on the port"},
+		Right: []bool{false, true, true, true, true, false, false},
+	}
+	for _, r := range b.rows {
+		g.Lines = append(g.Lines, line{r.server.Role, []string{
+			r.name(b), spreadText(r.Free, ms, notIn(d.Settings.Settle)), ratioText(r.floor), ratioText(r.peer),
+			spreadText(r.Told, ms, notIn(d.Settings.Timeout)), r.howTold(), r.leftOnPort(),
+		}})
+	}
+	return g
+}
+
+// processGrid has what else is known of the same runs, in the same order.
+func (d *Document) processGrid(b block) grid {
+	g := grid{
+		Title: "The same runs: ms from the signal, ms of processor time, MiB resident before",
+		Head:  []string{"server", "refused", "process gone", "ended by", "processor", "resident"},
+		Right: []bool{false, true, true, false, true, true},
+	}
+	timeout := notIn(d.Settings.Timeout)
+	for _, r := range b.rows {
+		g.Lines = append(g.Lines, line{r.server.Role, []string{
+			r.name(b), spreadText(r.Refused, ms, timeout), spreadText(r.Gone, ms, timeout), r.exits(),
+			spreadText(r.CPU, ms, none), spreadText(r.Resident, mib, none),
+		}})
+	}
+	return g
+}
+
+// kindGrid is empty where all connections are of one kind.
+func (b block) kindGrid() grid {
+	g := grid{
+		Title: "How clients of each kind were told",
+		Head:  []string{"server", "clients"},
+		Right: []bool{false, false},
+	}
+	for _, r := range b.rows {
+		if text := r.howToldByKind(); text != "" {
+			g.Lines = append(g.Lines, line{r.server.Role, []string{r.name(b), text}})
+		}
+	}
+	return g
+}
+
+// measure is a time that is divided by the number of connections.
+type measure struct {
+	name string
+	of   func(row) Spread[time.Duration]
+}
+
+var measures = []measure{
+	{"port free", func(r row) Spread[time.Duration] { return r.Free }},
+	{"clients told", func(r row) Spread[time.Duration] { return r.Told }},
+	{"processor time", func(r row) Spread[time.Duration] { return r.CPU }},
+}
+
+// growthGrids have a line for each server and a column for each number of connections. There is one for each measure and mix of
+// which several numbers were measured.
+func (d *Document) growthGrids(blocks []block) []grid {
+	var grids []grid
+	for _, mix := range d.mixes() {
+		var grown []block
+		for _, b := range blocks {
+			if b.mix == mix && b.n > 0 {
+				grown = append(grown, b)
+			}
+		}
+		if len(grown) < 2 {
+			continue
+		}
+		for _, m := range measures {
+			grids = append(grids, growthGrid(grown, mix, m))
+		}
+	}
+	return grids
+}
+
+func growthGrid(grown []block, mix string, m measure) grid {
+	g := grid{
+		Title: "µs per connection as their number grows, " + printable(mix) + ": median of " + m.name + " by connections",
+		Head:  []string{"server"},
+		Right: []bool{false},
+	}
+	type growing struct {
+		line
+		name string
+		most float64 // with the most connections; 0: no figure
+	}
+	var lines []growing
+	for i, b := range grown {
+		g.Head = append(g.Head, grouped(b.n))
+		g.Right = append(g.Right, true)
+		for _, r := range b.rows {
+			at := slices.IndexFunc(lines, func(l growing) bool { return l.name == r.server.Name })
+			if at < 0 {
+				at = len(lines)
+				cells := slices.Repeat([]string{none}, len(grown)+1)
+				cells[0] = printable(r.server.Name)
+				lines = append(lines, growing{line: line{r.server.Role, cells}, name: r.server.Name})
+			}
+			if s := m.of(r); s.Settled() {
+				cost := microseconds(s.Median) / float64(b.n)
+				lines[at].Cells[i+1] = significant(cost)
+				if i == len(grown)-1 {
+					lines[at].most = cost
+				}
+			}
+		}
+	}
+	slices.SortStableFunc(lines, func(a, b growing) int {
+		if (a.most == 0) != (b.most == 0) {
+			return cmp.Compare(b.most, a.most) // without a figure last
+		}
+		return cmp.Or(cmp.Compare(a.most, b.most), strings.Compare(a.name, b.name))
+	})
+	for _, l := range lines {
+		g.Lines = append(g.Lines, l.line)
+	}
+	return g
+}
+
+func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }

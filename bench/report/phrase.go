@@ -1,0 +1,160 @@
+package report
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// nbsp holds a number and its noun together where a line is broken.
+const nbsp = "\u00a0"
+
+// spreadText is the median, and the least and the greatest behind it; bound is what to say of a figure that did not come.
+func spreadText[T ~int64](s Spread[T], unit func(T) string, bound string) string {
+	switch {
+	case s.Of == 0:
+		return none
+	case s.N == 0:
+		return bound
+	case !s.Settled():
+		return fmt.Sprintf("%s (%d"+nbsp+"of"+nbsp+"%d"+nbsp+"did: %s)", bound, s.N, s.Of, between(unit(s.Min), unit(s.Max)))
+	}
+	text := unit(s.Median)
+	if least, most := unit(s.Min), unit(s.Max); least != text || most != text {
+		text += " (" + between(least, most) + ")"
+	}
+	if s.N < s.Of {
+		text += fmt.Sprintf(", %d"+nbsp+"of"+nbsp+"%d", s.N, s.Of)
+	}
+	return text
+}
+
+// notIn is what to say of something that did not come while it was waited for.
+func notIn(d time.Duration) string {
+	if d <= 0 {
+		return "not seen"
+	}
+	return "not in " + strings.ReplaceAll(span(d), " ", nbsp)
+}
+
+func ratioText(ratio float64) string {
+	switch {
+	case ratio == 0:
+		return none
+	case ratio >= 0.095 && ratio < 99.5:
+		return fmt.Sprintf("%.2f", ratio)
+	}
+	return significant(ratio)
+}
+
+// countsText lists what was counted: "10,000 reset", "8,990–9,000 EOF, 1,000 untold".
+func countsText(counts []count) string {
+	parts := make([]string, len(counts))
+	for i, c := range counts {
+		what := printable(c.what)
+		if what == "eof" {
+			what = "EOF"
+		}
+		parts[i] = between(grouped(c.min), grouped(c.max)) + nbsp + strings.ReplaceAll(what, " ", nbsp)
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (r row) howTold() string {
+	text := countsText(r.cell.endings(func(r Run) map[string]int { return r.Endings }))
+	if text == "" {
+		return none
+	}
+	return text
+}
+
+// howToldByKind is empty where there is one kind only.
+func (r row) howToldByKind() string {
+	kinds := make(map[string]bool)
+	for _, run := range r.cell.Runs {
+		for kind := range run.ByKind {
+			kinds[kind] = true
+		}
+	}
+	if len(kinds) < 2 {
+		return ""
+	}
+	var parts []string
+	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+		counts := r.cell.endings(func(r Run) map[string]int { return r.ByKind[kind] })
+		if text := countsText(counts); text != "" {
+			parts = append(parts, printable(kind)+": "+text)
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+func (r row) leftOnPort() string {
+	counts, known := r.cell.left()
+	switch {
+	case !known:
+		return none
+	case len(counts) == 0:
+		return "nothing"
+	}
+	return countsText(counts)
+}
+
+// name has the number of runs behind it if that is not the one in the title.
+func (r row) name(b block) string {
+	name := printable(r.server.Name)
+	if n := len(r.cell.Runs); n != b.runs {
+		name += " (" + strings.ReplaceAll(plural(n, "run"), " ", nbsp) + ")"
+	}
+	return name
+}
+
+// exits are the different ends of the server's processes.
+func (r row) exits() string {
+	var all []string
+	for _, run := range r.cell.Runs {
+		for _, exit := range run.Exit {
+			all = append(all, strings.ReplaceAll(printable(exit), " ", nbsp))
+		}
+	}
+	if len(all) == 0 {
+		return none
+	}
+	return strings.Join(distinct(all), ", ")
+}
+
+// maxHolders keeps a sentence readable; the JSON has them all.
+const maxHolders = 3
+
+// holders are the processes that still had sockets of the port after a run.
+func (r row) holders() string {
+	var all []string
+	for _, run := range r.cell.Runs {
+		for _, holder := range run.Holders {
+			all = append(all, printable(holder))
+		}
+	}
+	all = distinct(all)
+	if len(all) > maxHolders {
+		all = append(all[:maxHolders:maxHolders], plural(len(all)-maxHolders, "other"))
+	}
+	return enumerate(all)
+}
+
+// title is "10,000 idle connections".
+func (b block) title() string {
+	if strings.ContainsAny(b.mix, ",%0123456789") {
+		return plural(b.n, "connection") + ", " + printable(b.mix)
+	}
+	return strings.Replace(plural(b.n, "connection"), " ", " "+printable(b.mix)+" ", 1)
+}
+
+// over says of how many runs the figures of b are.
+func (b block) over() string {
+	if b.runs == 1 {
+		return "one run"
+	}
+	return "median (least–greatest) of " + plural(b.runs, "run") + " in turn"
+}

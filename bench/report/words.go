@@ -1,0 +1,138 @@
+package report
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// none stands where there is no figure. It is never a zero, which would be one.
+const none = "–"
+
+// grouped writes n with a comma between groups of three digits.
+func grouped[T ~int | ~int64](n T) string {
+	s := strconv.FormatInt(int64(n), 10)
+	first := 0
+	if n < 0 {
+		first = 1
+	}
+	for i := len(s) - 3; i > first; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// plural is n of a thing: "1 run", "2 runs".
+func plural(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return grouped(n) + " " + thing
+}
+
+// enumerate is "a", "a and b", "a, b and c".
+func enumerate(list []string) string {
+	if len(list) < 2 {
+		return strings.Join(list, "")
+	}
+	last := len(list) - 1
+	return strings.Join(list[:last], ", ") + " and " + list[last]
+}
+
+// between is "7" where both are 7, and "7–9" otherwise.
+func between(least, most string) string {
+	if least == most {
+		return least
+	}
+	return least + "–" + most
+}
+
+// significant writes v, which is not negative, with three digits, or with more where it has more before the point.
+func significant(v float64) string {
+	decimals := 0
+	switch {
+	case v < 0.0005:
+		return "<0.001"
+	case v < 9.995:
+		decimals = 2
+		if v < 0.9995 {
+			decimals = 3
+		}
+	case v < 99.95:
+		decimals = 1
+	default:
+		return grouped(int64(v + 0.5))
+	}
+	return strconv.FormatFloat(v, 'f', decimals, 64)
+}
+
+// ms is d as a number of milliseconds.
+func ms(d time.Duration) string { return significant(inMilliseconds(d)) }
+
+func inMilliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// mib is a number of bytes as a number of MiB.
+func mib(bytes int64) string { return significant(float64(bytes) / (1 << 20)) }
+
+// span is d with its unit, for a time that was set or that need not be exact: "60 s", "500 ms", "2 min 3 s".
+func span(d time.Duration) string {
+	trim := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+	switch {
+	case d >= time.Hour:
+		d = d.Round(time.Minute)
+		return grouped(int(d/time.Hour)) + " h " + strconv.Itoa(int(d%time.Hour/time.Minute)) + " min"
+	case d >= 2*time.Minute:
+		d = d.Round(time.Second)
+		s := strconv.Itoa(int(d/time.Minute)) + " min"
+		if rest := d % time.Minute / time.Second; rest > 0 {
+			s += " " + strconv.Itoa(int(rest)) + " s"
+		}
+		return s
+	case d >= time.Second:
+		return trim(d.Round(10*time.Millisecond).Seconds()) + " s"
+	case d >= time.Millisecond:
+		return trim(inMilliseconds(d.Round(10*time.Microsecond))) + " ms"
+	default:
+		return trim(float64(d)/float64(time.Microsecond)) + " µs"
+	}
+}
+
+// printable takes out of s what would do something to a terminal or break a line. Names come from the command line and from
+// other processes.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// shell is a command as one types it.
+func shell(args []string) string {
+	quoted := make([]string, len(args))
+	for i, arg := range args {
+		harmless := func(r rune) bool {
+			return r < utf8.RuneSelf && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("-_./,:=+@%{}", r))
+		}
+		if arg == "" || strings.ContainsFunc(arg, func(r rune) bool { return !harmless(r) }) {
+			arg = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+		}
+		quoted[i] = printable(arg)
+	}
+	return strings.Join(quoted, " ")
+}
+
+// distinct are the strings of a list without repetition, in the order of their first appearance.
+func distinct(list []string) []string {
+	var once []string
+	for _, s := range list {
+		if !slices.Contains(once, s) {
+			once = append(once, s)
+		}
+	}
+	return once
+}
