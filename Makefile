@@ -5,11 +5,11 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 1m
 BENCHTIME   ?= 10x
 CONNECTIONS ?= 10000
-PEERS       := bin/peers
+PEERS       ?= bin/peers
 # Modules of their own, so that what their tests need is not what rstserver needs.
 INTEROP     := poller/interop linger/interop
 
-.PHONY: all run build fmt lint test fuzz bench bench-micro bench-http clean
+.PHONY: all run build fmt lint test fuzz bench bench-micro peers bench-http clean
 
 all: lint test
 
@@ -48,9 +48,12 @@ bench: ## time until the port is free: ours, the floor, net/http; FLOOR=PROGRAM 
 bench-micro: ## the pieces, for benchstat
 	go test -run '^$$' -bench . -benchmem ./httpcodec ./linger ./poller
 
+peers: ## the programs to compare with, in PEERS: Go programs, an nginx script, node/server.js
+	bench/peers/install.sh $(PEERS)
+
 bench-http: build ## requests per second with wrk, which has to be installed (Debian: apt-get install wrk)
-	cd bench/peers && go build -o ../../$(PEERS)/ ./...
-	bench/peers/throughput.sh 11 3 'rstserver=bin/rstserver --quiet --addr' rawgnet=$(PEERS)/rawgnet \
+	bench/peers/install.sh $(PEERS) go
+	bench/peers/throughput.sh 11 3 'rstserver=bin/rstserver --quiet --addr' gnet=$(PEERS)/gnet \
 	  fasthttp=$(PEERS)/fasthttp pooled=$(PEERS)/pooled nethttp=$(PEERS)/nethttp
 
 clean:

@@ -1,0 +1,65 @@
+#!/bin/sh
+# Puts the programs to compare with into DIR, ready to run. What fails is named, with its remedy, and the rest is done all the
+# same; the exit code is then 1.
+# usage: install.sh DIR [PART...]; the parts are go, nginx and node, and without any all of them are meant.
+set -u
+[ $# -ge 1 ] || { echo "usage: install.sh DIR [go|nginx|node...]" >&2; exit 2; }
+mkdir -p "$1" || exit
+dir=$(cd "$1" && pwd)
+shift
+[ $# -ge 1 ] || set -- go nginx node
+cd "$(dirname "$0")" || exit
+status=0
+
+# failed PART REMEDY
+failed() {
+  echo "peers: $1 is left out: $2" >&2
+  status=1
+}
+
+install_go() {
+  # One by one, since with several go build would refuse a DIR in which one of them is a folder, and with it all others.
+  for program in fasthttp gnet nbio nethttp pooled; do
+    go build -o "$dir/$program" "./$program" || failed "$program" "go build has failed, see above; it needs Go 1.26 and the modules in bench/peers/go.mod"
+  done
+}
+
+install_nginx() {
+  PATH=$PATH:/usr/sbin:/usr/local/sbin
+  if ! command -v nginx >/dev/null; then
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+      failed nginx "it is not installed; as root: apt-get install nginx"
+      return
+    fi
+    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends nginx; } >"$dir/nginx.log" 2>&1 || {
+      cat "$dir/nginx.log" >&2
+      failed nginx "apt-get install nginx has failed, see above"
+      return
+    }
+    rm -f "$dir/nginx.log"
+  fi
+  install -m 755 nginx "$dir/nginx" || failed nginx "$dir cannot be written"
+}
+
+install_node() {
+  for tool in node npm; do
+    command -v $tool >/dev/null || { failed node "$tool is missing; install Node 18.2 or newer with npm (nodejs.org, or apt-get install nodejs npm)"; return; }
+  done
+  node -e 'process.exit("closeAllConnections" in require("http").Server.prototype ? 0 : 1)' || {
+    failed node "this is Node $(node --version), and http.Server.closeAllConnections came with 18.2; install a newer one (nodejs.org)"
+    return
+  }
+  mkdir -p "$dir/node" && install -m 644 node/server.js node/ways.js node/package.json node/package-lock.json "$dir/node" ||
+    { failed node "$dir/node cannot be written"; return; }
+  (cd "$dir/node" && npm ci --omit=dev --no-audit --no-fund --ignore-scripts) ||
+    failed node "npm ci in $dir/node has failed, see above; it has to reach the npm registry (npm config get registry)"
+}
+
+for part; do
+  case $part in
+  go | nginx | node) "install_$part" ;;
+  *) failed "$part" "the parts are go, nginx and node" ;;
+  esac
+done
+[ $status = 0 ] && echo "peers: $* are in $dir"
+exit $status

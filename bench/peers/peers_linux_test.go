@@ -1,0 +1,191 @@
+//go:build linux
+
+// Package peers has the tests of the programs below it.
+package peers
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		if os.Getenv(dirVariable) != "" {
+			return m.Run()
+		}
+		var err error
+		if built, err = os.MkdirTemp("", "peers"); err == nil {
+			defer os.RemoveAll(built)
+			var out []byte
+			if out, err = exec.Command("go", "build", "-o", built+"/", "./...").CombinedOutput(); err != nil {
+				err = fmt.Errorf("go build: %w\n%s", err, out)
+			}
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// TestAnswers asks for every path that a program has.
+func TestAnswers(t *testing.T) {
+	for _, p := range programs() {
+		t.Run(p.String(), func(t *testing.T) {
+			s := p.start(t)
+			c := dial(t, s.addr)
+			c.get(t, "/", "Hello, World!")
+			c.get(t, "/", "Hello, World!") // keep-alive
+			if slices.Contains(p.paths, "/slow") {
+				c.get(t, "/slow?ms=100", "slept 100 ms\n")
+			}
+			if slices.Contains(p.paths, "/bytes") {
+				c.get(t, "/bytes?n=1000", string(make([]byte, 1000)))
+				c.get(t, "/bytes?n=1000000", string(make([]byte, 1_000_000)))
+				s.streams(t, c)
+			}
+			if slices.Contains(p.paths, "/upgrade") {
+				echoes(t, s.addr)
+			}
+		})
+	}
+}
+
+// TestLetsGo has idle clients told and the program exit with 0 on SIGTERM.
+func TestLetsGo(t *testing.T) {
+	for _, p := range programs() {
+		t.Run(p.String(), func(t *testing.T) {
+			s := p.start(t)
+			clients := make([]*client, 20)
+			for i := range clients {
+				clients[i] = dial(t, s.addr)
+				clients[i].get(t, "/", "Hello, World!")
+			}
+			if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			for i, c := range clients {
+				if b, err := c.in.ReadByte(); err != io.EOF && !errors.Is(err, syscall.ECONNRESET) {
+					t.Errorf("client %d reads %q, %v, and is not told of the end", i, b, err)
+				}
+			}
+			state := s.wait(t)
+			if p.killed {
+				if status := state.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGTERM {
+					t.Errorf("its end is %v", state)
+				}
+			} else if state.ExitCode() != 0 {
+				t.Errorf("its end is %v; stderr: %s", state, s.errors())
+			}
+		})
+	}
+}
+
+// TestAddressTaken starts each program where somebody listens already.
+func TestAddressTaken(t *testing.T) {
+	for _, p := range programs() {
+		t.Run(p.String(), func(t *testing.T) {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ln.Close()
+			s := p.spawn(t, ln.Addr().String())
+			if state := s.wait(t); state.ExitCode() != 1 {
+				t.Errorf("its end is %v, want exit code 1", state)
+			}
+			if s.errors() == "" {
+				t.Error("it does not say why")
+			}
+		})
+	}
+}
+
+type client struct {
+	net.Conn
+	in *bufio.Reader
+}
+
+func dial(t *testing.T, addr string) *client {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	return &client{c, bufio.NewReader(c)}
+}
+
+// request sends a GET and reads the head of the answer.
+func (c *client) request(t *testing.T, target string, fields ...string) *http.Response {
+	head := "GET " + target + " HTTP/1.1\r\nHost: peers\r\n"
+	for _, f := range fields {
+		head += f + "\r\n"
+	}
+	if _, err := io.WriteString(c, head+"\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(c.in, nil)
+	if err != nil {
+		t.Fatalf("GET %s: %v", target, err)
+	}
+	return resp
+}
+
+// get checks an answer that leaves the connection open.
+func (c *client) get(t *testing.T, target, want string) {
+	resp := c.request(t, target)
+	got, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != 200 || resp.Close || string(got) != want {
+		t.Fatalf("GET %s = %s with %d bytes %.30q, %v, last on its connection: %t; want 200 OK with %d bytes %.30q",
+			target, resp.Status, len(got), got, err, resp.Close, len(want), want)
+	}
+}
+
+// streams checks that an answer which the client takes only in part is not in the server's memory as a whole.
+func (s *process) streams(t *testing.T, c *client) {
+	const n, taken = 1_000_000_000, 64 << 20
+	resp := c.request(t, fmt.Sprintf("/bytes?n=%d", n))
+	if resp.StatusCode != 200 || resp.ContentLength != n {
+		t.Fatalf("%s with Content-Length %d", resp.Status, resp.ContentLength)
+	}
+	if _, err := io.CopyN(io.Discard, resp.Body, taken); err != nil {
+		t.Fatal(err)
+	}
+	if peak := s.peakMemory(t); peak > n/2/1024 {
+		t.Errorf("%d KiB in memory for an answer of %d bytes", peak, n)
+	}
+}
+
+// echoes upgrades a connection.
+func echoes(t *testing.T, addr string) {
+	c := dial(t, addr)
+	resp := c.request(t, "/upgrade", "Connection: Upgrade", "Upgrade: echo")
+	if resp.StatusCode != 101 || resp.Header.Get("Upgrade") != "echo" {
+		t.Fatalf("%s, Upgrade: %q", resp.Status, resp.Header.Get("Upgrade"))
+	}
+	for _, size := range []int{1, 10, 10_000} {
+		want := bytes.Repeat([]byte("\x00\xffe"), size)
+		if _, err := c.Write(want); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(c.in, got); err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("the echo of %d bytes is another, or none: %v", len(want), err)
+		}
+	}
+}

@@ -1,0 +1,197 @@
+//go:build linux
+
+package peers
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience ends a test that waits for what does not come.
+const patience = time.Minute
+
+// dirVariable names the environment variable that says where make peers has put the programs.
+const dirVariable = "RSTSERVER_PEERS"
+
+// program is one to compare with.
+type program struct {
+	name string
+	args []string
+	// paths are what it answers besides /.
+	paths []string
+	// killed: it does nothing about SIGTERM.
+	killed bool
+}
+
+func programs() []program {
+	all := []string{"/slow", "/bytes", "/upgrade"}
+	programs := []program{
+		{name: "fasthttp", paths: all},
+		{name: "gnet"},
+		{name: "nbio", paths: all},
+		{name: "nethttp", killed: true},
+		{name: "pooled", killed: true},
+		{name: "nginx", paths: []string{"/slow", "/bytes"}},
+	}
+	for _, way := range []string{
+		"map", "server-destroy", "killable", "http-shutdown", "http-shutdown-force", "stoppable", "http-terminator",
+		"close-all-connections", "process-exit",
+	} {
+		programs = append(programs, program{name: "node", args: []string{way}, paths: all})
+	}
+	return programs
+}
+
+func (p program) String() string { return strings.Join(append([]string{p.name}, p.args...), " ") }
+
+// built holds the Go programs of a run that has not been told where make peers has put them.
+var built string
+
+// command is what starts p at addr. In a run that has not been told where the programs are it skips the test of those that it
+// cannot make itself.
+func (p program) command(t *testing.T, addr string) *exec.Cmd {
+	dir := os.Getenv(dirVariable)
+	missing := t.Fatalf
+	if dir == "" {
+		missing = t.Skipf
+	}
+	const remedy = "left out: %s; run make peers, and this test with " + dirVariable + "=DIR, the absolute path of bin/peers"
+	name, args := filepath.Join(dir, p.name), append(append([]string{}, p.args...), addr)
+	switch p.name {
+	case "nginx":
+		if dir == "" {
+			name = "./nginx"
+		}
+		if _, err := exec.LookPath("nginx"); err != nil {
+			if _, err := os.Stat("/usr/sbin/nginx"); err != nil {
+				missing(remedy, "nginx is not installed")
+			}
+		}
+	case "node":
+		script := filepath.Join(dir, "node", "server.js")
+		if dir == "" {
+			script = filepath.Join("node", "server.js")
+		}
+		var err error
+		if name, err = exec.LookPath("node"); err != nil {
+			missing(remedy, err)
+		}
+		if _, err := os.Stat(filepath.Join(filepath.Dir(script), "node_modules")); err != nil {
+			missing(remedy, err)
+		}
+		args = append([]string{script}, args...)
+	default:
+		if dir == "" {
+			name = filepath.Join(built, p.name)
+		}
+	}
+	return exec.Command(name, args...)
+}
+
+// process is a program that runs.
+type process struct {
+	cmd    *exec.Cmd
+	addr   string
+	stdout *bufio.Reader
+	stderr *os.File
+}
+
+// start starts p on a free port and waits until it says that it listens.
+func (p program) start(t *testing.T) *process {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := ln.Addr().String()
+	if err := ln.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := p.spawn(t, addr)
+	line, err := s.stdout.ReadString('\n')
+	if want := "listening on http://" + addr + "\n"; line != want {
+		t.Fatalf("it prints %q (%v), want %q; stderr: %s", line, err, want, s.errors())
+	}
+	return s
+}
+
+// spawn starts p at addr. Its end is the end of its output, which comes within patience.
+func (p program) spawn(t *testing.T, addr string) *process {
+	s := &process{cmd: p.command(t, addr), addr: addr}
+	s.cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
+	var err error
+	if s.stderr, err = os.CreateTemp(t.TempDir(), "stderr"); err != nil {
+		t.Fatal(err)
+	}
+	s.cmd.Stderr = s.stderr
+	out, stdout, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.cmd.Stdout = stdout
+	if err := out.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	s.stdout = bufio.NewReader(out)
+	err = s.cmd.Start()
+	stdout.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if s.cmd.ProcessState == nil {
+			// nginx's master ends its workers only when it is asked to.
+			_ = s.cmd.Process.Signal(syscall.SIGTERM)
+			time.AfterFunc(patience, func() { _ = s.cmd.Process.Kill() })
+			_ = s.cmd.Wait()
+		}
+		out.Close()
+		s.stderr.Close()
+	})
+	return s
+}
+
+// wait waits for the process to end and returns its state.
+func (s *process) wait(t *testing.T) *os.ProcessState {
+	rest, err := io.ReadAll(s.stdout)
+	if err != nil {
+		t.Fatalf("it has not ended: %v; stderr: %s", err, s.errors())
+	}
+	if len(rest) != 0 {
+		t.Errorf("it also prints %q", rest)
+	}
+	_ = s.cmd.Wait() // the state says more
+	return s.cmd.ProcessState
+}
+
+func (s *process) errors() string {
+	text, err := os.ReadFile(s.stderr.Name())
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+// peakMemory is the most that the process has had in memory at a time, in KiB.
+func (s *process) peakMemory(t *testing.T) int {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		var kib int
+		if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kib); n == 1 {
+			return kib
+		}
+	}
+	t.Fatalf("no VmHWM in %s", status)
+	return 0
+}
