@@ -7,8 +7,8 @@
   const shapes = ["circle", "rect", "triangle", "rectRot", "crossRot"];
   const endings = ["reset", "eof", "answered", "failed", "untold"];
   const stateColours = {
-    TIME_WAIT: "--eof", ESTABLISHED: "--reset", FIN_WAIT1: "--p2", FIN_WAIT2: "--p3", CLOSE_WAIT: "--answered", LISTEN: "--p4",
-    LAST_ACK: "--p5", CLOSING: "--p6", SYN_RECV: "--p1", SYN_SENT: "--p0",
+    TIME_WAIT: "--eof", ESTABLISHED: "--p6", FIN_WAIT1: "--p2", FIN_WAIT2: "--p3", CLOSE_WAIT: "--p1", LISTEN: "--p4",
+    LAST_ACK: "--p5", CLOSING: "--text", SYN_RECV: "--line", SYN_SENT: "--link", CLOSE: "--quiet",
   };
 
   const variable = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -36,15 +36,23 @@
           if (!raw || raw.min === raw.max) return;
           const scale = flat ? chart.scales.x : chart.scales.y;
           const a = scale.getPixelForValue(raw.min), b = scale.getPixelForValue(raw.max), at = flat ? element.y : element.x;
+          const area = chart.chartArea;
           ctx.save();
-          ctx.strokeStyle = flat ? variable("--text") : set.borderColor;
-          ctx.lineWidth = 1.25;
+          ctx.beginPath();
+          ctx.rect(area.left - 8, area.top - 8, area.width + 16, area.height + 16);
+          ctx.clip();
           ctx.beginPath();
           for (const [x, y] of flat ? [[a, at], [b, at]] : [[at, a], [at, b]]) {
             if (flat) { ctx.moveTo(x, y - 4); ctx.lineTo(x, y + 4); } else { ctx.moveTo(x - 3, y); ctx.lineTo(x + 3, y); }
           }
           if (flat) { ctx.moveTo(a, at); ctx.lineTo(b, at); } else { ctx.moveTo(at, a); ctx.lineTo(at, b); }
-          ctx.stroke();
+          // The whisker of a bar lies on the bar, so it needs an edge.
+          const strokes = flat ? [["--page", 4], ["--text", 1.5]] : [["", 1.25]];
+          for (const [colour, width] of strokes) {
+            ctx.strokeStyle = colour ? variable(colour) : set.borderColor;
+            ctx.lineWidth = width;
+            ctx.stroke();
+          }
           ctx.restore();
         });
       });
@@ -87,7 +95,7 @@
   function logarithmic(title, values) {
     const [least, most] = [Math.min(...values), Math.max(...values)];
     const keep = most / least > 1000 ? [1] : [1, 2, 5];
-    const a = axis(title, "logarithmic");
+    const a = axis(title, "logarithmic", { suggestedMin: least, suggestedMax: most });
     a.ticks.callback = v => significant(v).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
     a.afterBuildTicks = scale => {
       const round = scale.ticks.filter(t => keep.includes(Number(t.value.toExponential(6).split("e")[0])));
@@ -103,7 +111,7 @@
       a.min = 10 ** Math.floor(Math.log10(Math.min(...values) / 2));
       return a;
     }
-    const a = axis(title, "linear", { beginAtZero: true });
+    const a = axis(title, "linear", { beginAtZero: true, suggestedMax: Math.max(...values) });
     a.ticks.callback = v => v.toLocaleString("en-US");
     return a;
   }
@@ -117,7 +125,7 @@
     const l = look(server), colour = variable(l.colour);
     return Object.assign({
       label: nameOf(server), data: points, borderColor: colour, backgroundColor: colour, borderWidth: l.width, borderDash: l.dash,
-      pointStyle: l.shape, pointRadius: 4, pointBorderWidth: 1.5, spanGaps: false, order: data.servers[server].role === "peer" ? 1 : 0,
+      pointStyle: l.shape, pointRadius: 4, pointBorderWidth: 1.5, spanGaps: false, clip: 8, order: data.servers[server].role === "peer" ? 1 : 0,
     }, more);
   }
 
@@ -156,11 +164,19 @@
     }
     canvas.parentElement.style.height = "";
     const x = axis("connections", "logarithmic", { min: mix.ns[0], max: mix.ns[mix.ns.length - 1] });
-    x.afterBuildTicks = scale => { scale.ticks = mix.ns.map(value => ({ value })); };
+    // The numbers that were measured, the greatest first, as far as there is room beside each other.
+    x.afterBuildTicks = scale => {
+      const width = scale.chart.width - 80, span = Math.log(mix.ns[mix.ns.length - 1] / mix.ns[0]);
+      const kept = [];
+      for (const n of [...mix.ns].reverse()) {
+        if (kept.length === 0 || Math.log(kept[0] / n) / span * width > 8 * grouped(n).length + 6) kept.unshift(n);
+      }
+      scale.ticks = kept.map(value => ({ value }));
+    };
     x.ticks.callback = grouped;
     draw(canvas, {
       type: "line", plugins: [whiskers],
-      data: { datasets: all.map(s => lineSet(s.server, s.points.map((p, i) => ({ x: mix.ns[i], y: p ? p.median : null })), { points: s.points, clip: 12 })) },
+      data: { datasets: all.map(s => lineSet(s.server, s.points.map((p, i) => ({ x: mix.ns[i], y: p ? p.median : null })), { points: s.points })) },
       options: {
         scales: { x, y: logarithmic(unit, values) }, layout: { padding: { right: 12 } },
         plugins: { legend: { display: false }, tooltip: tooltip(c => c.dataset.label + ": " + label(c.dataset.points[c.dataIndex])) },
@@ -184,11 +200,11 @@
       type: "line",
       data: {
         datasets: told.map(r => lineSet(r.server,
-          [[log ? r.curve[0][0] : 0, 0], ...r.curve].map(([x, y]) => ({ x, y })), { stepped: true, pointRadius: 0, pointHitRadius: 8 })),
+          [[log ? r.curve[0][0] : 0, 0], ...r.curve].map(([x, y]) => ({ x, y })), { stepped: true, pointRadius: 0, pointHitRadius: 8, round: r.round })),
       },
       options: {
         scales: { x, y },
-        plugins: { legend: { display: false }, tooltip: tooltip(c => c.dataset.label + ": " + grouped(c.parsed.y) + " after " + significant(c.parsed.x) + " ms") },
+        plugins: { legend: { display: false }, tooltip: tooltip(c => c.dataset.label + ", round " + c.dataset.round + ": " + grouped(c.parsed.y) + " after " + significant(c.parsed.x) + " ms") },
       },
     });
   }
@@ -223,7 +239,7 @@
     const watched = rows.filter(r => r.after && r.after.length > 1);
     canvas.closest("figure").hidden = watched.length === 0;
     if (watched.length === 0) return;
-    const y = axis("sockets", "linear", { beginAtZero: true });
+    const y = axis("sockets", "linear", { beginAtZero: true, grace: "5%" });
     y.ticks.callback = grouped;
     draw(canvas, {
       type: "line",
