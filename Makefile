@@ -4,6 +4,8 @@
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 1m
 BENCHTIME   ?= 10x
+MICROTIME   ?= 100ms
+COUNT       ?= 6
 CONNECTIONS ?= 10000
 PEERS       ?= bin/peers
 # Modules of their own, so that what their tests need is not what rstserver needs.
@@ -45,8 +47,15 @@ bench: ## time until the port is free: ours, the floor, net/http; FLOOR=PROGRAM 
 	go test -run '^$$' -bench Teardown -benchtime $(BENCHTIME) -timeout 60m ./bench -connections $(CONNECTIONS) $(if $(FLOOR),-floor $(abspath $(FLOOR)))
 	go test -run '^$$' -bench IdleMemory -benchtime 3x ./bench -connections $(CONNECTIONS)
 
-bench-micro: ## the pieces, for benchstat
-	go test -run '^$$' -bench . -benchmem ./httpcodec ./linger ./poller
+# Two runs are compared with benchstat, and so are the implementations of one:
+#
+#	make bench-micro >old.txt
+#	make bench-micro >new.txt
+#	go run golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da old.txt new.txt
+#	go run golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da -filter '.fullname:/impl=/' -col /impl new.txt
+bench-micro: ## the pieces, COUNT times for MICROTIME each, as benchstat reads it
+	@go test -run '^$$' -bench . -benchmem -benchtime $(MICROTIME) -count $(COUNT) -timeout 60m ./httpcodec ./linger ./poller
+	@cd bench/peers && go test -run '^$$' -bench . -benchmem -benchtime $(MICROTIME) -count $(COUNT) -timeout 60m ./codec
 
 peers: ## the programs to compare with, in PEERS: Go programs, an nginx script, node/server.js
 	bench/peers/install.sh $(PEERS)

@@ -146,13 +146,14 @@ func (c *client) request(t *testing.T, target string, fields ...string) *http.Re
 	return resp
 }
 
-// get checks an answer that leaves the connection open.
+// get checks an answer that leaves the connection open, and says how long it is: whoever measures looks for the content's end
+// at the answer's end.
 func (c *client) get(t *testing.T, target, want string) {
 	resp := c.request(t, target)
 	got, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != 200 || resp.Close || string(got) != want {
-		t.Fatalf("GET %s = %s with %d bytes %.30q, %v, last on its connection: %t; want 200 OK with %d bytes %.30q",
-			target, resp.Status, len(got), got, err, resp.Close, len(want), want)
+	if err != nil || resp.StatusCode != 200 || resp.Close || resp.ContentLength != int64(len(want)) || string(got) != want {
+		t.Fatalf("GET %s = %s with %d bytes %.30q, %v, Content-Length %d, last on its connection: %t; want 200 OK with %d bytes %.30q",
+			target, resp.Status, len(got), got, err, resp.ContentLength, resp.Close, len(want), want)
 	}
 }
 

@@ -39,7 +39,10 @@ func (d *Document) facts() []fact {
 		add(printable(name), m.Sysctl[name])
 	}
 	add("Go", m.GoVersion)
-	settings := []string{plural(s.Runs, "run")}
+	var settings []string
+	if s.Runs > 0 {
+		settings = append(settings, plural(s.Runs, "run"))
+	}
 	for _, setting := range []struct {
 		name string
 		d    time.Duration

@@ -9,7 +9,10 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the files of testdata anew")
+var (
+	update = flag.Bool("update", false, "write the files of testdata anew")
+	pages  = flag.String("pages", "", "a directory to write pages to, to look at them in a browser")
+)
 
 // golden compares got with a file of testdata.
 func golden(t *testing.T, name string, got []byte) {

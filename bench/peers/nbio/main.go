@@ -55,10 +55,7 @@ func main() {
 	engine.Stop()
 }
 
-func hello(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = io.WriteString(w, "Hello, World!")
-}
+func hello(w http.ResponseWriter, _ *http.Request) { sendText(w, "Hello, World!") }
 
 func slow(w http.ResponseWriter, r *http.Request) {
 	ms, err := strconv.ParseUint(r.FormValue("ms"), 10, 31)
@@ -67,7 +64,14 @@ func slow(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	time.Sleep(time.Duration(ms) * time.Millisecond)
-	fmt.Fprintf(w, "slept %d ms\n", ms)
+	sendText(w, fmt.Sprintf("slept %d ms\n", ms))
+}
+
+// sendText says how long the text is. Without that nbio sends it in a chunk, however short it is.
+func sendText(w http.ResponseWriter, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+	_, _ = io.WriteString(w, text)
 }
 
 // sendBytes sends a file, since that is all that nbio lets wait until the client takes it: it puts bytes into a buffer without

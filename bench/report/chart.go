@@ -1,0 +1,185 @@
+package report
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"rstserver/linger/sockdiag"
+)
+
+// charted is what the charts of a page are drawn from. Times are in milliseconds, null where they did not come.
+type charted struct {
+	Servers   []chartServer `json:"servers"`
+	Documents []chartDoc    `json:"documents"`
+}
+
+// chartServer has its place among those of its role, so that it looks the same in all charts of all documents.
+type chartServer struct {
+	Name  string `json:"name"`
+	Role  Role   `json:"role"`
+	Index int    `json:"index"`
+}
+
+type chartDoc struct {
+	NotFree string      `json:"notFree"` // "not in 60 s"
+	Mixes   []chartMix  `json:"mixes"`
+	Cells   []chartCell `json:"cells"`
+}
+
+// chartMix is how the figures of each server grow with the number of connections.
+type chartMix struct {
+	Name   string        `json:"name"`
+	NS     []int         `json:"ns"`
+	Series []chartSeries `json:"series"`
+}
+
+// chartSeries has one point for each of the numbers of connections.
+type chartSeries struct {
+	Server int           `json:"server"`
+	Free   []*chartPoint `json:"free"`
+	Told   []*chartPoint `json:"told"`
+	CPU    []*chartPoint `json:"cpu"`
+}
+
+type chartPoint struct {
+	Median float64 `json:"median"`
+	Min    float64 `json:"min"`
+	Max    float64 `json:"max"`
+}
+
+// chartCell is the median run of each server with one number of connections of one mix.
+type chartCell struct {
+	Title string     `json:"title"`
+	Rows  []chartRow `json:"rows"`
+}
+
+type chartRow struct {
+	Server  int            `json:"server"`
+	Round   int            `json:"round"`
+	Curve   [][2]float64   `json:"curve"`   // time, clients told until then
+	Endings map[string]int `json:"endings"` // clients
+	Left    map[string]int `json:"left"`    // sockets by state; null: not seen
+	After   [][2]float64   `json:"after"`   // time, sockets
+}
+
+// chartOf makes the data of the charts of docs.
+func chartOf(docs []*Document) charted {
+	var c charted
+	indexes := make(map[Role]int)
+	place := func(s Server) int {
+		i := slices.IndexFunc(c.Servers, func(known chartServer) bool { return known.Name == printable(s.Name) })
+		if i < 0 {
+			role := s.Role
+			if role != Ours && role != Floor {
+				role = Peer
+			}
+			i = len(c.Servers)
+			c.Servers = append(c.Servers, chartServer{printable(s.Name), role, indexes[role]})
+			indexes[role]++
+		}
+		return i
+	}
+	for _, d := range docs {
+		for _, s := range d.Servers {
+			place(s)
+		}
+		c.Documents = append(c.Documents, d.chart(place))
+	}
+	return c
+}
+
+func (d *Document) chart(place func(Server) int) chartDoc {
+	doc := chartDoc{NotFree: strings.ReplaceAll(notIn(d.Settings.Settle), nbsp, " ")}
+	blocks := d.blocks()
+	for _, name := range d.mixes() {
+		mix := chartMix{Name: printable(name)}
+		var grown []block
+		for _, b := range blocks {
+			if b.mix == name && b.n > 0 {
+				grown = append(grown, b)
+				mix.NS = append(mix.NS, b.n)
+			}
+		}
+		for i, b := range grown {
+			for _, r := range b.rows {
+				server := place(r.server)
+				at := slices.IndexFunc(mix.Series, func(s chartSeries) bool { return s.Server == server })
+				if at < 0 {
+					at = len(mix.Series)
+					points := func() []*chartPoint { return make([]*chartPoint, len(grown)) }
+					mix.Series = append(mix.Series, chartSeries{server, points(), points(), points()})
+				}
+				s := mix.Series[at]
+				s.Free[i], s.Told[i], s.CPU[i] = pointOf(r.Free), pointOf(r.Told), pointOf(r.CPU)
+			}
+		}
+		doc.Mixes = append(doc.Mixes, mix)
+	}
+	for _, b := range blocks {
+		cell := chartCell{Title: b.title()}
+		for _, r := range b.rows {
+			if run := r.cell.medianRun(); run >= 0 {
+				cell.Rows = append(cell.Rows, chartRun(r.cell.Runs[run], place(r.server)))
+			}
+		}
+		doc.Cells = append(doc.Cells, cell)
+	}
+	return doc
+}
+
+func pointOf(s Spread[time.Duration]) *chartPoint {
+	if !s.Settled() {
+		return nil
+	}
+	return &chartPoint{inMilliseconds(s.Median), inMilliseconds(s.Min), inMilliseconds(s.Max)}
+}
+
+func chartRun(r Run, server int) chartRow {
+	row := chartRow{Server: server, Round: r.Round, Endings: r.Endings, Curve: cumulative(r.Curve)}
+	for i, l := range r.Left {
+		if i == 0 {
+			row.Left = make(map[string]int)
+			for state, n := range l.States {
+				if n > 0 {
+					row.Left[sockdiag.State(state).String()] = n
+				}
+			}
+		}
+		row.After = append(row.After, [2]float64{inMilliseconds(l.At), float64(l.States.Total())})
+	}
+	row.After = thinned(row.After)
+	return row
+}
+
+// cumulative is the number of clients that had been told until each step.
+func cumulative(curve []Step) [][2]float64 {
+	steps := slices.Clone(curve)
+	slices.SortStableFunc(steps, func(a, b Step) int { return cmp.Compare(a.At, b.At) })
+	var points [][2]float64
+	told := 0
+	for _, s := range steps {
+		if s.Ending == "untold" {
+			continue
+		}
+		told += s.N
+		points = append(points, [2]float64{inMilliseconds(s.At), float64(told)})
+	}
+	return thinned(points)
+}
+
+// maxPoints is more than a chart has pixels for each server to differ by; the page would grow by megabytes with all.
+const maxPoints = 200
+
+// thinned leaves out points at equal distances, but neither the first nor the last. What stays is true.
+func thinned(points [][2]float64) [][2]float64 {
+	if len(points) <= maxPoints {
+		return points
+	}
+	thin := make([][2]float64, maxPoints)
+	for i := range thin {
+		thin[i] = points[i*(len(points)-1)/(maxPoints-1)]
+	}
+	return thin
+}

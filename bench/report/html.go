@@ -1,0 +1,96 @@
+package report
+
+import (
+	"bytes"
+	"embed"
+	"html/template"
+	"io"
+	"strconv"
+)
+
+//go:embed page
+var pageFiles embed.FS
+
+// HTML writes one page of the documents, with charts and tables. It is complete in itself: whatever opens it asks the network
+// for nothing.
+func HTML(w io.Writer, docs ...*Document) error {
+	page := page{
+		Style: template.CSS(pageFile("page.css")), Script: template.JS(pageFile("page.js")),
+		Library: template.JS(library()), License: string(pageFile("chart.LICENSE.md")),
+		Charts: chartOf(docs), Definitions: Definitions(),
+	}
+	for i, d := range docs {
+		page.Documents = append(page.Documents, d.section(i))
+	}
+	t, err := template.New("page.html").ParseFS(pageFiles, "page/page.html")
+	if err != nil {
+		return err
+	}
+	return t.Execute(w, page)
+}
+
+func pageFile(name string) []byte {
+	b, err := pageFiles.ReadFile("page/" + name)
+	if err != nil {
+		panic(err) // it is part of the program
+	}
+	return b
+}
+
+// library is the chart library without its last line, by which a browser's debugger would look for another file.
+func library() []byte {
+	b := pageFile("chart.umd.js")
+	if i := bytes.LastIndex(b, []byte("\n//# sourceMappingURL=")); i >= 0 {
+		b = b[:i]
+	}
+	return b
+}
+
+type page struct {
+	Style           template.CSS
+	Library, Script template.JS
+	License         string
+	Charts          charted
+	Definitions     []Definition
+	Documents       []section
+}
+
+// section is one document of a page.
+type section struct {
+	ID              string // begins those of its elements
+	Index           int
+	Heading         string
+	Command         string
+	Facts           []fact
+	Attained        string
+	Warnings        []string
+	Verdicts        []verdict
+	Blocks          []blockSection
+	Growth          []grid
+	Servers         grid
+	Skipped, Failed []sentence
+}
+
+type blockSection struct {
+	Title string
+	Grids []grid
+}
+
+func (d *Document) section(i int) section {
+	blocks := d.blocks()
+	s := section{
+		ID: "d" + strconv.Itoa(i), Index: i, Heading: d.heading(blocks), Command: shell(d.Command), Facts: d.facts(), Attained: d.attained(),
+		Warnings: d.warnings(blocks), Verdicts: d.verdicts(blocks), Growth: d.growthGrids(blocks), Servers: d.aboutGrid(),
+		Skipped: omissions(d.Skipped), Failed: omissions(d.Failed),
+	}
+	for _, b := range blocks {
+		bs := blockSection{Title: b.title()}
+		for _, g := range []grid{d.portGrid(b), d.processGrid(b), b.kindGrid()} {
+			if len(g.Lines) > 0 {
+				bs.Grids = append(bs.Grids, g)
+			}
+		}
+		s.Blocks = append(s.Blocks, bs)
+	}
+	return s
+}

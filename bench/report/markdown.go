@@ -1,0 +1,164 @@
+package report
+
+import (
+	"io"
+	"strings"
+	"unicode"
+)
+
+// Markdown writes documents one after the other, with tables as GitHub has them.
+func Markdown(w io.Writer, docs ...*Document) error {
+	var b strings.Builder
+	b.WriteString("# Results\n\n" +
+		"Written by `rstserver bench`: how fast servers let go of their port and of their clients, and what they leave behind, as\n" +
+		"seen from outside. Each part is one call.\n\n" +
+		"| figure | what it means |\n| --- | --- |\n")
+	for _, def := range Definitions() {
+		b.WriteString("| " + escaped(def.Name) + " | " + escaped(def.Text) + " |\n")
+	}
+	for _, d := range docs {
+		d.markdown(&b)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (d *Document) markdown(b *strings.Builder) {
+	blocks := d.blocks()
+	b.WriteString("\n## " + escaped(d.heading(blocks)) + "\n")
+	if len(d.Command) > 0 {
+		// Indented code needs no fence that a name could close.
+		b.WriteString("\n    " + shell(d.Command) + "\n")
+	}
+	b.WriteString("\n| | |\n| --- | --- |\n")
+	for _, f := range d.facts() {
+		b.WriteString("| " + escaped(f.Name) + " | " + escaped(f.Text) + " |\n")
+	}
+	if attained := d.attained(); attained != "" {
+		b.WriteString("\n" + escaped(attained) + "\n")
+	}
+	if warnings := d.warnings(blocks); len(warnings) > 0 {
+		b.WriteString("\n### Warnings\n\n")
+		for _, warning := range warnings {
+			b.WriteString("- " + escaped(warning) + "\n")
+		}
+	}
+	for _, v := range d.verdicts(blocks) {
+		b.WriteString("\n### What came of it: " + escaped(v.Title) + "\n\n")
+		markdownItems(b, v.Sentences)
+	}
+	for _, block := range blocks {
+		b.WriteString("\n### " + escaped(block.title()) + "\n")
+		for _, g := range []grid{d.portGrid(block), d.processGrid(block), block.kindGrid()} {
+			markdownGrid(b, g)
+		}
+	}
+	if grids := d.growthGrids(blocks); len(grids) > 0 {
+		b.WriteString("\n### As the number of connections grows\n")
+		for _, g := range grids {
+			markdownGrid(b, g)
+		}
+	}
+	if about := d.aboutGrid(); len(about.Lines) > 0 {
+		b.WriteString("\n### The servers\n")
+		markdownGrid(b, about)
+	}
+	if len(d.Skipped) > 0 {
+		b.WriteString("\n### Skipped\n\n")
+		markdownItems(b, omissions(d.Skipped))
+	}
+	if len(d.Failed) > 0 {
+		b.WriteString("\n### Failed\n\n")
+		markdownItems(b, omissions(d.Failed))
+	}
+}
+
+// heading is what was measured in a few words.
+func (d *Document) heading(blocks []block) string {
+	if len(blocks) == 0 {
+		return "Nothing was measured"
+	}
+	least, most := blocks[0].n, blocks[0].n
+	for _, b := range blocks {
+		least, most = min(least, b.n), max(most, b.n)
+	}
+	servers := plural(len(d.Servers), "server")
+	if least == most && len(d.mixes()) == 1 {
+		return blocks[0].title() + ", " + servers
+	}
+	return between(grouped(least), grouped(most)) + " connections, " + printable(strings.Join(d.mixes(), "; ")) + ", " + servers
+}
+
+// aboutGrid says what the servers are. The tables of figures have names only.
+func (d *Document) aboutGrid() grid {
+	g := grid{
+		Title: "What was started, and how it was told to end",
+		Head:  []string{"server", "is", "signal", "version", "command"},
+		Right: []bool{false, false, false, false, false},
+	}
+	for _, s := range d.Servers {
+		about := string(s.Role)
+		if s.About != "" {
+			about += ": " + s.About
+		}
+		g.Lines = append(g.Lines, line{s.Role, []string{printable(s.Name), printable(about), printable(s.Signal),
+			printable(s.Version), shell(s.Command)}})
+	}
+	return g
+}
+
+func markdownItems(b *strings.Builder, sentences []sentence) {
+	for _, s := range sentences {
+		b.WriteString("- **" + escaped(s.Name) + "**: " + escaped(s.Text) + "\n")
+	}
+}
+
+// markdownGrid writes nothing for a grid without lines.
+func markdownGrid(b *strings.Builder, g grid) {
+	if len(g.Lines) == 0 {
+		return
+	}
+	b.WriteString("\n" + escaped(g.Title) + ":\n\n")
+	rule := ""
+	for i, head := range g.Head {
+		b.WriteString("| " + escaped(head) + " ")
+		if g.Right[i] {
+			rule += "| ---: "
+		} else {
+			rule += "| --- "
+		}
+	}
+	b.WriteString("|\n" + rule + "|\n")
+	for _, l := range g.Lines {
+		for i, cell := range l.Cells {
+			text := escaped(cell)
+			if i == 0 && l.Role == Ours && text != "" {
+				text = "**" + text + "**"
+			}
+			b.WriteString("| " + text + " ")
+		}
+		b.WriteString("|\n")
+	}
+}
+
+// escaped is text that Markdown shows as it is. An underscore inside a word, as in TIME_WAIT, means nothing there and is left,
+// so that the source can be read.
+func escaped(text string) string {
+	var b strings.Builder
+	runes := []rune(text)
+	inWord := func(i int) bool {
+		return i >= 0 && i < len(runes) && (unicode.IsLetter(runes[i]) || unicode.IsDigit(runes[i]))
+	}
+	for i, r := range runes {
+		switch {
+		case r == '_' && inWord(i-1) && inWord(i+1):
+		case strings.ContainsRune("\\`*_{}[]<>|&~$#", r):
+			b.WriteByte('\\')
+		}
+		if string(r) == nbsp {
+			r = ' '
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
