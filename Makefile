@@ -9,7 +9,7 @@ COUNT       ?= 6
 CONNECTIONS ?= 10000
 PEERS       ?= bin/peers
 # Modules of their own, so that what their tests need is not what rstserver needs.
-INTEROP     := poller/interop linger/interop
+MODULES     := poller/interop linger/interop bench/peers
 
 .PHONY: all run build fmt lint test fuzz bench bench-micro peers bench-http clean
 
@@ -28,11 +28,11 @@ lint:
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt would change:"; echo "$$unformatted"; exit 1; }
 	go vet ./...
 	go run $(STATICCHECK) ./...
-	@for module in $(INTEROP); do (set -x; cd $$module && go vet ./... && go run $(STATICCHECK) ./...) || exit 1; done
+	@for module in $(MODULES); do (set -x; cd $$module && go vet ./... && go run $(STATICCHECK) ./...) || exit 1; done
 
 test: lint ## gofmt, vet, staticcheck and all tests under the race detector; the last line is for what race hides
 	go test -race -shuffle=on ./...
-	@for module in $(INTEROP); do (set -x; cd $$module && go test -race -shuffle=on ./...) || exit 1; done
+	@for module in $(MODULES); do (set -x; cd $$module && go test -race -shuffle=on -count=1 ./...) || exit 1; done
 	go test -run Alloc ./httpcodec ./poller
 
 fuzz: ## every fuzz target for FUZZTIME
@@ -43,9 +43,8 @@ fuzz: ## every fuzz target for FUZZTIME
 	  done; \
 	done
 
-bench: ## time until the port is free: ours, the floor, net/http; FLOOR=PROGRAM adds one that is called with a port
-	go test -run '^$$' -bench Teardown -benchtime $(BENCHTIME) -timeout 60m ./bench -connections $(CONNECTIONS) $(if $(FLOOR),-floor $(abspath $(FLOOR)))
-	go test -run '^$$' -bench IdleMemory -benchtime 3x ./bench -connections $(CONNECTIONS)
+bench: build ## how servers let go of their port, with ARGS, such as ARGS='--peers all' behind make peers
+	@exec ./bin/rstserver bench --peers-dir $(PEERS) $(ARGS)
 
 # Two runs are compared with benchstat, and so are the implementations of one:
 #

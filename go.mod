@@ -13,6 +13,7 @@ require (
 )
 
 require (
+	github.com/mattn/go-shellwords v1.0.16
 	github.com/mdlayher/socket v0.6.0 // indirect
 	github.com/panjf2000/ants/v2 v2.12.1 // indirect
 	github.com/valyala/bytebufferpool v1.0.0 // indirect

@@ -3,7 +3,7 @@
 package bench
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -24,16 +24,12 @@ type client struct {
 	last   bool   // the answer came whole, and said that it is the connection's last
 	ending Ending
 	err    error
-	at     time.Time
+	at     time.Duration // of now, when it was told
 }
 
 // dial connects from the address that is the fleet's number from, and leaves the descriptor in c, also when it fails.
 func (c *client) dial(addr netip.AddrPort, from int) (err error) {
-	domain := unix.AF_INET
-	if !addr.Addr().Unmap().Is4() {
-		domain = unix.AF_INET6
-	}
-	if c.fd, err = unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+	if c.fd, err = unix.Socket(domain(addr), unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
 		c.fd = -1
 		return os.NewSyscallError("socket", err)
 	}
@@ -69,8 +65,16 @@ func (c *client) bind(server netip.Addr, from int) error {
 	if err := unix.SetsockoptInt(c.fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
 		return os.NewSyscallError("setsockopt IP_BIND_ADDRESS_NO_PORT", err)
 	}
-	sa := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, byte(1 + from%250)}}
+	// Not 127.0.0.1: the server's port is to be nobody else's on the server's address.
+	sa := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, byte(2 + from%250)}}
 	return os.NewSyscallError("bind", unix.Bind(c.fd, sa))
+}
+
+func domain(addr netip.AddrPort) int {
+	if addr.Addr().Unmap().Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
 }
 
 // sockaddr is addr as system calls take it.
@@ -98,12 +102,12 @@ func (c *client) begin() error {
 	for ; c.step < len(c.script.steps); c.step++ {
 		s := c.script.steps[c.step]
 		if len(s.send) > 0 {
-			// It is small, so the kernel takes it whole.
+			// The kernel takes it whole, or as much as a server that does not read is to have waiting.
 			if _, err := unix.Write(c.fd, []byte(s.send)); err != nil {
 				return os.NewSyscallError("write", err)
 			}
 		}
-		if len(s.await) > 0 {
+		if s.await != nil {
 			return nil
 		}
 	}
@@ -117,26 +121,30 @@ func (c *client) received(b []byte) error {
 	if !c.ready {
 		await = c.script.steps[c.step].await
 	}
-	if await == "" || c.ending == Answered {
+	if await == nil || c.ending == Answered {
 		return nil
 	}
-	if c.got = append(c.got, b...); len(c.got) > maxAwaited {
-		return fmt.Errorf("bench: %d bytes came, and %q is not among them", len(c.got), await)
-	}
-	switch {
-	case !bytes.Contains(c.got, []byte(await)):
+	c.got = append(c.got, b...)
+	switch done, err := await(c.got); {
+	case err != nil:
+		return err
+	case !done && len(c.got) > maxAwaited:
+		return fmt.Errorf("%d bytes came, and what is waited for is not among them", len(c.got))
+	case !done:
+	case !c.ready && saysClose(c.got):
+		return errors.New("the answer says Connection: close; only fresh and half connections work with a server that keeps none")
 	case !c.ready:
 		c.step++
 		return c.begin()
 	default:
-		c.last = bytes.Contains(c.got, []byte("Connection: close\r\n"))
+		c.last = saysClose(c.got)
 		c.ending, c.got = Answered, nil
 	}
 	return nil
 }
 
-// maxAwaited bounds what comes before what is awaited.
-const maxAwaited = 64 << 10
+// maxAwaited bounds what comes before the end of what is awaited.
+const maxAwaited = 1 << 20
 
 // reset closes the connection with RST, so that the client leaves no TIME_WAIT either.
 func (c *client) reset() {

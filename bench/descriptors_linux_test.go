@@ -84,7 +84,7 @@ type opening struct {
 func openAll(addr netip.AddrPort, fleets, n int) *opening {
 	o := &opening{fleets: make([]*Fleet, fleets), errs: make([]error, fleets)}
 	for i := range fleets {
-		o.all.Go(func() { o.fleets[i], o.errs[i] = Open(addr, All(n, Idle), patience) })
+		o.all.Go(func() { o.fleets[i], o.errs[i] = open(addr, All(n, Idle)) })
 	}
 	return o
 }
@@ -121,14 +121,8 @@ func TestDescriptors(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			cmd, addr := peer("hoarder")()
 			stderr := &capture{}
-			cmd.Stderr = stderr
-			p, err := Start(cmd, addr, patience)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(p.Kill)
+			p := run(t, peer("hoarder"), stderr)
 			c := dialControl(t, p.Addr)
 			before := openAll(p.Addr, fleets, tt.before)
 			before.all.Wait()

@@ -3,6 +3,10 @@
 package bench
 
 import (
+	"context"
+	"io"
+	"net/netip"
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -12,20 +16,37 @@ import (
 )
 
 // begin starts a server and connects a fleet to it, for the length of a test.
-func begin(t *testing.T, server server, mix Mix) (*Process, *Fleet) {
+func begin(t *testing.T, server Server, mix Mix) (*Processes, *Fleet) {
 	t.Helper()
-	cmd, addr := server()
-	p, err := Start(cmd, addr, patience)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(p.Kill)
-	f, err := Open(p.Addr, most(t, mix), patience)
+	p := run(t, server, os.Stderr)
+	f, err := open(p.Addr, most(t, mix))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(f.Close)
 	return p, f
+}
+
+// run starts a server for the length of a test.
+func run(t testing.TB, server Server, stderr io.Writer) *Processes {
+	t.Helper()
+	addr, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := server.Start(t.Context(), addr, 1, stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Kill)
+	return p
+}
+
+// open opens the connections of a mix to a server that has our paths. Those in flight take two seconds: what counts is that this
+// is longer than a server needs to be told something once all are there; an answer that comes earlier counts all the same.
+func open(addr netip.AddrPort, mix Mix) (*Fleet, error) {
+	target := Target{Addr: addr, Paths: OurPaths, Late: 2 * time.Second}
+	return Order{Target: target, Mix: mix, To: mix.Total(), Patience: patience}.Open(context.Background(), nil)
 }
 
 // watch waits until the clients of these kinds are told, of all kinds if none is named.
@@ -51,7 +72,7 @@ func expect(t *testing.T, e Endings, mix Mix, want Ending, kinds ...Kind) {
 }
 
 // expectOver expects that the process ends in order and leaves nothing on the port.
-func expectOver(t *testing.T, p *Process) {
+func expectOver(t *testing.T, p *Processes) {
 	t.Helper()
 	if code, err := p.Wait(patience); code != 0 || err != nil {
 		t.Errorf("exit code %d, %v; want 0", code, err)
@@ -69,7 +90,7 @@ func expectOver(t *testing.T, p *Process) {
 }
 
 // send sends sig to the server.
-func send(t *testing.T, p *Process, sig syscall.Signal) {
+func send(t *testing.T, p *Processes, sig syscall.Signal) {
 	t.Helper()
 	if err := p.Signal(sig); err != nil {
 		t.Fatal(err)
@@ -78,23 +99,23 @@ func send(t *testing.T, p *Process, sig syscall.Signal) {
 
 // A drain resets what is idle, and gives what is in flight its whole answer. What does not end stays, until it is aborted.
 func TestDrain(t *testing.T) {
-	mix := Mix{{Idle, 2_000}, {Fresh, 100}, {Brief, 500}, {Slow, 100}, {Half, 100}, {Streaming, 100}, {Upgraded, 100}, {Full, 50}}
+	mix := Mix{{Idle, 2_000}, {Fresh, 100}, {InFlight, 500}, {Stuck, 100}, {Half, 100}, {Streaming, 100}, {Upgraded, 100}, {Full, 50}}
 	p, f := begin(t, ours(t, "--drain-timeout", "0"), mix)
 	send(t, p, syscall.SIGQUIT)
-	e := watch(t, f, Idle, Fresh, Brief)
+	e := watch(t, f, Idle, Fresh, InFlight)
 	expect(t, e, mix, Reset, Idle, Fresh)
-	expect(t, e, mix, Answered, Brief)
-	expect(t, e, mix, Untold, Slow, Half, Streaming, Upgraded, Full)
+	expect(t, e, mix, Answered, InFlight)
+	expect(t, e, mix, Untold, Stuck, Half, Streaming, Upgraded, Full)
 	send(t, p, syscall.SIGTERM)
-	expect(t, watch(t, f), mix, Reset, Slow, Half, Streaming, Upgraded, Full)
+	expect(t, watch(t, f), mix, Reset, Stuck, Half, Streaming, Upgraded, Full)
 	expectOver(t, p)
 }
 
 // At the deadline of a drain everything that is left is reset.
 func TestDrainDeadline(t *testing.T) {
-	mix := Mix{{Idle, 2_000}, {Slow, 500}, {Half, 100}, {Streaming, 100}, {Upgraded, 100}, {Full, 50}}
+	mix := Mix{{Idle, 2_000}, {Stuck, 500}, {Half, 100}, {Streaming, 100}, {Upgraded, 100}, {Full, 50}}
 	p, f := begin(t, ours(t, "--drain-timeout", (200*time.Millisecond).String()), mix)
 	send(t, p, syscall.SIGQUIT)
-	expect(t, watch(t, f), mix, Reset, Idle, Slow, Half, Streaming, Upgraded, Full)
+	expect(t, watch(t, f), mix, Reset, Idle, Stuck, Half, Streaming, Upgraded, Full)
 	expectOver(t, p)
 }

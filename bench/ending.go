@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,7 +21,7 @@ const (
 )
 
 func (e Ending) String() string {
-	return [...]string{"untold", "reset", "EOF", "answered", "failed"}[e]
+	return [...]string{"untold", "reset", "eof", "answered", "failed"}[e]
 }
 
 // Tally is a number of clients for each Ending, which is the index.
@@ -36,12 +37,71 @@ func (t Tally) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// Endings counts how clients were told, and when the last one was.
+// names is the tally by the names of the endings that occur.
+func (t Tally) names() map[string]int {
+	m := make(map[string]int)
+	for ending, n := range t {
+		if n > 0 {
+			m[Ending(ending).String()] = n
+		}
+	}
+	return m
+}
+
+// Endings counts how clients were told.
 type Endings struct {
-	By   Tally
-	Of   map[Kind]Tally
-	Last time.Time
-	Err  error // of one of the clients that Failed
+	By    Tally          `json:"by"`
+	Of    map[Kind]Tally `json:"of"`
+	Steps []Step         `json:"steps"`         // by time; who is Untold is in none
+	Err   string         `json:"err,omitempty"` // of one of the clients that Failed
+}
+
+// Step is a number of clients that learnt of their ending in one go.
+type Step struct {
+	At     time.Duration `json:"at"` // since the machine was started
+	Ending Ending        `json:"ending"`
+	N      int           `json:"n"`
+}
+
+// add counts a client in a step.
+func (e *Endings) add(at time.Duration, ending Ending) {
+	e.Steps = append(e.Steps, Step{at, ending, 1})
+}
+
+// sort brings the steps in order, and makes one of those that are at the same time.
+func (e *Endings) sort() {
+	slices.SortFunc(e.Steps, func(a, b Step) int { return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Ending, b.Ending)) })
+	steps := e.Steps[:0]
+	for _, s := range e.Steps {
+		if last := len(steps) - 1; last >= 0 && steps[last].At == s.At && steps[last].Ending == s.Ending {
+			steps[last].N += s.N
+		} else {
+			steps = append(steps, s)
+		}
+	}
+	e.Steps = steps
+}
+
+// merge adds those of other clients of the same server.
+func (e *Endings) merge(other Endings) {
+	for ending, n := range other.By {
+		e.By[ending] += n
+	}
+	if e.Of == nil {
+		e.Of = make(map[Kind]Tally)
+	}
+	for kind, t := range other.Of {
+		sum := e.Of[kind]
+		for ending, n := range t {
+			sum[ending] += n
+		}
+		e.Of[kind] = sum
+	}
+	e.Steps = append(e.Steps, other.Steps...)
+	e.sort()
+	if e.Err == "" {
+		e.Err = other.Err
+	}
 }
 
 // String has a part for each kind, if there are several.

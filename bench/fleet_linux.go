@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -11,6 +12,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"rstserver/linger"
+	"rstserver/linger/sockdiag"
 )
 
 // Fleet is a number of client connections to one server, in this process: at most as many as the limit of open files
@@ -21,9 +25,11 @@ type Fleet struct {
 	clients []*client
 	index   map[int32]*client // by descriptor
 	buf     []byte
+	events  []unix.EpollEvent
 	ready   int
-	told    map[Kind]int // clients whose ending is not Untold
-	wanted  map[Kind]int // clients
+	told    map[Kind]int      // clients whose ending is not Untold
+	wanted  map[Kind]int      // clients
+	closed  []sockdiag.Socket // of clients that closed first
 }
 
 // perRound is how many connections are opened before the answers to them are read. It is below every backlog.
@@ -32,13 +38,18 @@ const perRound = 256
 // perSource is how many clients have the same address.
 const perSource = 8192
 
-// Open opens the connections of a mix and returns when the server has taken each of them to where its kind wants it. After
-// an error nothing is left open.
-func Open(addr netip.AddrPort, mix Mix, patience time.Duration) (_ *Fleet, err error) {
-	n := mix.Total()
+// Open opens connections and returns when the server has taken each of them to where its kind wants it. It calls progress now
+// and then, unless that is nil, with the number of those that are open. After an error nothing is left open; it is ctx's when
+// that ends first.
+func (o Order) Open(ctx context.Context, progress func(opened int)) (_ *Fleet, err error) {
+	scripts, err := o.Target.scripts(o.Mix)
+	if err != nil {
+		return nil, fmt.Errorf("bench: %s: %w", o.Target.Addr, err)
+	}
+	kinds := o.Mix.order()[o.From:o.To]
 	f := &Fleet{
-		addr: addr, index: make(map[int32]*client, n), buf: make([]byte, 64<<10),
-		told: make(map[Kind]int), wanted: make(map[Kind]int),
+		addr: o.Target.Addr, index: make(map[int32]*client, len(kinds)), buf: make([]byte, 64<<10),
+		events: make([]unix.EpollEvent, 512), told: make(map[Kind]int), wanted: make(map[Kind]int),
 	}
 	if f.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
@@ -48,29 +59,32 @@ func Open(addr netip.AddrPort, mix Mix, patience time.Duration) (_ *Fleet, err e
 			f.Close()
 		}
 	}()
-	deadline := time.Now().Add(patience)
-	for i, kind := range mix.order() {
-		if err := f.add(kind); err != nil {
-			return nil, fmt.Errorf("bench: connection %d of %d to %s: %w", i+1, n, addr, err)
+	deadline := time.Now().Add(o.Patience)
+	for i, kind := range kinds {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
 		}
-		if len(f.clients)%perRound == 0 || len(f.clients) == n {
-			if err := f.settle(deadline); err != nil {
+		if err := f.add(kind, scripts[kind], (o.From+i)/perSource); err != nil {
+			return nil, fmt.Errorf("bench: connection %d of %d to %s: %w", o.From+i+1, o.Mix.Total(), f.addr, err)
+		}
+		if len(f.clients)%perRound == 0 || len(f.clients) == len(kinds) {
+			if err := f.settle(ctx, deadline); err != nil {
 				return nil, err
+			}
+			if progress != nil {
+				progress(len(f.clients))
 			}
 		}
 	}
-	return f, f.takenIn(deadline)
+	return f, f.takenIn(ctx, deadline)
 }
 
-// add opens one connection.
-func (f *Fleet) add(kind Kind) error {
-	c := &client{fd: -1, kind: kind, script: scripts[kind]}
+// add opens one connection from the address that is the number from.
+func (f *Fleet) add(kind Kind, script *script, from int) error {
+	c := &client{fd: -1, kind: kind, script: script}
 	f.clients = append(f.clients, c)
 	f.wanted[kind]++
-	if c.script == nil {
-		return fmt.Errorf("bench: %q is no kind", kind)
-	}
-	if err := c.dial(f.addr, len(f.clients)/perSource); err != nil {
+	if err := c.dial(f.addr, from); err != nil {
 		return err
 	}
 	f.index[int32(c.fd)] = c
@@ -98,8 +112,11 @@ func (c *client) events() uint32 {
 }
 
 // settle waits until all clients have done all steps of their scripts.
-func (f *Fleet) settle(deadline time.Time) error {
+func (f *Fleet) settle(ctx context.Context, deadline time.Time) error {
 	for f.ready < len(f.clients) {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("bench: %d of %d connections to %s are not ready in time", len(f.clients)-f.ready, len(f.clients), f.addr)
 		}
@@ -115,17 +132,21 @@ func (f *Fleet) settle(deadline time.Time) error {
 
 // early returns an error when connections have ended that were not to end yet.
 func (f *Fleet) early() error {
-	told := 0
-	for kind, n := range f.told {
-		if scripts[kind].answer == "" {
-			told += n
-		}
+	told, answered := 0, 0
+	for _, n := range f.told {
+		told += n
 	}
 	if told == 0 {
 		return nil
 	}
 	e := f.endings()
-	return fmt.Errorf("bench: %s ended connections before their time: %s %w", f.addr, e, e.Err)
+	if answered = e.By[Answered]; answered == told {
+		return fmt.Errorf("bench: %s answered %d in-flight requests before the last connection was there: have them take longer (--late)", f.addr, answered)
+	}
+	if e.Err != "" {
+		return fmt.Errorf("bench: %s failed connections: %s: %s", f.addr, e, e.Err)
+	}
+	return fmt.Errorf("bench: %s ended connections before their time: %s", f.addr, e)
 }
 
 // Repeat has all clients of a kind that were not told anything do the last step of their kind once more.
@@ -138,38 +159,37 @@ func (f *Fleet) Repeat(kind Kind, patience time.Duration) error {
 		f.ready--
 		switch err := f.begin(c); {
 		case errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE): // the socket says so once, and here it has
-			f.end(c, Reset, nil, time.Now())
+			f.end(c, Reset, nil, now())
 		case err != nil:
 			return fmt.Errorf("bench: asking %s again: %w", f.addr, err)
 		}
 	}
-	return f.settle(time.Now().Add(patience))
+	return f.settle(context.Background(), time.Now().Add(patience))
 }
 
 // poll waits for events at most so long, and notes them.
 func (f *Fleet) poll(wait time.Duration) error {
-	events := make([]unix.EpollEvent, 512)
-	n, err := unix.EpollWait(f.epoll, events, int(wait/time.Millisecond))
+	n, err := unix.EpollWait(f.epoll, f.events, int(wait/time.Millisecond))
 	if err == unix.EINTR {
 		return nil
 	}
 	if err != nil {
 		return os.NewSyscallError("epoll_wait", err)
 	}
-	now := time.Now()
-	for _, ev := range events[:max(n, 0)] {
-		f.event(f.index[ev.Fd], ev.Events&(unix.EPOLLERR|unix.EPOLLHUP) != 0, now)
+	at := now()
+	for _, ev := range f.events[:max(n, 0)] {
+		f.event(f.index[ev.Fd], ev.Events&(unix.EPOLLERR|unix.EPOLLHUP) != 0, at)
 	}
 	return nil
 }
 
 // event reads what has come. over says that nothing more will, so that bytes that had arrived before the end are read first.
-func (f *Fleet) event(c *client, over bool, now time.Time) {
+func (f *Fleet) event(c *client, over bool, at time.Duration) {
 	if c.script.leaves && !over {
-		f.received(c, []byte(anything), now)
+		f.received(c, []byte("x"), at)
 		ev := unix.EpollEvent{Fd: int32(c.fd), Events: c.events()}
 		if err := unix.EpollCtl(f.epoll, unix.EPOLL_CTL_MOD, c.fd, &ev); err != nil {
-			f.end(c, Failed, os.NewSyscallError("epoll_ctl", err), now)
+			f.end(c, Failed, os.NewSyscallError("epoll_ctl", err), at)
 		}
 		return
 	}
@@ -181,47 +201,50 @@ func (f *Fleet) event(c *client, over bool, now time.Time) {
 		case err == unix.EAGAIN:
 			if c.last {
 				// A client that knows the answer to be the last closes, so that TIME_WAIT is its own.
-				f.end(c, Answered, nil, now)
+				f.end(c, Answered, nil, at)
 			}
 			return
 		case n > 0:
-			f.received(c, f.buf[:n], now)
+			f.received(c, f.buf[:n], at)
 			if !over && !c.last {
 				return
 			}
 		case err == nil:
-			f.end(c, EOF, nil, now)
+			f.end(c, EOF, nil, at)
 		case err == unix.ECONNRESET:
-			f.end(c, Reset, nil, now)
+			f.end(c, Reset, nil, at)
 		default:
-			f.end(c, Failed, err, now)
+			f.end(c, Failed, err, at)
 		}
 	}
 }
 
-func (f *Fleet) received(c *client, b []byte, now time.Time) {
+func (f *Fleet) received(c *client, b []byte, at time.Duration) {
 	wasReady, wasTold := c.ready, c.ending != Untold
 	err := c.received(b)
 	if c.ready && !wasReady {
 		f.ready++
 	}
 	if c.ending != Untold && !wasTold {
-		c.at = now
+		c.at = at
 		f.told[c.kind]++
 	}
 	if err != nil {
-		f.end(c, Failed, err, now)
+		f.end(c, Failed, err, at)
 	}
 }
 
 // end notes how a connection ended. A client that is told closes, so that the server is left with what clients leave it with.
-func (f *Fleet) end(c *client, ending Ending, err error, now time.Time) {
+func (f *Fleet) end(c *client, ending Ending, err error, at time.Duration) {
 	switch {
 	case c.ending == Untold:
-		c.ending, c.err, c.at = ending, err, now
+		c.ending, c.err, c.at = ending, err, at
 		f.told[c.kind]++
 	case c.last && ending == Reset:
 		c.ending = Reset // the server has not left it to the client to close
+	}
+	if ending == Answered {
+		f.closes(c)
 	}
 	_ = unix.Close(c.fd)
 	delete(f.index, int32(c.fd))
@@ -255,23 +278,33 @@ func (f *Fleet) endings() Endings {
 		of[c.ending]++
 		e.Of[c.kind] = of
 		e.By[c.ending]++
-		if c.at.After(e.Last) {
-			e.Last = c.at
-		}
 		if c.err != nil {
-			e.Err = c.err
+			e.Err = c.err.Error()
+		}
+		if c.ending != Untold {
+			e.add(c.at, c.ending)
 		}
 	}
+	e.sort()
 	return e
 }
 
-// Close resets all connections that are left. It may be called twice.
+// closes notes a client that closes before the server does, and so is left in TIME_WAIT.
+func (f *Fleet) closes(c *client) {
+	if cookie, err := linger.Cookie(c.fd); err == nil {
+		f.closed = append(f.closed, sockdiag.Socket{Local: c.own, Remote: f.addr, State: sockdiag.TimeWait, Cookie: cookie})
+	}
+}
+
+// Close resets all connections that are left, and ends the TIME_WAIT of clients that have closed first, as far as that is
+// permitted. It may be called twice.
 func (f *Fleet) Close() {
 	for _, c := range f.clients {
 		c.reset()
 	}
+	_, _ = sockdiag.Destroy(f.closed)
 	if f.epoll >= 0 {
 		_ = unix.Close(f.epoll)
 	}
-	f.epoll, f.clients = -1, nil
+	f.epoll, f.clients, f.closed = -1, nil, nil
 }

@@ -4,8 +4,10 @@ package bench
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"os/signal"
+	"runtime"
 	"sync"
 	"syscall"
 	"unsafe"
@@ -13,17 +15,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// FloorWay is how the floor ends a connection.
+type FloorWay bool
+
+// The ways: each with one RST.
+const (
+	InPlace FloorWay = false // connect(2) with AF_UNSPEC, the descriptor stays taken
+	ByClose FloorWay = true  // SO_LINGER with a timeout of zero, and close(2)
+)
+
 // floorServer is the least that a server can do: one epoll, a fixed answer to every read, and on SIGTERM the listener is
 // closed and every socket aborted by two threads. No HTTP, no framework, bare system calls.
 type floorServer struct {
+	way                   FloorWay
 	listener, epoll, wake int
 	live                  [1 << 16]bool
 }
 
-// Floor serves on a free port of 127.0.0.1 until SIGTERM, and then does not return. Like every peer it prints the address.
-func Floor() error {
-	var f floorServer
-	if err := f.listen(); err != nil {
+// ServeFloor serves on addr until SIGTERM, and then does not return. With share the listener has SO_REUSEPORT.
+func ServeFloor(addr netip.AddrPort, way FloorWay, share bool) error {
+	f := floorServer{way: way}
+	if err := f.listen(addr, share); err != nil {
 		return err
 	}
 	signals := make(chan os.Signal, 1)
@@ -40,22 +52,23 @@ func Floor() error {
 	return nil
 }
 
-func (f *floorServer) listen() (err error) {
-	if f.listener, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0); err != nil {
+func (f *floorServer) listen(addr netip.AddrPort, share bool) (err error) {
+	if f.listener, err = unix.Socket(domain(addr), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0); err != nil {
 		return os.NewSyscallError("socket", err)
 	}
 	if err := unix.SetsockoptInt(f.listener, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 		return os.NewSyscallError("setsockopt SO_REUSEADDR", err)
 	}
-	if err := unix.Bind(f.listener, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		return os.NewSyscallError("bind", err)
+	if share {
+		if err := unix.SetsockoptInt(f.listener, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+			return os.NewSyscallError("setsockopt SO_REUSEPORT", err)
+		}
+	}
+	if err := unix.Bind(f.listener, sockaddr(addr)); err != nil {
+		return fmt.Errorf("%s: %w", addr, os.NewSyscallError("bind", err))
 	}
 	if err := unix.Listen(f.listener, 4096); err != nil {
 		return os.NewSyscallError("listen", err)
-	}
-	sa, err := unix.Getsockname(f.listener)
-	if err != nil {
-		return os.NewSyscallError("getsockname", err)
 	}
 	if f.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return os.NewSyscallError("epoll_create1", err)
@@ -68,7 +81,7 @@ func (f *floorServer) listen() (err error) {
 			return err
 		}
 	}
-	fmt.Printf("listening on http://127.0.0.1:%d\n", sa.(*unix.SockaddrInet4).Port)
+	fmt.Println("listening on http://" + addr.String())
 	return nil
 }
 
@@ -114,16 +127,24 @@ func (f *floorServer) serve() error {
 	}
 }
 
-// abort closes the listener and resets every connection in place, one half of the numbers on each of two threads.
+// abort closes the listener and resets every connection, one half of the numbers on each of two threads.
 func (f *floorServer) abort() {
 	_ = unix.Close(f.listener)
 	var both sync.WaitGroup
 	for k := range 2 {
 		both.Go(func() {
+			runtime.LockOSThread()
 			var unspec [16]byte
+			linger := unix.Linger{Onoff: 1}
 			for fd := k; fd < len(f.live); fd += 2 {
-				if f.live[fd] {
+				switch {
+				case !f.live[fd]:
+				case f.way == InPlace:
 					unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&unspec)), unsafe.Sizeof(unspec))
+				default:
+					unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_LINGER,
+						uintptr(unsafe.Pointer(&linger)), unsafe.Sizeof(linger), 0)
+					unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0)
 				}
 			}
 		})

@@ -4,12 +4,11 @@ package bench
 
 import (
 	"fmt"
-	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -17,20 +16,29 @@ import (
 	"rstserver/linger/lingertest"
 )
 
-// peerVariable makes the test binary one of the peers.
-const peerVariable = "RSTSERVER_BENCH_PEER"
+// insideVariable makes the test binary one of its own servers, or a process of clients.
+const insideVariable = "RSTSERVER_BENCH_INSIDE"
 
-var peers = map[string]func() error{
-	"floor":          Floor,
-	"net/http Close": func() error { return NetHTTP(ByClose) },
-	"net/http map":   func() error { return NetHTTP(ByHand) },
-	"hoarder":        hoarder,
-	"sink":           func() error { return serveHandler(http.HandlerFunc(sink)) },
+// own are the servers that only tests need.
+var own = map[string]func(addr string) error{
+	"hoarder": hoarder,
+	"sink":    func(addr string) error { return serveHandler(addr, http.HandlerFunc(sink)) },
+}
+
+// inside is what the test binary does in place of the tests.
+func inside(what string, args []string) error {
+	if what == ClientsCommand {
+		return ServeClients(os.Stdin, os.Stdout)
+	}
+	if serve := own[what]; serve != nil {
+		return serve(args[0])
+	}
+	return Inside(what, args[0], false)
 }
 
 func TestMain(m *testing.M) {
-	if name := os.Getenv(peerVariable); name != "" {
-		if err := peers[name](); err != nil {
+	if what := os.Getenv(insideVariable); what != "" {
+		if err := inside(what, os.Args[1:]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -43,42 +51,30 @@ func TestMain(m *testing.M) {
 	)
 }
 
-// server is how a server is started.
-type server = func() (*exec.Cmd, netip.AddrPort)
+// clients is the command of a process of clients.
+func clients() *exec.Cmd {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), insideVariable+"="+ClientsCommand)
+	return cmd
+}
 
-// peer returns the command of one of the peers.
-func peer(name string) server {
-	return func() (*exec.Cmd, netip.AddrPort) {
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), peerVariable+"="+name)
-		cmd.Stderr = os.Stderr
-		return cmd, netip.AddrPort{}
+// peer is one of the servers in this program.
+func peer(key string) Server {
+	return Server{
+		Name: key, Command: []string{os.Args[0], "127.0.0.1:{port}"}, Env: []string{insideVariable + "=" + key},
+		Signal: syscall.SIGTERM, Paths: OurPaths,
 	}
 }
 
-// ours returns the command of the real binary, which is built for the test.
-func ours(t testing.TB, args ...string) server {
+// ours is the real binary, which is built for the test.
+func ours(t testing.TB, args ...string) Server {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "rstserver")
 	if out, err := exec.Command("go", "build", "-o", path, "rstserver/cmd/rstserver").CombinedOutput(); err != nil {
 		t.Fatalf("building the command: %v\n%s", err, out)
 	}
-	return func() (*exec.Cmd, netip.AddrPort) {
-		cmd := exec.Command(path, append([]string{"--addr", "127.0.0.1:0", "--quiet"}, args...)...)
-		cmd.Stderr = os.Stderr
-		return cmd, netip.AddrPort{}
-	}
-}
-
-// program returns the command of a program that is called with a port, one that was free a moment ago.
-func program(t testing.TB, path string) server {
-	return func() (*exec.Cmd, netip.AddrPort) {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ln.Close()
-		addr := netip.MustParseAddrPort(ln.Addr().String())
-		return exec.Command(path, fmt.Sprint(addr.Port())), addr
+	return Server{
+		Name: "rstserver", Command: append([]string{path, "--addr", "127.0.0.1:{port}", "--quiet"}, args...),
+		Signal: syscall.SIGTERM, Paths: OurPaths, Share: []string{"--reuseport"},
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -21,12 +20,9 @@ import (
 	"rstserver/poller"
 )
 
-// serveHandler serves a handler with this project's server until SIGTERM. Like every peer it prints the address.
-func serveHandler(h http.Handler) error {
-	srv := &poller.Server{
-		Handler: h, Addr: "127.0.0.1:0",
-		Serving: func(addr netip.AddrPort) { fmt.Printf("listening on http://%s\n", addr) },
-	}
+// serveHandler serves a handler with this project's server until SIGTERM.
+func serveHandler(addr string, h http.Handler) error {
+	srv := &poller.Server{Handler: h, Addr: addr}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM)
 	closed := make(chan error, 1)
@@ -53,7 +49,7 @@ func sink(w http.ResponseWriter, r *http.Request) {
 const hoarderLimit = 12_000
 
 // hoarder serves a handler that opens as many files as it is asked to, and holds them until it is asked to close them.
-func hoarder() error {
+func hoarder(addr string) error {
 	limit := unix.Rlimit{Cur: hoarderLimit, Max: hoarderLimit}
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return os.NewSyscallError("setrlimit", err)
@@ -85,19 +81,17 @@ func hoarder() error {
 		fmt.Fprintf(w, "%d closed", len(held))
 		held = nil
 	})
-	return serveHandler(mux)
+	return serveHandler(addr, mux)
 }
 
 // plain is peer without the race detector, which costs memory that is not the server's.
-func plain(t testing.TB, name string) server {
+func plain(t testing.TB, key string) Server {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "peers")
 	if out, err := exec.Command("go", "test", "-c", "-o", path, ".").CombinedOutput(); err != nil {
 		t.Fatalf("building the peers: %v\n%s", err, out)
 	}
-	return func() (*exec.Cmd, netip.AddrPort) {
-		cmd, addr := peer(name)()
-		cmd.Path = path
-		return cmd, addr
-	}
+	server := peer(key)
+	server.Command[0] = path
+	return server
 }

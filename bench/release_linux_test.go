@@ -12,7 +12,7 @@ import (
 
 // After a release a successor has the port while the connections live on, and the process ends with the last of them.
 func TestRelease(t *testing.T) {
-	mix := Mix{{Idle, 2_000}, {Brief, 200}, {Slow, 100}, {Upgraded, 100}}
+	mix := Mix{{Idle, 2_000}, {InFlight, 200}, {Stuck, 100}, {Upgraded, 100}}
 	server := ours(t)
 	p, f := begin(t, server, mix)
 	send(t, p, syscall.SIGUSR1)
@@ -41,9 +41,9 @@ func TestRelease(t *testing.T) {
 			}
 		}
 	}
-	e := watch(t, f, Brief)
-	expect(t, e, mix, Answered, Brief)
-	expect(t, e, mix, Untold, Idle, Slow, Upgraded)
+	e := watch(t, f, InFlight)
+	expect(t, e, mix, Answered, InFlight)
+	expect(t, e, mix, Untold, Idle, Stuck, Upgraded)
 	if _, err := p.Wait(0); err == nil {
 		t.Error("the process has ended before its connections")
 	}

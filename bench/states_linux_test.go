@@ -4,9 +4,8 @@ package bench
 
 import (
 	"fmt"
-	"net/netip"
-	"os/exec"
-	"strings"
+	"os"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -29,7 +28,7 @@ func most(t testing.TB, mix Mix) Mix {
 }
 
 // everything is a server in the middle of its life.
-var everything = Mix{{Idle, 15_000}, {Slow, 2_000}, {Half, 500}, {Streaming, 500}, {Upgraded, 500}, {Full, 500}}
+var everything = Mix{{Idle, 15_000}, {Stuck, 2_000}, {Half, 500}, {Streaming, 500}, {Upgraded, 500}, {Full, 500}}
 
 // Whatever the connections are doing, and even if the process is killed: every client reads ECONNRESET, no socket of any
 // state is left, and the port can be bound without SO_REUSEADDR.
@@ -52,76 +51,26 @@ func TestNothingIsLeft(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(fmt.Sprintf("%s by %s", tt.mix, tt.signal), func(t *testing.T) {
 			mix := most(t, tt.mix)
-			res, err := Run{server, mix, tt.signal, time.Second}.Measure()
+			server.Signal = tt.signal
+			rep, err := Run{Server: server, Mix: mix, Clients: clients, Settle: time.Second, Stderr: os.Stderr}.Measure(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := res.Endings.By[Reset]; got != mix.Total() {
-				t.Errorf("%s; want all of %s reset (%v)", res.Endings, mix, res.Endings.Err)
+			if rep.Endings["reset"] != mix.Total() {
+				t.Errorf("%v; want all of %s reset", rep.ByKind, mix)
 			}
-			if res.Left.Total() != 0 {
-				t.Errorf("left on the port: %s", res.Left)
+			if left := rep.Left[0].States; left.Total() != 0 {
+				t.Errorf("left on the port: %s", left)
 			}
-			if res.Free == 0 {
+			if rep.Free == nil {
 				t.Error("the port did not become free")
 			}
-			want := 0
+			want := "exit code 0"
 			if tt.signal == syscall.SIGKILL {
-				want = -1
+				want = "SIGKILL"
 			}
-			if res.Exit != want {
-				t.Errorf("exit code %d, want %d", res.Exit, want)
-			}
-		})
-	}
-}
-
-// The peers do what they are measured for.
-func TestPeers(t *testing.T) {
-	const n = 500
-	tests := []struct {
-		peer   string
-		ending Ending
-		free   bool
-	}{
-		{"floor", Reset, true},
-		{"net/http map", Reset, true},
-		{"net/http Close", EOF, false},
-	}
-	for _, tt := range tests {
-		t.Run(tt.peer, func(t *testing.T) {
-			res, err := Run{peer(tt.peer), All(n, Idle), syscall.SIGTERM, 0}.Measure()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if res.Endings.By[tt.ending] != n {
-				t.Errorf("%s; want %d %s", res.Endings, n, tt.ending)
-			}
-			if free := res.Left.Total() == 0 && res.Free > 0; free != tt.free {
-				t.Errorf("left %s, port free after %s; want free: %v", res.Left, res.Free, tt.free)
-			}
-		})
-	}
-}
-
-// What a server does wrong is an error that says so.
-func TestBadServers(t *testing.T) {
-	tests := []struct {
-		name   string
-		script string
-		want   string
-	}{
-		{"ends at once", "exit 3", "in place of its address"},
-		{"prints something else", "echo hello; exec sleep 60", "in place of its address"},
-		{"prints no address", "echo listening on http://nowhere; exec sleep 60", "nowhere"},
-		{"does not listen", "echo listening on http://127.0.0.1:1; exec sleep 60", "connection refused"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			server := func() (*exec.Cmd, netip.AddrPort) { return exec.Command("sh", "-c", tt.script), netip.AddrPort{} }
-			_, err := Run{server, All(1, Idle), syscall.SIGTERM, 0}.Measure()
-			if err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("Measure() = %v, want an error with %q", err, tt.want)
+			if !slices.Equal(rep.Exit, []string{want}) {
+				t.Errorf("the process ended with %q, want %q", rep.Exit, want)
 			}
 		})
 	}

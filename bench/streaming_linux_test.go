@@ -41,7 +41,7 @@ func TestStreamingMemory(t *testing.T) {
 	command, handler := ours(t, "--root", root), plain(t, "sink")
 	tests := []struct {
 		name   string
-		server server
+		server Server
 		target string
 		length int64 // of the request's content, -1 for chunks; 0: a GET
 	}{
@@ -53,12 +53,7 @@ func TestStreamingMemory(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			cmd, addr := tt.server()
-			p, err := Start(cmd, addr, patience)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer p.Kill()
+			p := run(t, tt.server, os.Stderr)
 			client := &http.Client{Transport: &http.Transport{}}
 			defer client.CloseIdleConnections()
 			ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"time"
@@ -12,7 +13,7 @@ import (
 
 // takenIn waits until the server has read what clients sent that are not answered, and, for those that leave what they get, has
 // stopped to. The kernel knows that of the server's sockets, which are on the same machine.
-func (f *Fleet) takenIn(deadline time.Time) error {
+func (f *Fleet) takenIn(ctx context.Context, deadline time.Time) error {
 	waiting := make(map[netip.AddrPort]*client, len(f.clients)) // by address
 	for _, c := range f.clients {
 		waiting[c.own] = c
@@ -30,8 +31,12 @@ func (f *Fleet) takenIn(deadline time.Time) error {
 		if len(waiting) == 0 {
 			return nil
 		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("bench: %s has not taken %d of %d connections in", f.addr, len(waiting), len(f.clients))
+			return fmt.Errorf("bench: %s has not taken %d of %d connections in: either it has not accepted them, or it has not read what "+
+				"they sent, or, of unread and full ones, it has read all of it", f.addr, len(waiting), len(f.clients))
 		}
 		if err := f.poll(time.Millisecond); err != nil {
 			return err
@@ -47,8 +52,8 @@ func (c *client) taken(s *sockdiag.Socket) bool {
 	if s.Inode == 0 || s.State != sockdiag.Established {
 		return false // it waits for accept
 	}
-	if c.script.leaves {
-		return s.RecvQueue > 0 && s.SendQueue > 0
+	if c.script.leaves && s.SendQueue == 0 {
+		return false
 	}
-	return s.RecvQueue == 0
+	return s.RecvQueue > 0 == c.script.queued
 }

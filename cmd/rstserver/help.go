@@ -22,7 +22,7 @@ func printHelp(options kong.HelpOptions, ctx *kong.Context) error {
 	}
 	fmt.Fprintf(ctx.Stdout, "Usage: %s [%s] [flags]\n", ctx.Model.Name, command.Name)
 	for _, other := range ctx.Model.Children {
-		if other != command {
+		if other != command && !other.Hidden {
 			fmt.Fprintf(ctx.Stdout, "       %s %s\n", ctx.Model.Name, other.Summary())
 		}
 	}

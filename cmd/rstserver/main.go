@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"rstserver/bench"
 )
 
 // Exit codes. Those of a server that ran are ok and failed.
@@ -21,7 +23,11 @@ const (
 
 type commandLine struct {
 	Serve serveCommand `cmd:"" default:"withargs" help:"Serve HTTP/1.1 until a signal ends it: by default with a reset of every connection. The default command."`
+	Bench benchCommand `cmd:"" help:"Measure how servers let go of their port: this one, others, and any that you name."`
 	Free  freeCommand  `cmd:"" help:"Say what is on a local port, and free it: destroy the connections and what is left of them, whoever's they are."`
+
+	BenchPeer    benchPeerCommand    `cmd:"" hidden:""`
+	BenchClients benchClientsCommand `cmd:"" hidden:""`
 }
 
 func main() {
@@ -50,6 +56,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case err != nil:
 	case command == "free":
 		err = cl.Free.run(os.Stdin, stdout, stderr)
+	case command == "bench":
+		err = cl.Bench.run(args, stdout, stderr)
+	case command == bench.InsideCommand:
+		err = bench.Inside(cl.BenchPeer.Key, cl.BenchPeer.Addr, cl.BenchPeer.Share)
+	case command == bench.ClientsCommand:
+		err = bench.ServeClients(os.Stdin, stdout)
 	default:
 		err = cl.Serve.run(stdout, stderr)
 	}
@@ -108,8 +120,8 @@ func parse(parser *kong.Kong, args []string) (command string, err error) {
 
 // helpOf is the command that has the help on what args are about.
 func helpOf(args []string) string {
-	if len(args) > 0 && args[0] == "free" {
-		return "rstserver free"
+	if len(args) > 0 && (args[0] == "free" || args[0] == "bench") {
+		return "rstserver " + args[0]
 	}
 	return "rstserver"
 }

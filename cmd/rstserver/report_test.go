@@ -10,8 +10,8 @@ import (
 	"rstserver/linger/sockdiag"
 )
 
-// report is the JSON form of a Report, as a program that reads it would write it down.
-type report struct {
+// endReport is the JSON form of a Report, as a program that reads it would write it down.
+type endReport struct {
 	Mode    string    `json:"mode"`
 	Address string    `json:"address"`
 	Started time.Time `json:"started_at"`
@@ -34,7 +34,7 @@ type report struct {
 
 // report is what a process with --log-format=json, which has ended, printed. All that it printed has to be JSON, one object
 // a line.
-func (p *process) report() (rep report) {
+func (p *process) report() (rep endReport) {
 	p.t.Helper()
 	for name, o := range map[string]*output{"stdout": &p.stdout, "stderr": &p.stderr} {
 		for _, line := range o.lines() {

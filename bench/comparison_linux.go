@@ -1,0 +1,277 @@
+//go:build linux
+
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"rstserver/bench/report"
+	"rstserver/linger/sockdiag"
+)
+
+// Comparison is what is measured: each server with each number of connections of each mix, several times. It is used by one
+// goroutine.
+type Comparison struct {
+	Servers []Server
+	N       []int
+	Shares  []Shares
+	Runs    int
+	Clients func() *exec.Cmd // see Run
+	Settle  time.Duration
+	Timeout time.Duration
+	Late    time.Duration
+	// Progress is told what is under way, some ten times for a thousand connections. Nil: nobody is.
+	Progress func(Progress)
+}
+
+// Progress is what is under way.
+type Progress struct {
+	Server  string
+	N       int
+	Mix     string
+	Round   int
+	Done    int // runs, of Of
+	Of      int
+	Opened  int             // connections of this run
+	Waiting sockdiag.Counts // on the port of this run, that cannot be destroyed
+	Left    time.Duration   // a guess; 0: not known yet
+}
+
+// Measure carries everything out, and puts what comes of it in d: cells, skipped and failed servers, and warnings. The error is
+// ctx's, or says that the benchmark itself cannot go on; d holds what was found until then. What servers do wrong is in d.
+func (c *Comparison) Measure(ctx context.Context, d *report.Document) error {
+	d.Settings = report.Settings{Runs: c.Runs, Settle: c.Settle, Timeout: c.Timeout, Late: c.Late, Probe: ProbeInterval}
+	m := measuring{Comparison: c, d: d, out: make(map[string]bool)}
+	var err error
+	if m.limit, err = LimitOfFiles(); err != nil {
+		return err
+	}
+	var able []Server
+	for _, s := range c.Servers {
+		d.Servers = append(d.Servers, report.Server{
+			Name: s.Name, Role: s.Role, About: s.About, Command: s.Command, Signal: unix.SignalName(s.Signal),
+		})
+		if s.Needs != "" {
+			if _, err := os.Stat(s.Needs); err != nil {
+				d.Skipped = append(d.Skipped, report.Omission{Server: s.Name, Reason: fmt.Sprintf("%s is not there: %s", s.Needs, s.Remedy)})
+				continue
+			}
+		}
+		able = append(able, s)
+	}
+	var fields []field
+	for _, shares := range c.Shares {
+		for _, n := range c.N {
+			f := m.field(able, shares, n)
+			fields = append(fields, f)
+			for round := range c.Runs {
+				for i := range f.servers {
+					m.schedule = append(m.schedule, scheduled{f.turn(i, round).Name, n})
+				}
+			}
+		}
+	}
+	began := time.Now()
+	defer func() { d.Took = time.Since(began) }()
+	for _, f := range fields {
+		if err := m.measure(ctx, f); err != nil {
+			d.Interrupted = ctx.Err() != nil
+			return err
+		}
+	}
+	return nil
+}
+
+// measuring is a Comparison under way.
+type measuring struct {
+	*Comparison
+	d        *report.Document
+	limit    uint64          // of open files
+	schedule []scheduled     // all runs, in their order
+	done     int             // of them
+	out      map[string]bool // servers that do not start, by name
+	pace     pace
+}
+
+type scheduled struct {
+	server string
+	n      int
+}
+
+// field is the servers that are measured in turn, with as many connections of one mix.
+type field struct {
+	servers []Server
+	shares  Shares
+	n       int
+}
+
+// turn is the server that is the i-th of a round. Each round begins with the next one, so that nobody always comes behind
+// the same.
+func (f field) turn(i, round int) Server { return f.servers[(i+round)%len(f.servers)] }
+
+// field leaves out, and notes, the servers that cannot be measured so.
+func (m *measuring) field(servers []Server, shares Shares, n int) field {
+	f := field{shares: shares, n: n}
+	for _, s := range servers {
+		if reason := m.unable(s, shares, n); reason != "" {
+			m.d.Skipped = append(m.d.Skipped, report.Omission{Server: s.Name, N: n, Mix: shares.String(), Reason: reason})
+			continue
+		}
+		f.servers = append(f.servers, s)
+	}
+	return f
+}
+
+// reserve is how many descriptors a server may need besides its connections.
+const reserve = 600
+
+// processes is how many processes of a server hold n connections.
+func (m *measuring) processes(s Server, n int) int {
+	if s.Scaling == Itself || uint64(n+reserve) <= m.limit {
+		return 1
+	}
+	// The kernel spreads connections by a hash, so not all get the same number.
+	each := int(m.limit) * 4 / 5
+	return (n + each - 1) / each
+}
+
+// unable says why a server cannot be measured with n connections of a mix, if that is so.
+func (m *measuring) unable(s Server, shares Shares, n int) string {
+	for _, share := range shares {
+		if err := s.Paths.Lack(share.Kind); err != nil {
+			return err.Error()
+		}
+	}
+	if m.processes(s, n) > 1 && s.Scaling == Alone {
+		return fmt.Sprintf("it is one process, which may have %d open files here (ulimit -Hn), and cannot share its port with another", m.limit)
+	}
+	return ""
+}
+
+// measure measures the servers of a field in turn, round by round.
+func (m *measuring) measure(ctx context.Context, f field) error {
+	cells := make(map[string]*report.Cell) // by server
+	defer func() {
+		for _, s := range f.servers {
+			if c := cells[s.Name]; c != nil {
+				m.d.Cells = append(m.d.Cells, *c)
+			}
+		}
+	}()
+	failed := make(map[string]bool)
+	for round := range m.Runs {
+		for i := range f.servers {
+			s := f.turn(i, round)
+			if failed[s.Name] || m.out[s.Name] {
+				m.done++
+				continue
+			}
+			began := time.Now()
+			run, err := m.run(ctx, f, s, round+1)
+			var fault *Failure
+			switch {
+			case ctx.Err() != nil:
+				return context.Cause(ctx)
+			case err != nil && !errors.As(err, &fault):
+				return err
+			case err != nil:
+				failed[s.Name] = true
+				m.out[s.Name] = run.At.IsZero() && run.Open == 0
+				m.d.Failed = append(m.d.Failed, report.Omission{Server: s.Name, N: f.n, Mix: f.shares.String(), Round: round + 1, Reason: fault.Error()})
+			}
+			if !run.At.IsZero() {
+				if cells[s.Name] == nil {
+					processes := m.processes(s, f.n)
+					each := clientsEach(m.limit)
+					cells[s.Name] = &report.Cell{Server: s.Name, N: f.n, Mix: f.shares.String(), Processes: processes, Clients: (f.n + each - 1) / each}
+				}
+				cells[s.Name].Runs = append(cells[s.Name].Runs, run)
+			}
+			m.done++
+			m.pace.ran(s.Name, f.n, time.Since(began))
+			m.warn(s, f, run)
+		}
+	}
+	return nil
+}
+
+func (m *measuring) run(ctx context.Context, f field, s Server, round int) (report.Run, error) {
+	p := Progress{Server: s.Name, N: f.n, Mix: f.shares.String(), Round: round, Done: m.done, Of: len(m.schedule), Left: m.left()}
+	tell := func() {
+		if m.Progress != nil {
+			m.Progress(p)
+		}
+	}
+	tell()
+	r := Run{
+		Server: s, Mix: f.shares.Of(f.n), Processes: m.processes(s, f.n), Clients: m.Clients,
+		Settle: m.Settle, Timeout: m.Timeout, Late: m.Late,
+		Opened:  func(n int) { p.Opened = n; tell() },
+		Waiting: func(left sockdiag.Counts) { p.Waiting = left; tell() },
+	}
+	if slices.ContainsFunc(f.shares, func(s Share) bool { return s.Kind == InFlight }) {
+		r.Timeout += m.Late // a server that lets requests end takes that long
+	}
+	run, err := r.Measure(ctx)
+	run.Round = round
+	return run, err
+}
+
+// warn notes what makes the figures of a run doubtful.
+func (m *measuring) warn(s Server, f field, run report.Run) {
+	if n := run.Kernel[overflow]; n > 0 {
+		m.d.Warnings = append(m.d.Warnings, fmt.Sprintf("%s, %d %s, run %d: %d connections were ended without the TIME_WAIT that was due, "+
+			"since the kernel holds net.ipv4.tcp_max_tw_buckets at the most: more was left than is counted; raise it", s.Name, f.n, f.shares, run.Round, n))
+	}
+	if n := run.Kernel["TCPAbortOnMemory"]; n > 0 {
+		m.d.Warnings = append(m.d.Warnings, fmt.Sprintf("%s, %d %s, run %d: the kernel itself reset %d connections for want of memory (net.ipv4.tcp_mem, "+
+			"net.ipv4.tcp_max_orphans): raise these, or measure fewer", s.Name, f.n, f.shares, run.Round, n))
+	}
+}
+
+// left guesses how long the runs take that are to come, this one included.
+func (m *measuring) left() (left time.Duration) {
+	for _, r := range m.schedule[min(m.done, len(m.schedule)):] {
+		if !m.out[r.server] {
+			left += m.pace.guess(r.server, r.n)
+		}
+	}
+	return left
+}
+
+// pace is how long runs take.
+type pace struct {
+	of    map[string]float64 // nanoseconds a unit of work, by server
+	total float64
+	runs  int
+}
+
+// work is what a run of n connections is guessed to take: that much for each, and as much as some thousands of them for
+// the start and the end.
+func work(n int) float64 { return float64(n + 3000) }
+
+func (p *pace) ran(server string, n int, took time.Duration) {
+	if p.of == nil {
+		p.of = make(map[string]float64)
+	}
+	p.of[server] = float64(took) / work(n)
+	p.total += p.of[server]
+	p.runs++
+}
+
+// guess is 0 as long as nothing is known.
+func (p *pace) guess(server string, n int) time.Duration {
+	each, ok := p.of[server]
+	if !ok && p.runs > 0 {
+		each = p.total / float64(p.runs)
+	}
+	return time.Duration(each * work(n))
+}

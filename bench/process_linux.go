@@ -1,0 +1,261 @@
+//go:build linux
+
+package bench
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"rstserver/linger/sockdiag"
+)
+
+// Processes are those of a server that was started to be measured: one, or several of the same command on one port. They
+// are used by one goroutine, and have ended after Kill.
+type Processes struct {
+	Addr netip.AddrPort
+
+	server  Server
+	started []*process
+	strays  *strays
+}
+
+// process is one that was started.
+type process struct {
+	cmd    *exec.Cmd
+	output *os.File      // what it prints, for errors
+	ended  chan struct{} // closed by the goroutine that waits, after which the rest can be read
+	at     time.Duration // that it had ended
+	err    error         // of Wait
+}
+
+// Start starts so many processes of a server on the port of addr and waits until all of them listen. What they write on stderr
+// goes to stderr, unless that is nil, in place of the errors about them. After an error none is left.
+//
+// It makes this process the one that orphans among its descendants go to (PR_SET_CHILD_SUBREAPER), for good.
+func (s Server) Start(ctx context.Context, addr netip.AddrPort, n int, stderr io.Writer) (_ *Processes, err error) {
+	p := &Processes{Addr: addr, server: s}
+	if p.strays, err = newStrays(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			p.Kill()
+			err = fmt.Errorf("bench: %s: %w", s.Name, err)
+		}
+	}()
+	for range n {
+		before, err := listening(addr.Port())
+		if err != nil {
+			return nil, err
+		}
+		started, err := p.start(n > 1, stderr)
+		if err != nil {
+			return nil, fmt.Errorf("starting %s: %w", s.Command[0], err)
+		}
+		if err := p.ready(ctx, started, before); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+func (p *Processes) start(several bool, stderr io.Writer) (*process, error) {
+	args := slices.Clone(p.server.Command)
+	if several {
+		args = append(args, p.server.Share...)
+	}
+	port := strings.NewReplacer("{port}", strconv.Itoa(int(p.Addr.Port())))
+	for i, a := range args {
+		args[i] = port.Replace(a)
+	}
+	one := &process{cmd: exec.Command(args[0], args[1:]...), ended: make(chan struct{})}
+	one.cmd.Env = append(append(os.Environ(), p.server.Env...), p.strays.mark)
+	// A file, since with a pipe the clients' machine would be busy with reading it.
+	output, err := os.CreateTemp("", "rstserver-bench-")
+	if err != nil {
+		return nil, err
+	}
+	_ = os.Remove(output.Name())
+	one.output = output
+	one.cmd.Stdout, one.cmd.Stderr = output, output
+	if stderr != nil {
+		one.cmd.Stderr = stderr
+	}
+	// A group of its own, so that a Ctrl-C is not for it, and so that it can be ended with what it has started.
+	one.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := one.cmd.Start(); err != nil {
+		output.Close()
+		return nil, err
+	}
+	p.started = append(p.started, one)
+	p.strays.groups[one.cmd.Process.Pid] = true
+	go func() {
+		one.err = one.cmd.Wait()
+		one.at = now()
+		close(one.ended)
+	}()
+	return one, nil
+}
+
+// ready waits until there are more listening sockets on the port than before.
+func (p *Processes) ready(ctx context.Context, one *process, before int) error {
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	retry := time.NewTicker(5 * time.Millisecond)
+	defer retry.Stop()
+	for {
+		select {
+		case <-one.ended:
+			return fmt.Errorf("it ended at the start, with %s%s", one.exit(), one.printed())
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-timeout.C:
+			return fmt.Errorf("it does not listen on port %d after %s%s%s", p.Addr.Port(), patience, p.several(), one.printed())
+		case <-retry.C:
+			n, err := listening(p.Addr.Port())
+			if err != nil {
+				return err
+			}
+			if n > before {
+				return nil
+			}
+		}
+	}
+}
+
+// several is what may be wrong when not the first of several processes does not come up.
+func (p *Processes) several() string {
+	if len(p.started) < 2 {
+		return ""
+	}
+	return fmt.Sprintf("; for so many connections it is started %d times, for which its listening socket needs SO_REUSEPORT", len(p.started))
+}
+
+// listening is the number of sockets that listen on a port.
+func listening(port uint16) (int, error) {
+	counts, _, err := sockdiag.Count(port)
+	return counts[sockdiag.Listen], err
+}
+
+// Alive is an error when one of the processes has ended.
+func (p *Processes) Alive() error {
+	for _, one := range p.started {
+		select {
+		case <-one.ended:
+			return fmt.Errorf("it ended by itself, with %s%s%s", one.exit(), p.several(), one.printed())
+		default:
+		}
+	}
+	return nil
+}
+
+// Signal sends sig to each process.
+func (p *Processes) Signal(sig syscall.Signal) error {
+	for _, one := range p.started {
+		if err := one.cmd.Process.Signal(sig); err != nil {
+			return fmt.Errorf("bench: sending %s to %s: %w", sig, p.server.Name, err)
+		}
+	}
+	return nil
+}
+
+// Gone waits until all processes have ended, those that they have started too, and returns when that was (see now).
+func (p *Processes) Gone(ctx context.Context) (at time.Duration, err error) {
+	for _, one := range p.started {
+		select {
+		case <-one.ended:
+			at = max(at, one.at)
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
+	}
+	for {
+		left, err := p.strays.reap()
+		if err != nil {
+			return 0, err
+		}
+		if left == 0 {
+			return max(at, p.strays.last), nil
+		}
+		select {
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// Exits says how each process has ended; all have to.
+func (p *Processes) Exits() []string {
+	var exits []string
+	for _, one := range p.started {
+		<-one.ended
+		exits = append(exits, one.exit())
+	}
+	return exits
+}
+
+// exit says how the process has ended.
+func (p *process) exit() string {
+	if p.cmd.ProcessState == nil {
+		return p.err.Error()
+	}
+	if status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return unix.SignalName(status.Signal())
+	}
+	return fmt.Sprintf("exit code %d", p.cmd.ProcessState.ExitCode())
+}
+
+// printed is the end of what the process has printed, for an error.
+func (p *process) printed() string {
+	const kept = 1 << 10
+	b := make([]byte, kept)
+	size, err := p.output.Seek(0, io.SeekEnd)
+	if err != nil || size == 0 {
+		return ""
+	}
+	n, _ := p.output.ReadAt(b, max(size-kept, 0))
+	lines := strings.Split(strings.TrimSpace(string(b[:n])), "\n")
+	return "; it printed: " + strings.Join(lines[max(0, len(lines)-3):], " | ")
+}
+
+// Wait waits for the one process to end and returns its exit code, -1 when a signal ended it.
+func (p *Processes) Wait(patience time.Duration) (int, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if _, err := p.Gone(ctx); err != nil {
+		return 0, fmt.Errorf("bench: process %d has not ended after %s", p.PID(), patience)
+	}
+	return p.started[0].cmd.ProcessState.ExitCode(), nil
+}
+
+// Kill ends the processes that still run, with all that they have started, and waits for them.
+func (p *Processes) Kill() {
+	for _, one := range p.started {
+		select {
+		case <-one.ended:
+		default:
+			_ = unix.Kill(-one.cmd.Process.Pid, unix.SIGKILL)
+		}
+	}
+	for _, one := range p.started {
+		<-one.ended
+		_ = unix.Kill(-one.cmd.Process.Pid, unix.SIGKILL) // who is left of its group
+		_ = one.output.Close()
+	}
+	p.strays.kill()
+}
+
+// PID is the number of the first process.
+func (p *Processes) PID() int { return p.started[0].cmd.Process.Pid }

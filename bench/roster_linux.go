@@ -1,0 +1,132 @@
+//go:build linux
+
+package bench
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"rstserver/bench/report"
+)
+
+// Roster is the servers that the benchmark knows, by the names that users call them by.
+type Roster []Known
+
+// Known is a server of the roster.
+type Known struct {
+	Key    string   // the name that users call it by
+	Groups []string // other names, that stand for several
+	Server
+}
+
+// Groups of the roster.
+const (
+	AllServers     = "all"
+	DefaultServers = "default"
+)
+
+// NewRoster is what there is to compare with: this program with serve, or as one of the servers that Inside knows, and what is
+// installed in peersDir. remedy is the command that installs that.
+func NewRoster(program, peersDir, remedy string) Roster {
+	ours := func(args ...string) []string {
+		return append([]string{program, "serve", "--addr", "127.0.0.1:{port}", "--quiet"}, args...)
+	}
+	own := func(key, name, about string, sig syscall.Signal, command []string, groups ...string) Known {
+		return Known{key, append(groups, "ours"), Server{
+			Name: name, About: about, Role: report.Ours, Command: command, Signal: sig, Paths: OurPaths, Share: []string{"--reuseport"},
+		}}
+	}
+	inside := func(key, name, about string, role report.Role, paths Paths, groups ...string) Known {
+		return Known{key, groups, Server{
+			Name: name, About: about, Role: role, Command: []string{program, InsideCommand, key, "127.0.0.1:{port}"},
+			Signal: syscall.SIGTERM, Paths: paths, Share: []string{"--share"},
+		}}
+	}
+	foreign := func(key, name, about string, scaling Scaling, paths Paths, file string, args ...string) Known {
+		path := filepath.Join(peersDir, file)
+		command := append([]string{path}, args...)
+		if strings.HasSuffix(file, ".js") {
+			command = append([]string{"node", path}, args...)
+			path = filepath.Join(peersDir, "node", "node_modules", ".package-lock.json") // comes last
+		}
+		return Known{key, nil, Server{
+			Name: name, About: about, Role: report.Peer, Command: append(command, "127.0.0.1:{port}"), Signal: syscall.SIGTERM,
+			Paths: paths, Scaling: scaling, Needs: path, Remedy: remedy,
+		}}
+	}
+	peerPaths := OurPaths
+	peerPaths.Stream = ""
+	only := Paths{Get: "/"}
+	nginxPaths := Paths{Get: "/", Late: OurPaths.Late, Large: OurPaths.Large}
+	node := func(way, about string) Known {
+		k := foreign("node-"+way, "Node "+way, about, Alone, peerPaths, filepath.Join("node", "server.js"), way)
+		k.Groups = []string{"node"}
+		return k
+	}
+	gracefulNginx := foreign("nginx-quit", "nginx SIGQUIT", "its graceful shutdown", Itself, nginxPaths, "nginx")
+	gracefulNginx.Signal = syscall.SIGQUIT
+	return Roster{
+		own("rstserver", "rstserver abort", "SIGTERM: every connection is reset", syscall.SIGTERM, ours(), DefaultServers),
+		own("rstserver-drain", "rstserver drain", "SIGTERM with --on-term drain: what is in flight is answered first", syscall.SIGTERM,
+			ours("--on-term", "drain"), DefaultServers),
+		own("rstserver-kill", "rstserver kill -9", "SIGKILL: the kernel resets, since connections are armed", syscall.SIGKILL, ours(), DefaultServers),
+		inside("floor", "floor", "bare epoll and system calls; connect(AF_UNSPEC) on each socket from two threads", report.Floor, only, DefaultServers),
+		inside("floor-linger", "floor linger", "the same with SO_LINGER and close on each socket", report.Floor, only),
+		inside("nethttp-close", "net/http Close", "Server.Close", report.Peer, OurPaths, DefaultServers, "nethttp"),
+		inside("nethttp-shutdown", "net/http Shutdown", "Server.Shutdown", report.Peer, OurPaths, "nethttp"),
+		inside("nethttp-map", "net/http map + SetLinger(0)", "a map of connections, each armed, and then Server.Close", report.Peer, OurPaths, "nethttp"),
+		foreign("fasthttp", "fasthttp Shutdown", "Server.Shutdown, with CloseOnShutdown", Alone, peerPaths, "fasthttp"),
+		foreign("gnet", "gnet Stop", "Engine.Stop", Alone, only, "gnet"),
+		foreign("nbio", "nbio Stop", "nbhttp's Engine.Stop", Alone, peerPaths, "nbio"),
+		foreign("nginx", "nginx SIGTERM", "its fast shutdown", Itself, nginxPaths, "nginx"),
+		gracefulNginx,
+		node("map", "a Set of sockets, destroy on each"),
+		node("server-destroy", "the package server-destroy"),
+		node("killable", "the package killable"),
+		node("http-shutdown", "the package http-shutdown, shutdown"),
+		node("http-shutdown-force", "the package http-shutdown, forceShutdown"),
+		node("stoppable", "the package stoppable"),
+		node("http-terminator", "the package http-terminator"),
+		node("close-all-connections", "Server.closeAllConnections"),
+		node("process-exit", "process.exit"),
+	}
+}
+
+// Pick returns the servers that names stand for, in the roster's order and each once. A name that stands for none is an error.
+func (r Roster) Pick(names []string) ([]Server, error) {
+	var picked []Server
+	for _, name := range names {
+		if !slices.ContainsFunc(r, func(k Known) bool { return k.is(name) }) {
+			return nil, fmt.Errorf("%q is no server to compare with: %s", name, strings.Join(r.Names(), ", "))
+		}
+	}
+	for _, k := range r {
+		if slices.ContainsFunc(names, k.is) {
+			picked = append(picked, k.Server)
+		}
+	}
+	return picked, nil
+}
+
+func (k Known) is(name string) bool {
+	return name == k.Key || name == AllServers || slices.Contains(k.Groups, name)
+}
+
+// Names are all names that Pick knows: those of groups first.
+func (r Roster) Names() []string {
+	names := []string{AllServers}
+	for _, k := range r {
+		for _, g := range k.Groups {
+			if !slices.Contains(names, g) {
+				names = append(names, g)
+			}
+		}
+	}
+	for _, k := range r {
+		names = append(names, k.Key)
+	}
+	return names
+}

@@ -1,0 +1,339 @@
+//go:build linux
+
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os/exec"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"rstserver/bench/report"
+	"rstserver/linger/sockdiag"
+)
+
+// Run is one measurement: a server is started, clients connect, the server is sent its signal, and what comes of that is seen
+// from outside. Measure may be called again, by one goroutine at a time.
+type Run struct {
+	Server Server
+	Mix    Mix
+	// Processes is how many processes of the server share the port. 0 means 1.
+	Processes int
+	// Clients returns the command of a process that calls ServeClients with its standard streams.
+	Clients func() *exec.Cmd
+	// Settle is how long a port is watched that does not become free, from the end of the server on.
+	Settle time.Duration
+	// Timeout is how long a server may take to end; then it is killed.
+	Timeout time.Duration
+	// Late is how long an InFlight request takes.
+	Late time.Duration
+	// Stderr gets what the server prints there; nil: nobody does.
+	Stderr io.Writer
+	// Opened is told how many connections are open so far, Waiting what a port still holds that cannot be destroyed. Nil: nobody is.
+	Opened  func(n int)
+	Waiting func(left sockdiag.Counts)
+}
+
+// Defaults of a Run.
+const (
+	DefaultSettle  = time.Second
+	DefaultTimeout = 10 * time.Second
+	DefaultLate    = 10 * time.Second
+)
+
+// patience bounds what has to happen sooner or later and is not measured.
+const patience = time.Minute
+
+// grace is how long clients may take to learn of what a server did that has ended: on one machine nothing is under way for
+// longer than it takes to be scheduled.
+const grace = time.Second
+
+// A Failure is what a server did wrong, so that a run has no figures, or not those that count.
+type Failure struct{ Err error }
+
+func (f *Failure) Error() string { return f.Err.Error() }
+func (f *Failure) Unwrap() error { return f.Err }
+
+func failure(err error) error { return &Failure{err} }
+
+// LimitOfFiles is how many descriptors one process may have: the hard limit, to which a Go program raises its own.
+func LimitOfFiles() (uint64, error) {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		return 0, fmt.Errorf("bench: getrlimit RLIMIT_NOFILE: %w", err)
+	}
+	return l.Max, nil
+}
+
+// Measure carries out the run. An error that is a Failure is the server's fault; what was seen until then is in the report all the
+// same, with an At if the server was sent the signal. Whatever happens, the server and its clients have ended when it returns, and
+// nothing is left on the port; it is ctx that cuts it short.
+func (r Run) Measure(ctx context.Context) (rep report.Run, err error) {
+	r = r.withDefaults()
+	limit, err := LimitOfFiles()
+	if err != nil {
+		return rep, err
+	}
+	addr, err := r.address()
+	if err != nil {
+		return rep, err
+	}
+	crew, err := hire(r.Clients, r.Mix.Total(), clientsEach(limit))
+	if err != nil {
+		return rep, err
+	}
+	defer func() {
+		crew.dismiss()
+		// Also, and all the more, when ctx has ended.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), longestLeft)
+		defer cancel()
+		cleaned, cleanErr := clean(ctx, addr.Port(), r.Waiting)
+		rep.Cleaned = cleaned
+		err = errors.Join(err, cleanErr)
+	}()
+	p, err := r.Server.Start(ctx, addr, r.Processes, r.Stderr)
+	if err != nil {
+		return rep, failed(ctx, err)
+	}
+	defer p.Kill()
+	began := time.Now()
+	target := Target{Addr: addr, Paths: r.Server.Paths, Late: r.Late}
+	if err := crew.open(ctx, Order{Target: target, Mix: r.Mix, Patience: patience}, r.Opened, p.Alive); err != nil {
+		return rep, failed(ctx, err)
+	}
+	rep.Open = time.Since(began)
+	if err := p.Alive(); err != nil {
+		return rep, failed(ctx, err)
+	}
+	err = r.teardown(ctx, p, crew, &rep)
+	return rep, err
+}
+
+// failed is err as a Failure, unless it was ctx that ended.
+func failed(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return failure(err)
+}
+
+func (r Run) withDefaults() Run {
+	if r.Processes == 0 {
+		r.Processes = 1
+	}
+	if r.Timeout == 0 {
+		r.Timeout = DefaultTimeout
+	}
+	if r.Late == 0 {
+		r.Late = DefaultLate
+	}
+	if r.Opened == nil {
+		r.Opened = func(int) {}
+	}
+	if r.Waiting == nil {
+		r.Waiting = func(sockdiag.Counts) {}
+	}
+	return r
+}
+
+// address is where the server is to listen.
+func (r Run) address() (netip.AddrPort, error) {
+	if r.Server.Port == 0 {
+		return freePort()
+	}
+	addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(r.Server.Port))
+	switch free, err := unused(addr); {
+	case err != nil:
+		return addr, err
+	case !free:
+		return addr, fmt.Errorf("bench: port %d, which %s listens on, is in use: rstserver free %d shows by whom", r.Server.Port, r.Server.Name, r.Server.Port)
+	}
+	return addr, nil
+}
+
+// teardown sends the signal and watches.
+func (r Run) teardown(ctx context.Context, p *Processes, crew *crew, rep *report.Run) error {
+	family, err := p.family()
+	if err != nil {
+		return err
+	}
+	if rep.Resident, err = resident(family); err != nil {
+		return err
+	}
+	before, err := counters()
+	if err != nil {
+		return err
+	}
+	used, err := cpu(family)
+	if err != nil {
+		return err
+	}
+
+	probing, stopProbing := context.WithCancel(ctx)
+	defer stopProbing()
+	probes := make(chan probed, 1)
+	rep.At = time.Now()
+	signalled := now()
+	if err := p.Signal(r.Server.Signal); err != nil {
+		return failed(ctx, err)
+	}
+	go func() { probes <- probe(probing, p.Addr) }()
+
+	ending, stopWaiting := context.WithTimeout(ctx, r.Timeout)
+	defer stopWaiting()
+	watching, stopWatching := context.WithCancel(ctx)
+	defer stopWatching()
+	gone := make(chan goneAt, 1)
+	go func() {
+		at, err := p.Gone(ending)
+		// Nobody is told anything any more, or not in time.
+		wait := grace
+		if err != nil {
+			wait = 0
+		}
+		time.AfterFunc(wait, stopWatching)
+		gone <- goneAt{at, err}
+	}()
+	endings, err := crew.watch(watching)
+	if err != nil {
+		return err
+	}
+	end := <-gone
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	early := told(rep, endings, signalled)
+	if end.err == nil {
+		gone := end.at - signalled
+		rep.Gone = &gone
+		rep.Exit = p.Exits()
+		rep.CPU = p.used() - used
+	}
+	if err := r.left(ctx, p.Addr.Port(), signalled, rep, probes, stopProbing); err != nil {
+		return err
+	}
+	after, err := counters()
+	if err != nil {
+		return err
+	}
+	rep.Kernel = since(before, after)
+	if end.err != nil {
+		return failure(fmt.Errorf("it still runs %s after %s, and was killed; --timeout gives it longer", r.Timeout, unix.SignalName(r.Server.Signal)))
+	}
+	return early
+}
+
+type goneAt struct {
+	at  time.Duration
+	err error
+}
+
+// told notes how clients were told. It is a Failure when some were before the signal was sent.
+func told(rep *report.Run, e Endings, signalled time.Duration) error {
+	rep.Endings, rep.ByKind = e.By.names(), make(map[string]map[string]int)
+	for kind, t := range e.Of {
+		rep.ByKind[string(kind)] = t.names()
+	}
+	early := 0
+	for _, s := range e.Steps {
+		if s.At < signalled {
+			early += s.N
+		}
+		rep.Curve = append(rep.Curve, report.Step{At: s.At - signalled, Ending: s.Ending.String(), N: s.N})
+	}
+	if n := len(rep.Curve); n > 0 && e.By[Untold] == 0 {
+		rep.Told = &rep.Curve[n-1].At
+	}
+	switch {
+	case early > 0:
+		return failure(fmt.Errorf("%d connections had ended before the signal was sent; in-flight ones take longer with --late", early))
+	case e.By[Failed] > 0:
+		return failure(fmt.Errorf("%d clients failed in another way than by an end or a reset: %s", e.By[Failed], e.Err))
+	}
+	return nil
+}
+
+// left watches what is on the port until nothing is, or the settle time is over, and takes what the probe has seen.
+func (r Run) left(ctx context.Context, port uint16, signalled time.Duration, rep *report.Run, probes <-chan probed, stopProbing func()) error {
+	ended := now()
+	deadline := ended + r.Settle
+	interval := max(sampleInterval, r.Settle/maxSamples)
+	var got *probed
+	for {
+		dump, err := sockdiag.Port(port)
+		if err != nil {
+			return err
+		}
+		at, counts := now(), dump.Count()
+		if n := len(rep.Left); n == 0 {
+			if rep.Holders, err = holders(dump); err != nil {
+				return err
+			}
+			rep.Left = append(rep.Left, report.Left{At: at - signalled, States: counts})
+		} else if rep.Left[n-1].States != counts {
+			rep.Left = append(rep.Left, report.Left{At: at - signalled, States: counts})
+		}
+		if counts.Total() == 0 {
+			// What the probe has yet to see is there.
+			deadline = max(deadline, ended+grace)
+		}
+		if got != nil && (counts.Total() == 0 || got.err != nil) || at >= deadline {
+			break
+		}
+		pause := time.NewTimer(min(interval, deadline-at))
+		select {
+		case p := <-probes:
+			got = &p
+			probes = nil
+		case <-pause.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		pause.Stop()
+	}
+	stopProbing()
+	if got == nil {
+		p := <-probes
+		got = &p
+	}
+	if got.err != nil {
+		return fmt.Errorf("bench: probing port %d: %w", port, got.err)
+	}
+	rep.Refused, rep.Free = from(got.refused, signalled), from(got.free, signalled)
+	return nil
+}
+
+// How often the port is looked at that does not become free, and how often at the most.
+const (
+	sampleInterval = 20 * time.Millisecond
+	maxSamples     = 500
+)
+
+// from is a moment counted from the signal.
+func from(m *report.Moment, signalled time.Duration) *report.Moment {
+	if m == nil {
+		return nil
+	}
+	return &report.Moment{At: m.At - signalled, Before: max(m.Before-signalled, 0)}
+}
+
+// holders are the processes that have sockets of the dump open, each once.
+func holders(d sockdiag.Dump) ([]string, error) {
+	processes, _, err := d.Holders()
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, p := range processes {
+		if name := fmt.Sprintf("%s (pid %d)", p.Name, p.PID); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}

@@ -1,0 +1,129 @@
+//go:build linux
+
+package bench
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// strays are the processes that a server has started and outlives, or that have left it: orphans, which the kernel gives to
+// this process. They are told by their process group, or by a variable of their environment.
+type strays struct {
+	mark   string       // NAME=VALUE
+	groups map[int]bool // of the processes that were started
+	used   time.Duration
+	last   time.Duration // that one has ended
+}
+
+const markVariable = "RSTSERVER_BENCH_RUN"
+
+var (
+	runs     atomic.Int64
+	adopting = sync.OnceValue(func() error {
+		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+			return os.NewSyscallError("prctl PR_SET_CHILD_SUBREAPER", err)
+		}
+		return nil
+	})
+)
+
+func newStrays() (*strays, error) {
+	return &strays{mark: fmt.Sprintf("%s=%d.%d", markVariable, os.Getpid(), runs.Add(1)), groups: make(map[int]bool)}, adopting()
+}
+
+// reap takes leave of the orphans that have ended, and returns how many have not.
+func (s *strays) reap() (left int, err error) {
+	orphans, err := s.orphans()
+	if err != nil {
+		return 0, err
+	}
+	for _, pid := range orphans {
+		var usage unix.Rusage
+		switch got, err := unix.Wait4(pid, nil, unix.WNOHANG, &usage); {
+		case err == nil && got == pid:
+			s.used += time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+			s.last = now()
+		case err == nil || err == unix.EINTR:
+			left++
+		}
+	}
+	return left, nil
+}
+
+// kill ends the orphans, and those that they leave.
+func (s *strays) kill() {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		orphans, err := s.orphans()
+		if err != nil || len(orphans) == 0 {
+			return
+		}
+		for _, pid := range orphans {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+		_, _ = s.reap()
+	}
+}
+
+// orphans are the children of this process that are the server's and were not started by this process.
+func (s *strays) orphans() ([]int, error) {
+	processes, err := processTable()
+	if err != nil {
+		return nil, err
+	}
+	var orphans []int
+	for pid, p := range processes {
+		if p.parent == os.Getpid() && !s.groups[pid] && (s.groups[p.group] || s.marked(pid)) {
+			orphans = append(orphans, pid)
+		}
+	}
+	return orphans, nil
+}
+
+func (s *strays) marked(pid int) bool {
+	environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	return err == nil && bytes.Contains(append([]byte{0}, environment...), []byte("\x00"+s.mark+"\x00"))
+}
+
+// kin is what a process has to do with others.
+type kin struct{ parent, group int }
+
+// processTable is every process of the machine (proc_pid_stat(5)).
+func processTable() (map[int]kin, error) {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("bench: %w", err)
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, fmt.Errorf("bench: %w", err)
+	}
+	table := make(map[int]kin)
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil {
+			continue
+		}
+		stat, err := os.ReadFile("/proc/" + name + "/stat")
+		if err != nil {
+			continue // it has just ended
+		}
+		// The name in parentheses may hold anything.
+		var state string
+		var k kin
+		if _, err := fmt.Sscan(string(stat[bytes.LastIndexByte(stat, ')')+1:]), &state, &k.parent, &k.group); err != nil {
+			return nil, fmt.Errorf("bench: /proc/%d/stat is %q: %w", pid, strings.TrimSpace(string(stat)), err)
+		}
+		table[pid] = k
+	}
+	return table, nil
+}

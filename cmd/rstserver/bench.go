@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/mattn/go-shellwords"
+
+	"rstserver/bench"
+	"rstserver/bench/report"
+)
+
+type benchCommand struct {
+	N        list          `default:"10000" placeholder:"N,..." help:"Numbers of connections. More than one process may hold take several, of clients and, with SO_REUSEPORT, of the server. Default: ${default}."`
+	Kind     []string      `default:"idle" sep:"none" placeholder:"KIND" help:"What the connections are doing: a kind, or several with their shares, such as idle=80,in-flight=20. May be given again. Default: ${default}."`
+	Runs     int           `default:"5" placeholder:"N" help:"Runs of each server, with each number of connections and each mix. The servers take turns. Default: ${default}."`
+	Peers    list          `default:"default" placeholder:"NAME,..." help:"Servers to measure: names of those below, or none. Default: rstserver's three ways, the floor, net/http Close."`
+	PeersDir string        `default:"bin/peers" placeholder:"DIR" help:"Where make peers has put the servers that are not in this program. Default: ${default}."`
+	Server   []string      `sep:"none" placeholder:"SPEC" help:"Measure this one too: name=NAME,cmd=COMMAND and more, see below. May be given again."`
+	Settle   time.Duration `default:"1s" placeholder:"D" help:"How long sockets that are left on the port are watched, from the end of the server on. 70s shows the end of TIME_WAIT. Default: ${default}."`
+	Timeout  time.Duration `default:"10s" placeholder:"D" help:"How long a server may take to end, after which it is killed; in-flight requests add theirs. Default: ${default}."`
+	Late     time.Duration `default:"10s" placeholder:"D" help:"How long an in-flight request takes, which has to be longer than it takes to open all connections. Default: ${default}."`
+	JSON     string        `name:"json" placeholder:"FILE" help:"Write everything to FILE, every sample included; - for stdout, without the tables."`
+	HTML     string        `name:"html" placeholder:"FILE" help:"Write a page with charts to FILE, which needs nothing else."`
+	Markdown string        `placeholder:"FILE" help:"Write the tables, with the commands and the machine's facts, to FILE; - for stdout, without the tables."`
+	From     []string      `sep:"none" placeholder:"FILE" help:"Measure nothing: read what --json has written before, and write it in the other forms. May be given again."`
+}
+
+// peersRemedy is what makes the servers in --peers-dir.
+const peersRemedy = "make peers"
+
+// benchPeerCommand is one of the servers to compare with, which the benchmark starts.
+type benchPeerCommand struct {
+	Key   string `arg:""`
+	Addr  string `arg:""`
+	Share bool
+}
+
+// benchClientsCommand is a process of clients, which the benchmark starts.
+type benchClientsCommand struct{}
+
+// comparison is what the flags ask for. program is this one.
+func (c *benchCommand) comparison(program string) (*bench.Comparison, error) {
+	cmp := &bench.Comparison{
+		Runs: c.Runs, Settle: c.Settle, Timeout: c.Timeout, Late: c.Late,
+		Clients: func() *exec.Cmd { return exec.Command(program, bench.ClientsCommand) },
+	}
+	for _, n := range c.N {
+		number, err := strconv.Atoi(n)
+		if err != nil || number < 1 || number > maxConnections {
+			return nil, usage("--n=%s: it has to be a number from 1 to %d", n, maxConnections)
+		}
+		cmp.N = append(cmp.N, number)
+	}
+	for _, kind := range c.Kind {
+		shares, err := bench.ParseShares(kind)
+		if err != nil {
+			return nil, usage("--kind=%s: %w", kind, err)
+		}
+		cmp.Shares = append(cmp.Shares, shares)
+	}
+	if c.Runs < 1 || c.Runs > maxRuns {
+		return nil, usage("--runs=%d: it must be from 1 to %d", c.Runs, maxRuns)
+	}
+	if c.Settle < 0 {
+		return nil, usage("--settle=%s: it must not be negative", c.Settle)
+	}
+	for flag, d := range map[string]time.Duration{"--timeout": c.Timeout, "--late": c.Late} {
+		if d <= 0 {
+			return nil, usage("%s=%s: it must be more than 0", flag, d)
+		}
+	}
+	roster := bench.NewRoster(program, c.PeersDir, peersRemedy)
+	if names := c.Peers; len(names) != 1 || names[0] != "none" {
+		servers, err := roster.Pick(names)
+		if err != nil {
+			return nil, usage("--peers: %w", err)
+		}
+		cmp.Servers = servers
+	}
+	for _, spec := range c.Server {
+		srv, err := bench.ParseServer(spec, shellwords.Parse)
+		if err != nil {
+			return nil, usage("--server: %w", err)
+		}
+		for _, other := range cmp.Servers {
+			if other.Name == srv.Name {
+				return nil, usage("--server: two servers are called %q: give this one another name=", srv.Name)
+			}
+		}
+		cmp.Servers = append(cmp.Servers, srv)
+	}
+	if len(cmp.Servers) == 0 {
+		return nil, usage("--peers=none: there is nothing to measure; --server names a server")
+	}
+	return cmp, nil
+}
+
+// Bounds of what is asked for.
+const (
+	maxConnections = 1_000_000
+	maxRuns        = 10_000
+)
+
+func (c *benchCommand) run(args []string, stdout, stderr io.Writer) error {
+	program, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("cannot find this program, which is to be started as the servers and clients: %w", err)
+	}
+	var cmp *bench.Comparison
+	if len(c.From) == 0 {
+		if cmp, err = c.comparison(program); err != nil {
+			return err
+		}
+	}
+	out, err := c.outputs(stdout)
+	if err != nil {
+		return err
+	}
+	defer out.close()
+	if cmp == nil {
+		docs, err := readDocuments(c.From)
+		if err != nil {
+			return err
+		}
+		return out.write(docs...)
+	}
+	return c.measure(cmp, args, out, stderr)
+}
+
+// measure measures, and writes what came of it, also when a signal has cut it short.
+func (c *benchCommand) measure(cmp *bench.Comparison, args []string, out *benchOutputs, stderr io.Writer) error {
+	// A second signal meets the default action, and the kernel ends the processes with this one.
+	ctx, stop := context.WithCancelCause(context.Background())
+	defer stop(nil)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	go func() {
+		select {
+		case sig := <-signals:
+			signal.Stop(signals)
+			stop(&interruption{sig.(syscall.Signal)})
+		case <-ctx.Done():
+		}
+	}()
+	bar := newProgress(stderr)
+	cmp.Progress = bar.show
+	doc := &report.Document{
+		Version: report.Version, Command: append([]string{"rstserver"}, args...), Program: programVersion(), Began: time.Now(), Machine: bench.ThisMachine(),
+	}
+	measured := cmp.Measure(ctx, doc)
+	bar.clear()
+	var cut *interruption
+	if measured != nil && !errors.As(measured, &cut) {
+		doc.Warnings = append(doc.Warnings, "the benchmark could not go on: "+measured.Error())
+	}
+	written := out.write(doc)
+	switch {
+	case cut != nil:
+		return &exitError{code: exitSignal + int(cut.signal), err: errors.Join(cut, written)}
+	case measured != nil || written != nil:
+		return errors.Join(measured, written)
+	case len(doc.Failed) > 0:
+		return &exitError{code: exitFailed}
+	case len(doc.Cells) == 0:
+		return errors.New("nothing could be measured: see what was skipped, and why")
+	}
+	return nil
+}
+
+// exitSignal is added to the number of the signal that ended the benchmark, as shells do.
+const exitSignal = 128
+
+// interruption is a signal that cuts the benchmark short.
+type interruption struct{ signal syscall.Signal }
+
+func (i *interruption) Error() string { return "interrupted: " + i.signal.String() }
+
+func readDocuments(files []string) ([]*report.Document, error) {
+	var docs []*report.Document
+	for _, name := range files {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, usage("--from: %w", err)
+		}
+		doc, err := report.Read(f)
+		f.Close()
+		if err != nil {
+			return nil, usage("--from=%s: %w", name, err)
+		}
+		docs = append(docs, doc)
+	}
+	return docs, nil
+}
+
+// Help is what the help says below the first line.
+func (*benchCommand) Help() string {
+	var b strings.Builder
+	b.WriteString("Starts each server, opens connections, sends the signal, and sees from outside what comes of it; the servers take turns, " +
+		"and between two runs everything that is left on the port is destroyed (with CAP_NET_ADMIN) or waited out.\n\n")
+	for _, d := range report.Definitions() {
+		fmt.Fprintf(&b, "%s: %s\n\n", d.Name, d.Text)
+	}
+	b.WriteString("Kinds of connections:\n\n")
+	for _, k := range bench.Kinds() {
+		fmt.Fprintf(&b, "%s: %s.\n\n", k, k.About())
+	}
+	b.WriteString("Servers: " + strings.Join(bench.NewRoster("", "", "").Names(), ", ") + ". The first of these stand for several.\n\n")
+	b.WriteString("A server of your own is " + bench.ServerUsage + ". {port} in the command is the port to listen on, of 127.0.0.1 or of all " +
+		"addresses; port= names the port of a server that cannot be told. Paths: path answers at once and keeps the connection; late " +
+		"answers late ({ms} in it stands for the milliseconds of --late); large is larger than any send buffer; stream does not end; " +
+		"upgrade answers 101 to an Upgrade to protocol, websocket if none is named. share are arguments that make it listen with SO_REUSEPORT, for more connections than " +
+		"one process may hold.\n\n")
+	b.WriteString("Exit codes: 0 measured; 1 when a server failed: it did not start, ended by itself, ended connections by itself, or " +
+		"did not end in time; 2 for wrong usage, and nothing was started then; 128 and the signal's number when a signal cut it short. What was measured " +
+		"is written all the same. D is a duration such as 500ms, 10s or 3m.")
+	return b.String()
+}
