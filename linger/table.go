@@ -184,7 +184,7 @@ func (s *slot) abort(fd, owner int) (e ended, did bool, err error) {
 // woken up meanwhile), or on any other while the owner is stuck, or on both at once: each connection is reset once and
 // counted once.
 func (t *Table) AbortOwned(owner int) Sweep {
-	var sweep Sweep
+	sweep := t.newSweep(owner)
 	for i := range t.usedChunks() {
 		if c := t.chunks[i].Load(); c != nil {
 			for k := range c {
@@ -198,7 +198,7 @@ func (t *Table) AbortOwned(owner int) Sweep {
 // HelpAbort does the same in the opposite order, so that a goroutine that is done with its own connections and an owner that
 // is in AbortOwned meet in the middle.
 func (t *Table) HelpAbort(owner int) Sweep {
-	var sweep Sweep
+	sweep := t.newSweep(owner)
 	for i := t.usedChunks() - 1; i >= 0; i-- {
 		if c := t.chunks[i].Load(); c != nil {
 			for k := chunkSize - 1; k >= 0; k-- {
@@ -207,6 +207,28 @@ func (t *Table) HelpAbort(owner int) Sweep {
 		}
 	}
 	return sweep
+}
+
+// newSweep returns a Sweep with room for what owner has. A slice that grows while connections are being reset leaves several
+// times its length to the garbage collector, enough to call it in: it then stops all goroutines and takes a processor, and
+// the connections wait.
+func (t *Table) newSweep(owner int) Sweep {
+	n := 0
+	for i := range t.usedChunks() {
+		c := t.chunks[i].Load()
+		if c == nil {
+			continue
+		}
+		for k := range c {
+			if old := c[k].state.Load(); old&phaseMask == phaseLive && old>>ownerShift == uint32(owner) {
+				n++
+			}
+		}
+	}
+	if n == 0 {
+		return Sweep{}
+	}
+	return Sweep{Cookies: make([]uint64, 0, n)}
 }
 
 // usedChunks is how many chunks may hold something.

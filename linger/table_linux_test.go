@@ -370,3 +370,33 @@ func TestSweepAdd(t *testing.T) {
 		t.Errorf("Add = %+v, want %v, 2 refused, cookies 1 to 5 and the first error", sum, want)
 	}
 }
+
+// TestSweepDoesNotGrow: what grows while connections are being reset calls the garbage collector in.
+func TestSweepDoesNotGrow(t *testing.T) {
+	for name, sweep := range map[string]func(*Table) Sweep{
+		"AbortOwned": func(table *Table) Sweep { return table.AbortOwned(1) },
+		"HelpAbort":  func(table *Table) Sweep { return table.HelpAbort(1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			const n = 5
+			var table Table
+			fds := []int{socket(t)} // a stranger's
+			must(t, table.Open(fds[0], 2))
+			for range n {
+				fd := socket(t)
+				must(t, table.Open(fd, 1))
+				fds = append(fds, fd)
+			}
+			s := sweep(&table)
+			if len(s.Cookies) != n || cap(s.Cookies) != n {
+				t.Errorf("%s has %d cookies in room for %d, want %d in room for as many", name, len(s.Cookies), cap(s.Cookies), n)
+			}
+			if s := sweep(&table); s.Cookies != nil {
+				t.Errorf("%s of nothing has room for %d cookies, want none", name, cap(s.Cookies))
+			}
+			for _, fd := range fds {
+				table.Close(fd)
+			}
+		})
+	}
+}

@@ -39,6 +39,7 @@ type run struct {
 	closers   chan struct{} // holds one element for each loop that closes its descriptors
 	failed    chan error    // why a loop gave up, at most once for each
 
+	processors  processors // for the teardown
 	pool        *pool
 	hijacked    linger.Conns
 	residue     *linger.Residue // nil: what ordinary closes have left stays

@@ -264,6 +264,7 @@ const closerPatience = 100 * time.Millisecond
 func (l *loop) abortOwn() error {
 	r := l.run
 	l.sweeping.Store(true)
+	giveBack := r.processors.take()
 	l.sweep = r.table.AbortOwned(l.index)
 	for _, other := range r.loops {
 		if other != l && other.sweeping.Load() && !isClosed(other.swept) {
@@ -271,6 +272,7 @@ func (l *loop) abortOwn() error {
 		}
 	}
 	l.sweep.Add(l.late)
+	giveBack()
 	close(l.swept)
 	<-r.aborted
 	select {
