@@ -15,8 +15,8 @@ MODULES     := poller/interop linger/interop bench/peers
 
 all: lint test
 
-build: ## the command, in bin/
-	go build -o bin/rstserver ./cmd/rstserver
+build: ## the command, in bin/; its reports name the commit that it is of
+	go build -buildvcs=auto -o bin/rstserver ./cmd/rstserver
 
 run: build ## the server, with ARGS
 	@exec ./bin/rstserver $(ARGS)

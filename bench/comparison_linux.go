@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -56,16 +57,16 @@ func (c *Comparison) Measure(ctx context.Context, d *report.Document) error {
 	}
 	var able []Server
 	for _, s := range c.Servers {
-		d.Servers = append(d.Servers, report.Server{
-			Name: s.Name, Role: s.Role, About: s.About, Command: s.Command, Signal: unix.SignalName(s.Signal),
-		})
-		if s.Needs != "" {
-			if _, err := os.Stat(s.Needs); err != nil {
-				d.Skipped = append(d.Skipped, report.Omission{Server: s.Name, Reason: fmt.Sprintf("%s is not there: %s", s.Needs, s.Remedy)})
-				continue
+		described := report.Server{Name: s.Name, Role: s.Role, About: s.About, Command: shown(s.Command), Signal: unix.SignalName(s.Signal)}
+		if s.missing() {
+			d.Skipped = append(d.Skipped, report.Omission{Server: s.Name, Reason: fmt.Sprintf("%s is not there: %s", s.Needs, s.Remedy)})
+		} else {
+			able = append(able, s)
+			if s.Version != nil {
+				described.Version = s.Version()
 			}
 		}
-		able = append(able, s)
+		d.Servers = append(d.Servers, described)
 	}
 	var fields []field
 	for _, shares := range c.Shares {
@@ -88,6 +89,24 @@ func (c *Comparison) Measure(ctx context.Context, d *report.Document) error {
 		}
 	}
 	return nil
+}
+
+// missing tells whether what the server needs is not there.
+func (s Server) missing() bool {
+	if s.Needs == "" {
+		return false
+	}
+	_, err := os.Stat(s.Needs)
+	return err != nil
+}
+
+// shown is a command as a reader can repeat it: this program by its name, since where it is is nobody else's concern.
+func shown(command []string) []string {
+	command = slices.Clone(command)
+	if program, err := os.Executable(); err == nil && command[0] == program {
+		command[0] = filepath.Base(program)
+	}
+	return command
 }
 
 // measuring is a Comparison under way.

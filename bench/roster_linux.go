@@ -37,12 +37,17 @@ func NewRoster(program, peersDir, remedy string) Roster {
 	own := func(key, name, about string, sig syscall.Signal, command []string, groups ...string) Known {
 		return Known{key, append(groups, "ours"), Server{
 			Name: name, About: about, Role: report.Ours, Command: command, Signal: sig, Paths: OurPaths, Share: []string{"--reuseport"},
+			Version: ProgramVersion,
 		}}
 	}
 	inside := func(key, name, about string, role report.Role, paths Paths, groups ...string) Known {
+		version := goVersion
+		if role == report.Floor {
+			version = ProgramVersion
+		}
 		return Known{key, groups, Server{
 			Name: name, About: about, Role: role, Command: []string{program, InsideCommand, key, "127.0.0.1:{port}"},
-			Signal: syscall.SIGTERM, Paths: paths, Share: []string{"--share"},
+			Signal: syscall.SIGTERM, Paths: paths, Share: []string{"--share"}, Version: version,
 		}}
 	}
 	foreign := func(key, name, about string, scaling Scaling, paths Paths, file string, args ...string) Known {
@@ -61,13 +66,21 @@ func NewRoster(program, peersDir, remedy string) Roster {
 	peerPaths.Stream = ""
 	only := Paths{Get: "/"}
 	nginxPaths := Paths{Get: "/", Late: OurPaths.Late, Large: OurPaths.Large}
-	node := func(way, about string) Known {
+	node := func(way, about, npm string) Known {
 		k := foreign("node-"+way, "Node "+way, about, Alone, peerPaths, filepath.Join("node", "server.js"), way)
 		k.Groups = []string{"node"}
+		k.Version = packageVersion(filepath.Join(peersDir, "node"), npm)
 		return k
 	}
-	gracefulNginx := foreign("nginx-quit", "nginx SIGQUIT", "its graceful shutdown", Itself, nginxPaths, "nginx")
-	gracefulNginx.Signal = syscall.SIGQUIT
+	module := func(k Known, path string) Known {
+		k.Version = moduleVersion(k.Needs, path)
+		return k
+	}
+	nginx := func(key, name, about string, sig syscall.Signal) Known {
+		k := foreign(key, name, about, Itself, nginxPaths, "nginx")
+		k.Signal, k.Version = sig, nginxVersion
+		return k
+	}
 	return Roster{
 		own("rstserver", "rstserver abort", "SIGTERM: every connection is reset", syscall.SIGTERM, ours(), DefaultServers),
 		own("rstserver-drain", "rstserver drain", "SIGTERM with --on-term drain: what is in flight is answered first", syscall.SIGTERM,
@@ -78,20 +91,20 @@ func NewRoster(program, peersDir, remedy string) Roster {
 		inside("nethttp-close", "net/http Close", "Server.Close", report.Peer, OurPaths, DefaultServers, "nethttp"),
 		inside("nethttp-shutdown", "net/http Shutdown", "Server.Shutdown", report.Peer, OurPaths, "nethttp"),
 		inside("nethttp-map", "net/http map + SetLinger(0)", "a map of connections, each armed, and then Server.Close", report.Peer, OurPaths, "nethttp"),
-		foreign("fasthttp", "fasthttp Shutdown", "Server.Shutdown, with CloseOnShutdown", Alone, peerPaths, "fasthttp"),
-		foreign("gnet", "gnet Stop", "Engine.Stop", Alone, only, "gnet"),
-		foreign("nbio", "nbio Stop", "nbhttp's Engine.Stop", Alone, peerPaths, "nbio"),
-		foreign("nginx", "nginx SIGTERM", "its fast shutdown", Itself, nginxPaths, "nginx"),
-		gracefulNginx,
-		node("map", "a Set of sockets, destroy on each"),
-		node("server-destroy", "the package server-destroy"),
-		node("killable", "the package killable"),
-		node("http-shutdown", "the package http-shutdown, shutdown"),
-		node("http-shutdown-force", "the package http-shutdown, forceShutdown"),
-		node("stoppable", "the package stoppable"),
-		node("http-terminator", "the package http-terminator"),
-		node("close-all-connections", "Server.closeAllConnections"),
-		node("process-exit", "process.exit"),
+		module(foreign("fasthttp", "fasthttp Shutdown", "Server.Shutdown, with CloseOnShutdown", Alone, peerPaths, "fasthttp"), "github.com/valyala/fasthttp"),
+		module(foreign("gnet", "gnet Stop", "Engine.Stop", Alone, only, "gnet"), "github.com/panjf2000/gnet/v2"),
+		module(foreign("nbio", "nbio Stop", "nbhttp's Engine.Stop", Alone, peerPaths, "nbio"), "github.com/lesismal/nbio"),
+		nginx("nginx", "nginx SIGTERM", "its fast shutdown", syscall.SIGTERM),
+		nginx("nginx-quit", "nginx SIGQUIT", "its graceful shutdown", syscall.SIGQUIT),
+		node("map", "a Set of sockets, destroy on each", ""),
+		node("server-destroy", "the package server-destroy", "server-destroy"),
+		node("killable", "the package killable", "killable"),
+		node("http-shutdown", "the package http-shutdown, shutdown", "http-shutdown"),
+		node("http-shutdown-force", "the package http-shutdown, forceShutdown", "http-shutdown"),
+		node("stoppable", "the package stoppable", "stoppable"),
+		node("http-terminator", "the package http-terminator", "http-terminator"),
+		node("close-all-connections", "Server.closeAllConnections", ""),
+		node("process-exit", "process.exit", ""),
 	}
 }
 

@@ -28,6 +28,8 @@ type Server struct {
 	Scaling Scaling
 	// Share are arguments that are added when several processes of the command serve one port, which needs SO_REUSEPORT.
 	Share []string
+	// Version returns the version of what is measured, or nothing where that is not known. Nil: it is not.
+	Version func() string
 	// Needs is a file without which it cannot be started, and Remedy is the command that makes it.
 	Needs, Remedy string
 }

@@ -156,7 +156,7 @@ func (c *benchCommand) measure(cmp *bench.Comparison, args []string, out *benchO
 	bar := newProgress(stderr)
 	cmp.Progress = bar.show
 	doc := &report.Document{
-		Version: report.Version, Command: append([]string{"rstserver"}, args...), Program: programVersion(), Began: time.Now(), Machine: bench.ThisMachine(),
+		Version: report.Version, Command: append([]string{"rstserver"}, args...), Program: bench.ProgramVersion(), Began: time.Now(), Machine: bench.ThisMachine(),
 	}
 	measured := cmp.Measure(ctx, doc)
 	bar.clear()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
 
 	"rstserver/bench/report"
 )
@@ -101,25 +100,4 @@ func (o *benchOutputs) close() {
 			_ = file.Close()
 		}
 	}
-}
-
-// programVersion is the commit that this program was built from, as far as Go knows.
-func programVersion() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	revision, modified := "", ""
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			revision = s.Value[:min(12, len(s.Value))]
-		case s.Key == "vcs.modified" && s.Value == "true":
-			modified = ", modified"
-		}
-	}
-	if revision == "" {
-		return info.Main.Version
-	}
-	return revision + modified
 }

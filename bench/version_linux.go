@@ -1,0 +1,88 @@
+//go:build linux
+
+package bench
+
+import (
+	"debug/buildinfo"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strings"
+)
+
+// ProgramVersion is the commit that this program was built from, as far as Go knows.
+func ProgramVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	revision, modified := "", ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			revision = s.Value[:min(12, len(s.Value))]
+		case s.Key == "vcs.modified" && s.Value == "true":
+			modified = ", modified"
+		}
+	}
+	if revision == "" {
+		return strings.Trim(info.Main.Version, "()")
+	}
+	return revision + modified
+}
+
+// goVersion is the version of net/http.
+func goVersion() string { return runtime.Version() }
+
+// moduleVersion is the version of a module in a Go program.
+func moduleVersion(program, module string) func() string {
+	return func() string {
+		info, err := buildinfo.ReadFile(program)
+		if err != nil {
+			return ""
+		}
+		for _, dep := range info.Deps {
+			if dep.Path == module {
+				return dep.Version
+			}
+		}
+		return ""
+	}
+}
+
+// nginxVersion is that of the nginx that a script finds.
+func nginxVersion() string {
+	cmd := exec.Command("nginx", "-v")
+	if cmd.Err != nil { // where Debian has it, and users do not look
+		cmd = exec.Command("/usr/sbin/nginx", "-v")
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return ""
+	}
+	_, version, _ := strings.Cut(strings.TrimSpace(string(out)), "nginx/")
+	return version
+}
+
+// packageVersion is the version of an npm package in dir, and of Node; name is empty for what Node has itself.
+func packageVersion(dir, name string) func() string {
+	return func() string {
+		out, err := exec.Command("node", "--version").Output()
+		if err != nil {
+			return ""
+		}
+		node := "Node " + strings.TrimSpace(string(out))
+		if name == "" {
+			return node
+		}
+		var p struct{ Version string }
+		b, err := os.ReadFile(filepath.Join(dir, "node_modules", name, "package.json"))
+		if err != nil || json.Unmarshal(b, &p) != nil {
+			return node
+		}
+		return p.Version + ", " + node
+	}
+}
