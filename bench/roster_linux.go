@@ -83,8 +83,8 @@ func NewRoster(program, peersDir, remedy string) Roster {
 	}
 	return Roster{
 		own("rstserver", "rstserver abort", "SIGTERM: every connection is reset", syscall.SIGTERM, ours(), DefaultServers),
-		own("rstserver-drain", "rstserver drain", "SIGTERM with --on-term drain: what is in flight is answered first", syscall.SIGTERM,
-			ours("--on-term", "drain"), DefaultServers),
+		own("rstserver-drain", "rstserver drain", "SIGTERM with --on-term drain: what is in flight is answered first, for 8 s", syscall.SIGTERM,
+			ours("--on-term", "drain", "--drain-timeout", "8s"), DefaultServers),
 		own("rstserver-kill", "rstserver kill -9", "SIGKILL: the kernel resets, since connections are armed", syscall.SIGKILL, ours(), DefaultServers),
 		inside("floor", "floor", "bare epoll and system calls; connect(AF_UNSPEC) on each socket from two threads", report.Floor, only, DefaultServers),
 		inside("floor-linger", "floor linger", "the same with SO_LINGER and close on each socket", report.Floor, only),
