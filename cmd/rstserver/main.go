@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -113,10 +114,16 @@ func parse(parser *kong.Kong, args []string) (command string, err error) {
 	}()
 	ctx, err := parser.Parse(args)
 	if err != nil {
+		if m := noValue.FindStringSubmatch(err.Error()); m != nil {
+			err = errors.New(m[1] + ": missing value")
+		}
 		return "", &exitError{exitUsage, err}
 	}
 	return ctx.Selected().Name, nil
 }
+
+// noValue is how kong says that a flag is the last argument.
+var noValue = regexp.MustCompile(`^(--[a-z-]+): expected .* but got "EOL" `)
 
 // helpOf is the command that has the help on what args are about.
 func helpOf(args []string) string {
