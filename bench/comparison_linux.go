@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -185,7 +186,7 @@ func (m *measuring) measure(ctx context.Context, f field) error {
 			case err != nil:
 				failed[s.Name] = true
 				m.out[s.Name] = run.At.IsZero() && run.Open == 0
-				m.d.Failed = append(m.d.Failed, report.Omission{Server: s.Name, N: f.n, Mix: f.shares.String(), Round: round + 1, Reason: fault.Error()})
+				m.d.Failed = append(m.d.Failed, report.Omission{Server: s.Name, N: f.n, Mix: f.shares.String(), Round: round + 1, Reason: reason(fault, s.Name)})
 			}
 			if !run.At.IsZero() {
 				if cells[s.Name] == nil {
@@ -201,6 +202,11 @@ func (m *measuring) measure(ctx context.Context, f field) error {
 		}
 	}
 	return nil
+}
+
+// reason is a failure without what is said beside it.
+func reason(fault *Failure, server string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(fault.Error(), "bench: "), server+": ")
 }
 
 func (m *measuring) run(ctx context.Context, f field, s Server, round int) (report.Run, error) {

@@ -152,7 +152,7 @@ func (r Run) address() (netip.AddrPort, error) {
 	case err != nil:
 		return addr, err
 	case !free:
-		return addr, fmt.Errorf("bench: port %d, which %s listens on, is in use: rstserver free %d shows by whom", r.Server.Port, r.Server.Name, r.Server.Port)
+		return addr, failure(fmt.Errorf("port %d, which it listens on, is in use: rstserver free %d shows by whom", r.Server.Port, r.Server.Port))
 	}
 	return addr, nil
 }
