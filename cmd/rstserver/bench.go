@@ -158,6 +158,8 @@ func (c *benchCommand) render(stdout io.Writer) error {
 
 // measure measures, and writes what came of it, also when a signal has cut it short.
 func (c *benchCommand) measure(cmp *bench.Comparison, args []string, out *benchOutputs, stderr io.Writer) error {
+	bar := newProgress(stderr)
+	cmp.Progress = bar.show
 	// A second signal meets the default action, and the kernel ends the processes with this one.
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
@@ -168,12 +170,11 @@ func (c *benchCommand) measure(cmp *bench.Comparison, args []string, out *benchO
 		select {
 		case sig := <-signals:
 			signal.Stop(signals)
+			bar.interrupt()
 			stop(&interruption{sig.(syscall.Signal)})
 		case <-ctx.Done():
 		}
 	}()
-	bar := newProgress(stderr)
-	cmp.Progress = bar.show
 	doc := &report.Document{
 		Version: report.Version, Command: append([]string{"rstserver"}, args...), Program: programVersion(), Began: time.Now(), Machine: bench.ThisMachine(),
 	}
