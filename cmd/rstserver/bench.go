@@ -10,7 +10,6 @@ import (
 	"os/signal"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -224,28 +223,4 @@ func readDocuments(files []string) ([]*report.Document, error) {
 		docs = append(docs, doc)
 	}
 	return docs, nil
-}
-
-// Help is what the help says below the first line.
-func (*benchCommand) Help() string {
-	var b strings.Builder
-	b.WriteString("Starts each server, opens connections, sends the signal, and sees from outside what comes of it; the servers take turns, " +
-		"and between two runs everything that is left on the port is destroyed (with CAP_NET_ADMIN) or waited out.\n\n")
-	for _, d := range report.Definitions() {
-		fmt.Fprintf(&b, "%s: %s\n\n", d.Name, d.Text)
-	}
-	b.WriteString("Kinds of connections:\n\n")
-	for _, k := range bench.Kinds() {
-		fmt.Fprintf(&b, "%s: %s.\n\n", k, k.About())
-	}
-	b.WriteString("Servers: " + strings.Join(bench.NewRoster("", "", "").Names(), ", ") + ". The first of these stand for several.\n\n")
-	b.WriteString("A server of your own is " + bench.ServerUsage + ". {port} in the command is the port to listen on, of 127.0.0.1 or of all " +
-		"addresses; port= names the port of a server that cannot be told. Paths: path answers at once and keeps the connection; late " +
-		"answers late ({ms} in it stands for the milliseconds of --late); large is larger than any send buffer; stream does not end; " +
-		"upgrade answers 101 to an Upgrade to protocol, websocket if none is named. share are arguments that make it listen with SO_REUSEPORT, for more connections than " +
-		"one process may hold.\n\n")
-	b.WriteString("Exit codes: 0 measured; 1 when a server failed: it did not start, ended by itself, ended connections by itself, or " +
-		"did not end in time; 2 for wrong usage, and nothing was started then; 128 and the signal's number when a signal cut it short. What was measured " +
-		"is written all the same. D is a duration such as 500ms, 10s or 3m.")
-	return b.String()
 }

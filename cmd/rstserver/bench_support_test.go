@@ -217,6 +217,16 @@ func buildForeign(t testing.TB) *foreign {
 	return f
 }
 
+// open has other users run it, and note something.
+func (f *foreign) open(t testing.TB) {
+	t.Helper()
+	for _, dir := range []string{f.dir, filepath.Dir(f.dir)} {
+		if err := os.Chmod(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // spec is the value of --server for it: keys, and the flags of the program.
 func (f *foreign) spec(keys, flags string) string {
 	return fmt.Sprintf("%s,path=/hello,cmd=%s -port {port} -diary %s %s", keys, f.program, f.diary, flags)

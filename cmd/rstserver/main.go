@@ -1,5 +1,6 @@
 // Command rstserver serves HTTP/1.1 on event loops and lets go of its port at once: on SIGTERM or SIGINT it resets every
-// connection, and says what the kernel has left of them. It also frees a port that somebody else has left.
+// connection, and says what the kernel has left of them. It also frees a port that somebody else has left, and measures how
+// servers let go of theirs.
 package main
 
 import (
