@@ -159,21 +159,12 @@ func (c *benchCommand) render(stdout io.Writer) error {
 func (c *benchCommand) measure(cmp *bench.Comparison, args []string, out *benchOutputs, stderr io.Writer) error {
 	bar := newProgress(stderr)
 	cmp.Progress = bar.show
-	// A second signal meets the default action, and the kernel ends the processes with this one.
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer signal.Stop(signals)
-	go func() {
-		select {
-		case sig := <-signals:
-			signal.Stop(signals)
-			bar.interrupt()
-			stop(&interruption{sig.(syscall.Signal)})
-		case <-ctx.Done():
-		}
-	}()
+	defer onInterruption(ctx, func(cut *interruption) {
+		bar.interrupt()
+		stop(cut)
+	})()
 	doc := &report.Document{
 		Version: report.Version, Command: append([]string{"rstserver"}, args...), Program: programVersion(), Began: time.Now(), Machine: bench.ThisMachine(),
 	}
@@ -195,6 +186,36 @@ func (c *benchCommand) measure(cmp *bench.Comparison, args []string, out *benchO
 		return errors.New("nothing could be measured: see what was skipped, and why")
 	}
 	return nil
+}
+
+// onInterruption calls f with the first signal that is to end the benchmark, until ctx or the function that it returns ends that. A
+// second signal meets the default action, and the kernel ends the processes with this one.
+func onInterruption(ctx context.Context, f func(*interruption)) (stop func()) {
+	ending := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
+	var ignored []os.Signal // since this process was started, as by nohup
+	for _, sig := range ending {
+		if signal.Ignored(sig) {
+			ignored = append(ignored, sig)
+		}
+	}
+	signals := make(chan os.Signal, 8) // none is lost behind one that is ignored
+	// Those too that are ignored here, which servers would inherit, and one of them may be what ends a server.
+	signal.Notify(signals, ending...)
+	go func() {
+		for {
+			select {
+			case sig := <-signals:
+				if slices.Contains(ignored, sig) {
+					continue
+				}
+				signal.Stop(signals)
+				f(&interruption{sig.(syscall.Signal)})
+			case <-ctx.Done():
+			}
+			return
+		}
+	}()
+	return func() { signal.Stop(signals) }
 }
 
 // exitSignal is added to the number of the signal that ended the benchmark, as shells do.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -36,7 +37,7 @@ func TestBenchHelp(t *testing.T) {
 		for _, k := range roster {
 			explained(k.Key, k.About)
 		}
-		for _, name := range append(roster.Names(), strings.Fields("name cmd signal port path late large stream upgrade protocol share")...) {
+		for _, name := range append(roster.Names(), serverKeyNames()...) {
 			explained(name, "")
 		}
 		for _, flag := range strings.Fields("--n=N,... --kind=KIND --runs=N --peers=NAME,... --peers-dir=DIR --server=SPEC --settle=D --timeout=D --late=D " +
@@ -51,6 +52,15 @@ func TestBenchHelp(t *testing.T) {
 			}
 		}
 	}
+}
+
+// serverKeyNames are the keys of --server, as errors name them.
+func serverKeyNames() []string {
+	var names []string
+	for _, m := range regexp.MustCompile(`([a-z]+)=`).FindAllStringSubmatch(bench.ServerUsage, -1) {
+		names = append(names, m[1])
+	}
+	return names
 }
 
 // TestHelpNamesCommands: the program's help names the commands for users, and only these.

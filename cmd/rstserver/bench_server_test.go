@@ -142,6 +142,44 @@ func TestBenchNothingStarts(t *testing.T) {
 	}
 }
 
+// TestBenchPrintedByServer: what a server prints does nothing to the terminal.
+func TestBenchPrintedByServer(t *testing.T) {
+	b, code := runBench(t, "--peers", "none", "--n", "20", "--runs", "1",
+		"--server", `name=prints,cmd=sh -c 'printf "one\ntwo\n\033[2Jthree\n"; printf "%0900d\n" 4 >&2; exit 3' {port}`)
+	if code != 1 {
+		t.Errorf("exit code = %d, want 1", code)
+	}
+	if text := words(b.stdout.String()); !strings.Contains(text, "with exit code 3; it printed: two | ?[2Jthree | 0000") || strings.Contains(text, "\x1b") {
+		t.Errorf("stdout = %q, want the last three lines of what was printed", text)
+	}
+	expectNarrow(t, b.stdout.String())
+}
+
+// TestBenchManyProcesses: servers and clients that may not have as many open files as there are connections.
+func TestBenchManyProcesses(t *testing.T) {
+	f := buildForeign(t)
+	file := filepath.Join(f.dir, "bench.json")
+	cmd := benchCommandLine("--n", "1000", "--peers", "rstserver,floor,nethttp-close", "--runs", "1", "--settle", "100ms", "--json", file, "--server", f.spec("name=foreign", ""))
+	cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", `ulimit -n 700 && exec "$0" "$@"`}, cmd.Args...)
+	b := startBench(t, cmd)
+	b.exit(1)
+	b.expectNothing()
+	doc := readDocument(t, file)
+	if len(doc.Cells) != 3 {
+		t.Errorf("%d cells, want 3", len(doc.Cells))
+	}
+	for _, c := range doc.Cells {
+		if c.Processes != 2 || c.Clients != 2 || c.Runs[0].Endings["reset"]+c.Runs[0].Endings["eof"] != 1000 || len(c.Runs[0].Exit) != 2 {
+			t.Errorf("%s: processes, clients, endings, exit = %d, %d, %v, %q; want two each, 1000 told, and two exits", c.Server, c.Processes, c.Clients,
+				c.Runs[0].Endings, c.Runs[0].Exit)
+		}
+	}
+	if len(doc.Failed) != 1 || !strings.Contains(doc.Failed[0].Reason, "for so many connections it is started 2 times, for which its listening socket needs SO_REUSEPORT") ||
+		!strings.Contains(doc.Failed[0].Reason, "address already in use") {
+		t.Errorf("failed = %+v, want the server that cannot share its port", doc.Failed)
+	}
+}
+
 // TestBenchMissingPeers: programs that are not there are skipped, with what makes them.
 func TestBenchMissingPeers(t *testing.T) {
 	empty := t.TempDir()

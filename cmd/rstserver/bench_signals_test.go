@@ -2,6 +2,7 @@ package main
 
 import (
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -59,6 +60,26 @@ func TestBenchSignals(t *testing.T) {
 				t.Errorf("the server was started %d times, want once", notes)
 			}
 		})
+	}
+}
+
+// TestBenchIgnoredSignals: nohup, and a shell that puts it in the background, have it go on.
+func TestBenchIgnoredSignals(t *testing.T) {
+	f := buildForeign(t)
+	cmd := benchCommandLine("--peers", "none", "--n", "10", "--runs", "1", "--timeout", "1h",
+		"--server", "name=asks,cmd=sh -c 'grep SigIgn /proc/self/status >>"+f.diary+"' {port}", "--server", f.spec("name=foreign", "-stays"))
+	cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", `trap "" HUP INT; exec "$0" "$@"`}, cmd.Args...)
+	b := startBench(t, cmd)
+	f.waitNote(t, "told terminated")
+	b.signal(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM)
+	b.exit(128 + int(syscall.SIGTERM))
+	b.expectNothing()
+	// To the servers they are what they always are.
+	if mask, err := strconv.ParseUint(strings.TrimSpace(strings.TrimPrefix(f.notes()[0], "SigIgn:")), 16, 64); err != nil || mask&3 != 0 {
+		t.Errorf("a server notes %q, %v; want neither SIGHUP nor SIGINT, the lowest two bits, ignored", f.notes()[0], err)
+	}
+	if want := "rstserver: interrupted by SIGTERM\n"; b.stderr.String() != want {
+		t.Errorf("stderr = %q, want %q", b.stderr.String(), want)
 	}
 }
 
