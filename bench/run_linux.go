@@ -101,7 +101,11 @@ func (r Run) Measure(ctx context.Context) (rep report.Run, err error) {
 	if err != nil {
 		return rep, failed(ctx, err)
 	}
-	defer p.Kill()
+	defer func() {
+		// Clients that reset leave the server no TIME_WAIT, which they would if it were killed first.
+		crew.dismiss()
+		p.Kill()
+	}()
 	began := time.Now()
 	target := Target{Addr: addr, Paths: r.Server.Paths, Late: r.Late}
 	if err := crew.open(ctx, Order{Target: target, Mix: r.Mix, Patience: patience}, r.Opened, p.Alive); err != nil {
