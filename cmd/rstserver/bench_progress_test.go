@@ -57,6 +57,7 @@ func (b *benchmark) progressLines() []string {
 
 // TestBenchProgress has stderr be a terminal, and stdout none.
 func TestBenchProgress(t *testing.T) {
+	needDestroy(t) // or each TIME_WAIT would be waited out
 	for _, columns := range []uint16{0, 200, 40} {
 		stdout, err := os.Create(filepath.Join(t.TempDir(), "stdout"))
 		if err != nil {

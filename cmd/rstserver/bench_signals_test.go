@@ -63,6 +63,21 @@ func TestBenchSignals(t *testing.T) {
 	}
 }
 
+// TestBenchSignalWithoutPrivilege: nothing is left that would have to be waited for, since clients reset before the server is killed.
+func TestBenchSignalWithoutPrivilege(t *testing.T) {
+	f := buildForeign(t)
+	f.open(t)
+	var b *benchmark
+	ns := inNetwork(t, func() {
+		b = startBench(t, asNobody(benchCommandLine("--peers", "none", "--n", "20", "--runs", "1", "--timeout", "1h", "--server", f.spec("name=foreign", "-stays"))))
+	})
+	f.waitNote(t, "told terminated")
+	b.signal(syscall.SIGINT)
+	b.exit(128 + int(syscall.SIGINT))
+	b.expectNothing()
+	ns.expectNone()
+}
+
 // TestBenchIgnoredSignals: nohup, and a shell that puts it in the background, have it go on.
 func TestBenchIgnoredSignals(t *testing.T) {
 	f := buildForeign(t)
