@@ -66,7 +66,7 @@ func TestBenchForeign(t *testing.T) {
 			}
 			runs += len(c.Runs)
 			for _, run := range c.Runs {
-				if run.Endings[want.ending] != 30 || len(run.Left) == 0 || run.Left[0].States != want.left || !slices.Equal(run.Exit, []string{want.exit}) {
+				if run.Endings[want.ending] != 30 || !leaves(run, want.left) || !slices.Equal(run.Exit, []string{want.exit}) {
 					t.Errorf("%s: endings, left, exit = %v, %v, %q; want 30 %s, %s, %s", name, run.Endings, run.Left, run.Exit, want.ending, want.left, want.exit)
 				}
 			}
