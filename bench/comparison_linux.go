@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -204,7 +205,7 @@ func (m *measuring) measure(ctx context.Context, f field) error {
 			case err != nil:
 				failed[s.Name] = true
 				m.out[s.Name] = run.At.IsZero() && run.Open == 0
-				m.d.Failed = append(m.d.Failed, report.Omission{Server: s.Name, N: f.n, Mix: f.shares.String(), Round: round + 1, Reason: fault.Error()})
+				m.d.Failed = append(m.d.Failed, report.Omission{Server: s.Name, N: f.n, Mix: f.shares.String(), Round: round + 1, Reason: reason(fault, s.Name)})
 			}
 			if !run.At.IsZero() {
 				if cells[s.Name] == nil {
@@ -220,6 +221,11 @@ func (m *measuring) measure(ctx context.Context, f field) error {
 		}
 	}
 	return nil
+}
+
+// reason is a failure without what is said beside it.
+func reason(fault *Failure, server string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(fault.Error(), "bench: "), server+": ")
 }
 
 func (m *measuring) run(ctx context.Context, f field, s Server, round int) (report.Run, error) {

@@ -47,7 +47,10 @@ func ServeClients(in io.Reader, out io.Writer) error {
 		}
 	}()
 	first, ok := <-requests
-	if !ok || first.Open == nil {
+	switch {
+	case !ok:
+		return nil // the server has not come up
+	case first.Open == nil:
 		return errors.New("bench: a process of clients is started by the benchmark, and told what to open")
 	}
 	f, err := first.Open.Open(ctx, func(opened int) { _ = w.Encode(answer{Opened: opened}) })
@@ -179,8 +182,10 @@ func (c *crew) open(ctx context.Context, o Order, progress func(opened int), ali
 					}
 					return errors.Join(alive(), errors.New(a.Err))
 				}
+				if ready = a.Ready; ready {
+					a.Opened = o.To - o.From
+				}
 				progress(o.From + a.Opened)
-				ready = a.Ready
 			case <-ticker.C:
 				if err := alive(); err != nil {
 					return err

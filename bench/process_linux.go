@@ -117,7 +117,7 @@ func (p *Processes) ready(ctx context.Context, one *process, before int) error {
 	for {
 		select {
 		case <-one.ended:
-			return fmt.Errorf("it ended at the start, with %s%s", one.exit(), one.printed())
+			return fmt.Errorf("it ended at the start, with %s%s%s", one.exit(), p.several(), one.printed())
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-timeout.C:

@@ -128,18 +128,35 @@ func (k Known) is(name string) bool {
 	return name == k.Key || name == AllServers || slices.Contains(k.Groups, name)
 }
 
-// Names are all names that Pick knows: those of groups first.
-func (r Roster) Names() []string {
-	names := []string{AllServers}
+// Group is a name that stands for several servers of a roster.
+type Group struct {
+	Name string
+	Keys []string
+}
+
+// Groups are all groups, that of all servers first.
+func (r Roster) Groups() []Group {
+	groups := []Group{{Name: AllServers}}
 	for _, k := range r {
-		for _, g := range k.Groups {
-			if !slices.Contains(names, g) {
-				names = append(names, g)
+		groups[0].Keys = append(groups[0].Keys, k.Key)
+		for _, name := range k.Groups {
+			i := slices.IndexFunc(groups, func(g Group) bool { return g.Name == name })
+			if i < 0 {
+				i = len(groups)
+				groups = append(groups, Group{Name: name})
 			}
+			groups[i].Keys = append(groups[i].Keys, k.Key)
 		}
 	}
-	for _, k := range r {
-		names = append(names, k.Key)
+	return groups
+}
+
+// Names are all names that Pick knows: those of groups first.
+func (r Roster) Names() []string {
+	var names []string
+	groups := r.Groups()
+	for _, g := range groups {
+		names = append(names, g.Name)
 	}
-	return names
+	return append(names, groups[0].Keys...)
 }

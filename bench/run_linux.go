@@ -101,7 +101,11 @@ func (r Run) Measure(ctx context.Context) (rep report.Run, err error) {
 	if err != nil {
 		return rep, failed(ctx, err)
 	}
-	defer p.Kill()
+	defer func() {
+		// Clients that reset leave the server no TIME_WAIT, which they would if it were killed first.
+		crew.dismiss()
+		p.Kill()
+	}()
 	began := time.Now()
 	target := Target{Addr: addr, Paths: r.Server.Paths, Late: r.Late}
 	if err := crew.open(ctx, Order{Target: target, Mix: r.Mix, Patience: patience}, r.Opened, p.Alive); err != nil {
@@ -152,7 +156,7 @@ func (r Run) address() (netip.AddrPort, error) {
 	case err != nil:
 		return addr, err
 	case !free:
-		return addr, fmt.Errorf("bench: port %d, which %s listens on, is in use: rstserver free %d shows by whom", r.Server.Port, r.Server.Name, r.Server.Port)
+		return addr, failure(fmt.Errorf("port %d, which it listens on, is in use: rstserver free %d shows by whom", r.Server.Port, r.Server.Port))
 	}
 	return addr, nil
 }

@@ -79,7 +79,9 @@ func mib(bytes int64) string { return significant(float64(bytes) / (1 << 20)) }
 
 // span is d with its unit, for a time that was set or that need not be exact: "60 s", "500 ms", "2 min 3 s".
 func span(d time.Duration) string {
-	trim := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+	trim := func(v float64) string {
+		return strings.TrimSuffix(strings.TrimRight(strconv.FormatFloat(v, 'f', 2, 64), "0"), ".") // not 1.1400000000000001
+	}
 	switch {
 	case d >= time.Hour:
 		d = d.Round(time.Minute)

@@ -8,30 +8,30 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
-	"github.com/mattn/go-shellwords"
+	"golang.org/x/sys/unix"
 
 	"rstserver/bench"
 	"rstserver/bench/report"
 )
 
 type benchCommand struct {
-	N        list          `default:"10000" placeholder:"N,..." help:"Numbers of connections. More than one process may hold take several, of clients and, with SO_REUSEPORT, of the server. Default: ${default}."`
+	N        list          `default:"10000" placeholder:"N,..." help:"Numbers of connections. Where one process may not hold as many, there are several: of the clients, and of a server that can share its port. Default: ${default}."`
 	Kind     []string      `default:"idle" sep:"none" placeholder:"KIND" help:"What the connections are doing: a kind, or several with their shares, such as idle=80,in-flight=20. May be given again. Default: ${default}."`
 	Runs     int           `default:"5" placeholder:"N" help:"Runs of each server, with each number of connections and each mix. The servers take turns. Default: ${default}."`
-	Peers    list          `default:"default" placeholder:"NAME,..." help:"Servers to measure: names of those below, or none. Default: rstserver's three ways, the floor, net/http Close."`
+	Peers    list          `default:"default" placeholder:"NAME,..." help:"Servers to measure, by the names above; none for those of --server alone. Default: rstserver's three ways, the floor, net/http Close."`
 	PeersDir string        `default:"bin/peers" placeholder:"DIR" help:"Where make peers has put the servers that are not in this program. Default: ${default}."`
-	Server   []string      `sep:"none" placeholder:"SPEC" help:"Measure this one too: name=NAME,cmd=COMMAND and more, see below. May be given again."`
+	Server   []string      `sep:"none" placeholder:"SPEC" help:"Measure this one too: name=NAME,cmd=COMMAND and more, see above. May be given again."`
 	Settle   time.Duration `default:"1s" placeholder:"D" help:"How long sockets that are left on the port are watched, from the end of the server on. 70s shows the end of TIME_WAIT. Default: ${default}."`
 	Timeout  time.Duration `default:"10s" placeholder:"D" help:"How long a server may take to end, after which it is killed; in-flight requests add theirs. Default: ${default}."`
 	Late     time.Duration `default:"10s" placeholder:"D" help:"How long an in-flight request takes, which has to be longer than it takes to open all connections. Default: ${default}."`
-	JSON     string        `name:"json" placeholder:"FILE" help:"Write everything to FILE, every sample included; - for stdout, without the tables."`
-	HTML     string        `name:"html" placeholder:"FILE" help:"Write a page with charts to FILE, which needs nothing else."`
-	Markdown string        `placeholder:"FILE" help:"Write the tables, with the commands and the machine's facts, to FILE; - for stdout, without the tables."`
+	JSON     *string       `name:"json" placeholder:"FILE" help:"Write everything to FILE, every sample included; - for stdout, in place of the tables."`
+	HTML     *string       `name:"html" placeholder:"FILE" help:"Write a page with charts to FILE, which needs nothing else; - for stdout, in place of the tables."`
+	Markdown *string       `placeholder:"FILE" help:"Write the tables, with the commands and the machine's facts, to FILE; - for stdout, in place of the tables."`
 	From     []string      `sep:"none" placeholder:"FILE" help:"Measure nothing: read what --json has written before, and write it in the other forms. May be given again."`
 }
 
@@ -54,30 +54,37 @@ func (c *benchCommand) comparison(program string) (*bench.Comparison, error) {
 		Runs: c.Runs, Settle: c.Settle, Timeout: c.Timeout, Late: c.Late,
 		Clients: func() *exec.Cmd { return exec.Command(program, bench.ClientsCommand) },
 	}
-	for _, n := range c.N {
+	for i, n := range c.N {
 		number, err := strconv.Atoi(n)
-		if err != nil || number < 1 || number > maxConnections {
-			return nil, usage("--n=%s: it has to be a number from 1 to %d", n, maxConnections)
+		switch {
+		case err != nil || number < 1 || number > maxConnections:
+			return nil, usage("--n=%s: it has to be a number from 1 to %s", n, grouped(maxConnections))
+		case slices.Contains(cmp.N[:i], number):
+			return nil, usage("--n=%s: it is there twice", n)
 		}
 		cmp.N = append(cmp.N, number)
 	}
 	for _, kind := range c.Kind {
 		shares, err := bench.ParseShares(kind)
 		if err != nil {
-			return nil, usage("--kind=%s: %w", kind, err)
+			return nil, usage("--kind: %w", err)
+		}
+		if slices.ContainsFunc(cmp.Shares, func(other bench.Shares) bool { return other.String() == shares.String() }) {
+			return nil, usage("--kind=%s: it is there twice", kind)
 		}
 		cmp.Shares = append(cmp.Shares, shares)
 	}
 	if c.Runs < 1 || c.Runs > maxRuns {
-		return nil, usage("--runs=%d: it must be from 1 to %d", c.Runs, maxRuns)
+		return nil, usage("--runs=%d: it must be from 1 to %s", c.Runs, grouped(maxRuns))
 	}
 	if c.Settle < 0 {
 		return nil, usage("--settle=%s: it must not be negative", c.Settle)
 	}
-	for flag, d := range map[string]time.Duration{"--timeout": c.Timeout, "--late": c.Late} {
-		if d <= 0 {
-			return nil, usage("%s=%s: it must be more than 0", flag, d)
-		}
+	if c.Timeout <= 0 {
+		return nil, usage("--timeout=%s: it must be more than 0", c.Timeout)
+	}
+	if c.Late <= 0 {
+		return nil, usage("--late=%s: it must be more than 0", c.Late)
 	}
 	roster := bench.NewRoster(program, c.PeersDir, peersRemedy)
 	if names := c.Peers; len(names) != 1 || names[0] != "none" {
@@ -88,9 +95,9 @@ func (c *benchCommand) comparison(program string) (*bench.Comparison, error) {
 		cmp.Servers = servers
 	}
 	for _, spec := range c.Server {
-		srv, err := bench.ParseServer(spec, shellwords.Parse)
+		srv, err := serverFlag(spec)
 		if err != nil {
-			return nil, usage("--server: %w", err)
+			return nil, usage("%w", err)
 		}
 		for _, other := range cmp.Servers {
 			if other.Name == srv.Name {
@@ -116,45 +123,48 @@ func (c *benchCommand) run(args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("cannot find this program, which is to be started as the servers and clients: %w", err)
 	}
-	var cmp *bench.Comparison
-	if len(c.From) == 0 {
-		if cmp, err = c.comparison(program); err != nil {
-			return err
-		}
+	if len(c.From) > 0 {
+		return c.render(stdout)
+	}
+	cmp, err := c.comparison(program)
+	if err != nil {
+		return err
 	}
 	out, err := c.outputs(stdout)
 	if err != nil {
 		return err
 	}
 	defer out.close()
-	if cmp == nil {
-		docs, err := readDocuments(c.From)
-		if err != nil {
-			return err
-		}
-		return out.write(docs...)
-	}
 	return c.measure(cmp, args, out, stderr)
+}
+
+// render writes what was measured before.
+func (c *benchCommand) render(stdout io.Writer) error {
+	docs, err := readDocuments(c.From)
+	if err != nil {
+		return err
+	}
+	if c.JSON != nil && len(docs) > 1 {
+		return usage("--json holds what one call has measured, and --from names %d", len(docs))
+	}
+	out, err := c.outputs(stdout)
+	if err != nil {
+		return err
+	}
+	defer out.close()
+	return out.write(docs...)
 }
 
 // measure measures, and writes what came of it, also when a signal has cut it short.
 func (c *benchCommand) measure(cmp *bench.Comparison, args []string, out *benchOutputs, stderr io.Writer) error {
-	// A second signal meets the default action, and the kernel ends the processes with this one.
-	ctx, stop := context.WithCancelCause(context.Background())
-	defer stop(nil)
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer signal.Stop(signals)
-	go func() {
-		select {
-		case sig := <-signals:
-			signal.Stop(signals)
-			stop(&interruption{sig.(syscall.Signal)})
-		case <-ctx.Done():
-		}
-	}()
 	bar := newProgress(stderr)
 	cmp.Progress = bar.show
+	ctx, stop := context.WithCancelCause(context.Background())
+	defer stop(nil)
+	defer onInterruption(ctx, func(cut *interruption) {
+		bar.interrupt()
+		stop(cut)
+	})()
 	doc := &report.Document{
 		Version: report.Version, Command: append([]string{"rstserver"}, args...), Program: bench.ProgramVersion(), Began: time.Now(), Machine: bench.ThisMachine(),
 	}
@@ -178,17 +188,50 @@ func (c *benchCommand) measure(cmp *bench.Comparison, args []string, out *benchO
 	return nil
 }
 
+// onInterruption calls f with the first signal that is to end the benchmark, until ctx or the function that it returns ends that. A
+// second signal meets the default action, and the kernel ends the processes with this one.
+func onInterruption(ctx context.Context, f func(*interruption)) (stop func()) {
+	ending := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
+	var ignored []os.Signal // since this process was started, as by nohup
+	for _, sig := range ending {
+		if signal.Ignored(sig) {
+			ignored = append(ignored, sig)
+		}
+	}
+	signals := make(chan os.Signal, 8) // none is lost behind one that is ignored
+	// Those too that are ignored here, which servers would inherit, and one of them may be what ends a server.
+	signal.Notify(signals, ending...)
+	go func() {
+		for {
+			select {
+			case sig := <-signals:
+				if slices.Contains(ignored, sig) {
+					continue
+				}
+				signal.Stop(signals)
+				f(&interruption{sig.(syscall.Signal)})
+			case <-ctx.Done():
+			}
+			return
+		}
+	}()
+	return func() { signal.Stop(signals) }
+}
+
 // exitSignal is added to the number of the signal that ended the benchmark, as shells do.
 const exitSignal = 128
 
 // interruption is a signal that cuts the benchmark short.
 type interruption struct{ signal syscall.Signal }
 
-func (i *interruption) Error() string { return "interrupted: " + i.signal.String() }
+func (i *interruption) Error() string { return "interrupted by " + unix.SignalName(i.signal) }
 
 func readDocuments(files []string) ([]*report.Document, error) {
 	var docs []*report.Document
 	for _, name := range files {
+		if name == "" {
+			return nil, usage("--from=: it must name a file")
+		}
 		f, err := os.Open(name)
 		if err != nil {
 			return nil, usage("--from: %w", err)
@@ -201,28 +244,4 @@ func readDocuments(files []string) ([]*report.Document, error) {
 		docs = append(docs, doc)
 	}
 	return docs, nil
-}
-
-// Help is what the help says below the first line.
-func (*benchCommand) Help() string {
-	var b strings.Builder
-	b.WriteString("Starts each server, opens connections, sends the signal, and sees from outside what comes of it; the servers take turns, " +
-		"and between two runs everything that is left on the port is destroyed (with CAP_NET_ADMIN) or waited out.\n\n")
-	for _, d := range report.Definitions() {
-		fmt.Fprintf(&b, "%s: %s\n\n", d.Name, d.Text)
-	}
-	b.WriteString("Kinds of connections:\n\n")
-	for _, k := range bench.Kinds() {
-		fmt.Fprintf(&b, "%s: %s.\n\n", k, k.About())
-	}
-	b.WriteString("Servers: " + strings.Join(bench.NewRoster("", "", "").Names(), ", ") + ". The first of these stand for several.\n\n")
-	b.WriteString("A server of your own is " + bench.ServerUsage + ". {port} in the command is the port to listen on, of 127.0.0.1 or of all " +
-		"addresses; port= names the port of a server that cannot be told. Paths: path answers at once and keeps the connection; late " +
-		"answers late ({ms} in it stands for the milliseconds of --late); large is larger than any send buffer; stream does not end; " +
-		"upgrade answers 101 to an Upgrade to protocol, websocket if none is named. share are arguments that make it listen with SO_REUSEPORT, for more connections than " +
-		"one process may hold.\n\n")
-	b.WriteString("Exit codes: 0 measured; 1 when a server failed: it did not start, ended by itself, ended connections by itself, or " +
-		"did not end in time; 2 for wrong usage, and nothing was started then; 128 and the signal's number when a signal cut it short. What was measured " +
-		"is written all the same. D is a duration such as 500ms, 10s or 3m.")
-	return b.String()
 }

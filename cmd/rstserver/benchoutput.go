@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"rstserver/bench/report"
@@ -13,51 +14,76 @@ import (
 // benchOutputs is where the outcome goes.
 type benchOutputs struct {
 	stdout io.Writer
-	tables bool // stdout gets the tables
+	taken  string // the flag of what stdout gets in place of the tables
 	files  []benchFile
 }
 
 type benchFile struct {
-	flag  string
-	w     io.Writer
-	write func(w io.Writer, docs ...*report.Document) error
+	flag, name string // no name: it is stdout
+	w          io.Writer
+	made       bool // it was not there before
+	write      func(w io.Writer, docs ...*report.Document) error
 }
 
 // outputs opens the files before anything is measured, so that none of it is lost to a wrong name. What is in them stays there
 // until there is something to replace it.
-func (c *benchCommand) outputs(stdout io.Writer) (*benchOutputs, error) {
-	out := &benchOutputs{stdout: stdout, tables: true}
+func (c *benchCommand) outputs(stdout io.Writer) (_ *benchOutputs, err error) {
+	out := &benchOutputs{stdout: stdout}
+	defer func() {
+		if err != nil {
+			out.discard()
+		}
+	}()
 	for _, f := range []struct {
-		flag, name string
-		write      func(w io.Writer, docs ...*report.Document) error
+		flag  string
+		name  *string
+		write func(w io.Writer, docs ...*report.Document) error
 	}{
 		{"--json", c.JSON, writeJSON},
 		{"--html", c.HTML, report.HTML},
 		{"--markdown", c.Markdown, report.Markdown},
 	} {
-		switch f.name {
-		case "":
-		case "-":
-			if !out.tables {
-				out.close()
-				return nil, usage("%s=-: stdout is taken already", f.flag)
+		switch {
+		case f.name == nil:
+		case *f.name == "":
+			return nil, usage("%s=: it must name a file, or - for stdout", f.flag)
+		case *f.name != "-":
+			if err := out.open(benchFile{flag: f.flag, name: *f.name, write: f.write}); err != nil {
+				return nil, &exitError{exitUsage, err}
 			}
-			out.tables = false
-			out.files = append(out.files, benchFile{f.flag, stdout, f.write})
+		case out.taken != "":
+			return nil, usage("%s=-: stdout has %s already; name a file", f.flag, out.taken)
 		default:
-			file, err := os.OpenFile(f.name, os.O_WRONLY|os.O_CREATE, 0o666)
-			if err != nil {
-				out.close()
-				return nil, usage("%s: %w", f.flag, err)
-			}
-			out.files = append(out.files, benchFile{f.flag, file, f.write})
+			out.taken = f.flag
+			out.files = append(out.files, benchFile{flag: f.flag, w: stdout, write: f.write})
 		}
 	}
-	if c.JSON != "" && len(c.From) > 1 {
-		out.close()
-		return nil, usage("--json holds what one call has measured, and --from names %d", len(c.From))
-	}
 	return out, nil
+}
+
+func (o *benchOutputs) open(f benchFile) error {
+	_, err := os.Stat(f.name)
+	f.made = errors.Is(err, fs.ErrNotExist)
+	file, err := os.OpenFile(f.name, os.O_WRONLY|os.O_CREATE, 0o666)
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.flag, err)
+	}
+	f.w = file
+	for _, other := range o.files {
+		if other.name != "" && sameFile(file, other.w.(*os.File)) {
+			_ = file.Close()
+			return fmt.Errorf("%s: %s is what %s writes; name another file", f.flag, f.name, other.flag)
+		}
+	}
+	o.files = append(o.files, f)
+	return nil
+}
+
+// sameFile is about regular files. Everything can be written to one pipe or device, where it does not replace the rest.
+func sameFile(a, b *os.File) bool {
+	statA, errA := a.Stat()
+	statB, errB := b.Stat()
+	return errA == nil && errB == nil && statA.Mode().IsRegular() && os.SameFile(statA, statB)
 }
 
 func writeJSON(w io.Writer, docs ...*report.Document) error { return docs[0].WriteJSON(w) }
@@ -68,11 +94,8 @@ func (o *benchOutputs) write(docs ...*report.Document) error {
 	for _, f := range o.files {
 		var b bytes.Buffer
 		err := f.write(&b, docs...)
-		if file, ok := f.w.(*os.File); err == nil && ok && file != o.stdout {
-			err = file.Truncate(0) // no device or pipe can be, or has to
-			if stat, statErr := file.Stat(); statErr == nil && !stat.Mode().IsRegular() {
-				err = nil
-			}
+		if err == nil && f.name != "" {
+			err = f.empty()
 		}
 		if err == nil {
 			_, err = f.w.Write(b.Bytes())
@@ -81,7 +104,7 @@ func (o *benchOutputs) write(docs ...*report.Document) error {
 			errs = append(errs, fmt.Errorf("%s: %w", f.flag, err))
 		}
 	}
-	if o.tables {
+	if o.taken == "" {
 		for i, d := range docs {
 			if i > 0 {
 				fmt.Fprintln(o.stdout)
@@ -94,10 +117,29 @@ func (o *benchOutputs) write(docs ...*report.Document) error {
 	return errors.Join(errs...)
 }
 
+// empty takes out what was in the file before. No device or pipe can be emptied, or has to.
+func (f benchFile) empty() error {
+	file := f.w.(*os.File)
+	if stat, err := file.Stat(); err == nil && !stat.Mode().IsRegular() {
+		return nil
+	}
+	return file.Truncate(0)
+}
+
 func (o *benchOutputs) close() {
 	for _, f := range o.files {
-		if file, ok := f.w.(*os.File); ok && file != o.stdout {
-			_ = file.Close()
+		if f.name != "" {
+			_ = f.w.(*os.File).Close()
+		}
+	}
+}
+
+// discard is close for when nothing will be written.
+func (o *benchOutputs) discard() {
+	o.close()
+	for _, f := range o.files {
+		if f.made {
+			_ = os.Remove(f.name)
 		}
 	}
 }

@@ -1,5 +1,6 @@
 // Command rstserver serves HTTP/1.1 on event loops and lets go of its port at once: on SIGTERM or SIGINT it resets every
-// connection, and says what the kernel has left of them. It also frees a port that somebody else has left.
+// connection, and says what the kernel has left of them. It also frees a port that somebody else has left, and measures how
+// servers let go of theirs.
 package main
 
 import (
@@ -7,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -113,10 +115,16 @@ func parse(parser *kong.Kong, args []string) (command string, err error) {
 	}()
 	ctx, err := parser.Parse(args)
 	if err != nil {
+		if m := noValue.FindStringSubmatch(err.Error()); m != nil {
+			err = errors.New(m[1] + ": missing value")
+		}
 		return "", &exitError{exitUsage, err}
 	}
 	return ctx.Selected().Name, nil
 }
+
+// noValue is how kong says that a flag is the last argument.
+var noValue = regexp.MustCompile(`^(--[a-z-]+): expected .* but got "EOL" `)
 
 // helpOf is the command that has the help on what args are about.
 func helpOf(args []string) string {

@@ -119,7 +119,9 @@ func launch(t testing.TB, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := &process{t: t, cmd: cmd, ended: make(chan struct{})}
 	p.anyPort = slices.ContainsFunc(cmd.Args, func(a string) bool { return strings.HasSuffix(a, ":0") })
-	serves := !slices.ContainsFunc(cmd.Args, func(a string) bool { return strings.HasPrefix(a, "--addr") || a == "--help" || a == "free" })
+	serves := !slices.ContainsFunc(cmd.Args, func(a string) bool {
+		return strings.HasPrefix(a, "--addr") || a == "--help" || a == "free" || a == "bench"
+	})
 	if serves {
 		p.anyPort = true
 		cmd.Args = append(cmd.Args, "--addr", "127.0.0.1:0")

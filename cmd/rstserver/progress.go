@@ -4,45 +4,57 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
+	"golang.org/x/text/width"
 
 	"rstserver/bench"
 )
 
-// progress is a line on a terminal that says what the benchmark is doing. On anything else it says nothing. It is used by one
-// goroutine.
+// progress is a line on a terminal that says what the benchmark is doing. On anything else it says nothing. Apart from interrupt
+// it is used by one goroutine.
 type progress struct {
-	w     io.Writer // nil: no terminal
-	width int
-	shown time.Time
-	last  bench.Progress
+	w           io.Writer // nil: no terminal
+	width       int
+	shown       time.Time
+	last        stage
+	interrupted atomic.Bool
 }
 
-// redraw is how often the line is written again.
+// stage is what is written at once when it changes.
+type stage struct {
+	done                       int
+	open, waiting, interrupted bool
+}
+
+// redraw is how often the line is written again within a stage.
 const redraw = 100 * time.Millisecond
 
 func newProgress(stderr io.Writer) *progress {
-	p := &progress{}
+	p := &progress{last: stage{done: -1}}
 	if isTerminal(stderr) {
 		p.w, p.width = stderr, columns(stderr)
 	}
 	return p
 }
 
+// interrupt has the line say that a signal has come. Any goroutine may call it.
+func (p *progress) interrupt() { p.interrupted.Store(true) }
+
 func (p *progress) show(now bench.Progress) {
-	if p.w == nil || now.Done == p.last.Done && now.Server == p.last.Server && time.Since(p.shown) < redraw {
+	at := stage{now.Done, now.Opened >= now.N, now.Waiting.Total() > 0, p.interrupted.Load()}
+	if p.w == nil || at == p.last && time.Since(p.shown) < redraw {
 		return
 	}
-	p.shown, p.last = time.Now(), now
+	p.shown, p.last = time.Now(), at
 	line := progressLine(now)
-	// A line that wraps could not be taken back.
-	if n := p.width - 1; utf8.RuneCountInString(line) > n {
-		line = string([]rune(line)[:max(n-1, 0)]) + "…"
+	if at.interrupted {
+		line = "interrupted, once more ends at once · " + line
 	}
-	fmt.Fprint(p.w, "\r\x1b[K"+line)
+	// A line that wraps could not be taken back.
+	fmt.Fprint(p.w, "\r\x1b[K"+clip(line, p.width-1))
 }
 
 func (p *progress) clear() {
@@ -52,7 +64,11 @@ func (p *progress) clear() {
 }
 
 func progressLine(now bench.Progress) string {
-	parts := []string{fmt.Sprintf("run %d of %d", now.Done+1, now.Of), fmt.Sprintf("%s, %s %s", now.Server, grouped(now.N), now.Mix)}
+	of := " " + now.Mix
+	if strings.Contains(now.Mix, ",") {
+		of = ": " + now.Mix
+	}
+	parts := []string{fmt.Sprintf("run %d of %d", now.Done+1, now.Of), printable(now.Server) + ", " + grouped(now.N) + of}
 	switch {
 	case now.Waiting.Total() > 0:
 		parts = append(parts, fmt.Sprintf("waiting for the end of %s, which only CAP_NET_ADMIN may destroy", now.Waiting))
@@ -61,10 +77,32 @@ func progressLine(now bench.Progress) string {
 	default:
 		parts = append(parts, "all open, letting go")
 	}
-	if now.Left > 0 {
-		parts = append(parts, "about "+now.Left.Round(time.Second).String()+" left")
+	if left := now.Left.Round(time.Second); left > 0 {
+		parts = append(parts, "about "+left.String()+" left")
+	} else if now.Left > 0 {
+		parts = append(parts, "less than 1s left")
 	}
 	return strings.Join(parts, " · ")
+}
+
+// clip is what fits of line into so many columns, which ends in … if that is not all.
+func clip(line string, room int) string {
+	used, fits := 0, 0 // fits: bytes in front of …
+	for i, r := range line {
+		if used < room {
+			fits = i
+		}
+		switch width.LookupRune(r).Kind() {
+		case width.EastAsianWide, width.EastAsianFullwidth:
+			used += 2
+		default:
+			used++
+		}
+		if used > room {
+			return line[:fits] + "…"
+		}
+	}
+	return line
 }
 
 // columns is the width of a terminal, which may not know it.

@@ -18,6 +18,12 @@ import (
 // the user types.
 func onTerminal(t *testing.T, cmd *exec.Cmd) (p *process, keys io.Writer) {
 	t.Helper()
+	return onTerminalOf(t, cmd, 0)
+}
+
+// onTerminalOf is onTerminal with so many columns, 0 for a terminal that does not know. A stdout that cmd has is left to it.
+func onTerminalOf(t *testing.T, cmd *exec.Cmd, columns uint16) (p *process, keys io.Writer) {
+	t.Helper()
 	ptmx, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Skipf("needs pseudo-terminals (/dev/ptmx, mount -t devpts): %v", err)
@@ -35,7 +41,15 @@ func onTerminal(t *testing.T, cmd *exec.Cmd) (p *process, keys io.Writer) {
 		t.Fatal(err)
 	}
 	defer tty.Close()
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
+	if columns > 0 {
+		if err := unix.IoctlSetWinsize(int(ptmx.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 25, Col: columns}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd.Stdin, cmd.Stderr = tty, tty
+	if cmd.Stdout == nil {
+		cmd.Stdout = tty
+	}
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+
+	"rstserver/bench"
+	"rstserver/bench/report"
+)
+
+func TestBenchHelp(t *testing.T) {
+	for _, columns := range []string{"", "60", "100", "500"} {
+		cmd := exec.Command(binary, "bench", "--help")
+		cmd.Env = append(cmd.Environ(), "COLUMNS="+columns)
+		var stdout, stderr output
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		if err := cmd.Run(); err != nil || stderr.String() != "" {
+			t.Errorf("%v, stderr = %q", err, stderr.String())
+		}
+		expectNarrow(t, stdout.String())
+		text := words(stdout.String())
+		explained := func(name, by string) {
+			t.Helper()
+			if !strings.Contains(text, words("- "+name+": "+by)) {
+				t.Errorf("COLUMNS=%s: %s is not explained", columns, name)
+			}
+		}
+		for _, d := range report.Definitions() {
+			explained(d.Name, d.Text)
+		}
+		for _, k := range bench.Kinds() {
+			explained(string(k), k.About())
+		}
+		roster := bench.NewRoster("", "", "")
+		for _, k := range roster {
+			explained(k.Key, k.About)
+		}
+		for _, name := range append(roster.Names(), serverKeyNames()...) {
+			explained(name, "")
+		}
+		for _, flag := range strings.Fields("--n=N,... --kind=KIND --runs=N --peers=NAME,... --peers-dir=DIR --server=SPEC --settle=D --timeout=D --late=D " +
+			"--json=FILE --html=FILE --markdown=FILE --from=FILE") {
+			if !strings.Contains(stdout.String(), "      "+flag+" ") {
+				t.Errorf("COLUMNS=%s: %s is not explained", columns, flag)
+			}
+		}
+		for _, want := range []string{"Exit codes: 0 when ", "; 1 when a server failed", "; 2 for wrong usage", "; 128 and the signal's number", "make peers puts them into --peers-dir"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("COLUMNS=%s: the help does not say %q", columns, want)
+			}
+		}
+	}
+}
+
+// serverKeyNames are the keys of --server, as errors name them.
+func serverKeyNames() []string {
+	var names []string
+	for _, m := range regexp.MustCompile(`([a-z]+)=`).FindAllStringSubmatch(bench.ServerUsage, -1) {
+		names = append(names, m[1])
+	}
+	return names
+}
+
+// TestHelpNamesCommands: the program's help names the commands for users, and only these.
+func TestHelpNamesCommands(t *testing.T) {
+	stdout, _, _ := runCommand(t, "--help")
+	want := "Usage: rstserver [serve] [flags]\n       rstserver bench [flags]\n       rstserver free <port> [flags]\n\n"
+	if !strings.HasPrefix(stdout, want) {
+		t.Errorf("the help begins with %.200q, want %q", stdout, want)
+	}
+	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"bench", "--help"}, {"free", "--help"}} {
+		if stdout, _, _ := runCommand(t, args...); strings.Contains(stdout, "bench-peer") || strings.Contains(stdout, "bench-clients") {
+			t.Errorf("%q shows what is not for users:\n%s", args, stdout)
+		}
+	}
+	// Nor are they what a mistyped command is said to mean.
+	if _, stderr, code := runCommand(t, "bench-"); code != exitUsage || strings.Contains(stderr, "bench-peer") || strings.Contains(stderr, "bench-clients") {
+		t.Errorf("exit code, stderr = %d, %q", code, stderr)
+	}
+}

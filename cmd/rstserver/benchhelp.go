@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"rstserver/bench"
+	"rstserver/bench/report"
+)
+
+// Help is what the help says below the first line.
+func (*benchCommand) Help() string {
+	var b strings.Builder
+	b.WriteString("Starts each server, opens connections, sends the signal, and sees from outside what comes of it. The servers take turns, " +
+		"and between two runs everything that is left on the port is destroyed (with CAP_NET_ADMIN) or waited out.\n\n" +
+		"The figures:\n\n")
+	for _, d := range report.Definitions() {
+		writeHelpItem(&b, d.Name, d.Text)
+	}
+	b.WriteString("\nWhat connections are doing, for --kind:\n\n")
+	for _, k := range bench.Kinds() {
+		writeHelpItem(&b, string(k), k.About())
+	}
+	b.WriteString("\nServers, for --peers:\n\n")
+	roster := bench.NewRoster("", "", "")
+	var installed []string
+	for _, k := range roster {
+		writeHelpItem(&b, k.Key, k.About)
+		if k.Needs != "" {
+			installed = append(installed, k.Key)
+		}
+	}
+	fmt.Fprintf(&b, "\nThose from %s on are no part of this program: %s puts them into --peers-dir, and those that are not there are skipped. "+
+		"Names for several:\n\n", installed[0], peersRemedy)
+	for _, g := range roster.Groups() {
+		of := strings.Join(g.Keys, ", ")
+		if g.Name == bench.AllServers {
+			of = "every one of them"
+		}
+		writeHelpItem(&b, g.Name, of)
+	}
+	b.WriteString("\nKeys of --server, as in --server 'name=mine,cmd=./server --port {port},signal=TERM,path=/', of which cmd is the only one that has to be there:\n\n")
+	for _, key := range serverKeys {
+		writeHelpItem(&b, key.name, key.text)
+	}
+	b.WriteString("\nExit codes: 0 when all that was asked for was measured, apart from what was skipped; 1 when a server failed: it did not start, ended by " +
+		"itself, ended connections by itself, or did not end in time, or when nothing could be measured; 2 for wrong usage, and nothing was " +
+		"started then; 128 and the signal's number when SIGINT, SIGTERM or SIGHUP cut it short. What was measured is written all the same. " +
+		"A second signal ends it at once. D is a duration such as 500ms, 10s or 3m.")
+	return b.String()
+}
+
+// writeHelpItem writes an item of a list, as kong reads it (go/doc/comment).
+func writeHelpItem(b *strings.Builder, name, text string) { fmt.Fprintf(b, "  - %s: %s\n", name, text) }
+
+// serverKeys are those that bench.ParseServer knows.
+var serverKeys = []struct{ name, text string }{
+	{"name", "what it is called in the report. Default: its program."},
+	{"cmd", "the program and its arguments, quoted as for a shell. {port} in it is the port of 127.0.0.1 to listen on; all addresses will do too. " +
+		"What only a shell can do is cmd=sh -c 'exec ...': it is exec that has the signal reach the server."},
+	{"signal", "what tells it to end, by name or number. Default: TERM."},
+	{"port", "the port that it listens on, if it cannot be told by {port}."},
+	{"path", "what it answers at once, keeping the connection. Default: /."},
+	{"late", "what it answers late, for in-flight, stuck and unread connections. {ms} in it stands for the milliseconds, which are those of --late for in-flight ones."},
+	{"large", "what it answers with more than any send buffer takes, for full connections."},
+	{"stream", "what it answers without an end, for streaming connections."},
+	{"upgrade", "what it answers with 101, for upgraded connections."},
+	{"protocol", "what they are upgraded to. Default: websocket."},
+	{"share", "arguments that have it set SO_REUSEPORT, with which it is started several times where one process may not hold all connections."},
+}
