@@ -12,7 +12,7 @@ func TestBenchUsage(t *testing.T) {
 	dir := t.TempDir()
 	mark := filepath.Join(dir, "started")
 	// A server that leaves a trace if it is started, in front of all that is wrong.
-	before := []string{"bench", "--n", "1", "--runs", "1", "--server", "name=first,cmd=touch " + mark + " {port}"}
+	before := []string{"bench", "--n", "1", "--runs", "1", "--server", "name=first,cmd=sh -c 'touch " + mark + "' {port}"}
 	spec := func(s string) []string { return []string{"--server=" + s} }
 	const command = "a shell is needed for that: cmd=sh -c '...'"
 	for _, tt := range []struct {
