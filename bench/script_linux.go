@@ -159,13 +159,16 @@ func begun(got []byte) (bool, error) {
 
 // head parses the head of an answer, nil if it is not whole yet. A status of 400 and more is an error.
 func head(got []byte) (*http.Response, error) {
-	if !bytes.Contains(got, []byte("\r\n\r\n")) {
+	_, behind, whole := bytes.Cut(got, []byte("\r\n\r\n"))
+	if !whole {
 		return nil, nil
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(got)), nil)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("the answer is malformed: %w", err)
+	case resp.StatusCode < http.StatusOK: // an interim answer (RFC 9110, 15.2)
+		return head(behind)
 	case resp.StatusCode >= http.StatusBadRequest:
 		return nil, fmt.Errorf("the answer is %s: name a path that it serves", resp.Status)
 	}
