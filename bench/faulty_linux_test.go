@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -42,6 +43,7 @@ var faults = map[string]fault{
 	"none": {},
 	"keeps": {signalled: func(s *faultyServer) error {
 		s.ln.Close()
+		fmt.Fprintln(os.Stderr, "closing")
 		select {}
 	}},
 	"late": {signalled: func(s *faultyServer) error {
@@ -91,7 +93,21 @@ var faults = map[string]fault{
 	}},
 	"absent": {start: func(string) error { return errors.New("no configuration") }},
 	"deaf": {start: func(string) error {
-		fmt.Println("warming up")
+		fmt.Fprintln(os.Stderr, "warming up")
+		select {}
+	}},
+	"deaf-late": {start: func(addr string) error { // it listens, and does not accept
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+		if err != nil {
+			return err
+		}
+		if err := unix.Bind(fd, sockaddr(netip.MustParseAddrPort(addr))); err != nil {
+			return err
+		}
+		if err := unix.Listen(fd, 1); err != nil {
+			return err
+		}
+		fmt.Fprintln(os.Stderr, "listening")
 		select {}
 	}},
 	"other-port": {listen: func(string) string { return "127.0.0.1:0" }},
@@ -101,16 +117,23 @@ var faults = map[string]fault{
 	"everywhere": {listen: func(addr string) string { // dual stack, and MPTCP, as Go has it
 		return strings.TrimPrefix(addr, "127.0.0.1")
 	}},
-	"stubborn":  {ignores: true},
-	"heir":      {signalled: func(s *faultyServer) error { return s.bequeath("1000") }},
+	"stubborn": {ignores: true},
+	"heir": {signalled: func(s *faultyServer) error {
+		fmt.Fprintln(os.Stderr, "leaving")
+		return s.bequeath("1000")
+	}},
 	"heir-once": {signalled: func(s *faultyServer) error { return s.bequeath(fmt.Sprint(lateBy.Seconds())) }},
 	"404":       {answer: "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"},
 	"close":     {answer: "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"},
 	"endless":   {answer: "HTTP/1.1 200 OK\r\n\r\nok"},
 	"malformed": {answer: "HTTP/one 200 OK\r\n\r\n"},
-	"silent":    {answer: "HTTP/1.1 200 OK\r\nContent-Le"},
-	"chatty":    {begun: chat, start: func(string) error { return errors.New("and that was all") }},
-	"chatting":  {begun: chat},
+	"silent": {answer: "HTTP/1.1 200 OK\r\nContent-Le", answered: func(_ *net.TCPConn, n int) {
+		if n == 100 {
+			fmt.Fprintln(os.Stderr, "nothing to say")
+		}
+	}},
+	"chatty":   {begun: chat, start: func(string) error { return errors.New("and that was all") }},
+	"chatting": {begun: chat},
 }
 
 // chat prints more than anybody wants to read, and what no terminal is to be sent.

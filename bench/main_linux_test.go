@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -36,7 +37,7 @@ func inside(what string, args []string) error {
 	if serve := own[what]; serve != nil {
 		return serve(args[0])
 	}
-	return Inside(what, args[0], false)
+	return Inside(what, args[0], slices.Contains(args, share))
 }
 
 func TestMain(m *testing.M) {
@@ -68,9 +69,12 @@ func clients() *exec.Cmd {
 func peer(key string) Server {
 	return Server{
 		Name: key, Command: []string{os.Args[0], "127.0.0.1:{port}"}, Env: []string{insideVariable + "=" + key, atOnce},
-		Signal: syscall.SIGTERM, Paths: OurPaths,
+		Signal: syscall.SIGTERM, Paths: OurPaths, Share: []string{share},
 	}
 }
+
+// share makes a peer listen with SO_REUSEPORT.
+const share = "--share"
 
 // ours is the real binary, which is built for the test.
 func ours(t testing.TB, args ...string) Server {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -198,6 +199,7 @@ func TestFaultsBeforeTheSignal(t *testing.T) {
 		{"absent", []string{"it ended at the start, with exit code 1; it printed: no configuration"}},
 		{"chatty", []string{"it ended at the start, with exit code 1; it printed: ", "red", "and that was all"}},
 		{"deaf", []string{"it does not listen on port ", " after 500ms", "; it printed: warming up"}},
+		{"deaf-late", []string{"connection 3 of 100 to 127.0.0.1:", "connect: connection timed out: the server does not accept, and its queue is full"}},
 		{"other-port", []string{"it does not listen on port ", " after 500ms"}},
 		{"other-address", []string{"connection refused", "it has to listen on 127.0.0.1 or on all addresses"}},
 		{"dies", []string{"it ended by itself, with exit code 3; it printed: first line | the disk is full"}},
@@ -211,7 +213,7 @@ func TestFaultsBeforeTheSignal(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.fault, func(t *testing.T) {
 			r := Run{Server: faulty(tt.fault), Mix: All(100, Idle), Patience: patience}
-			if slices.Contains([]string{"deaf", "other-port", "silent"}, tt.fault) {
+			if slices.Contains([]string{"deaf", "deaf-late", "other-port", "silent"}, tt.fault) {
 				r.Patience = 500 * time.Millisecond
 			}
 			rep, err := measure(t, r)
@@ -226,4 +228,19 @@ func TestFaultsBeforeTheSignal(t *testing.T) {
 			}
 		})
 	}
+}
+
+// expectError expects an error that contains all of these.
+func expectError(t *testing.T, err error, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		if err == nil || !strings.Contains(err.Error(), w) {
+			t.Errorf("got %v, want an error with %q", err, w)
+		}
+	}
+}
+
+// localPort is a port of 127.0.0.1.
+func localPort(port int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(port))
 }

@@ -126,8 +126,11 @@ func (r Run) Measure(ctx context.Context) (rep report.Run, err error) {
 
 // both is the error of what failed, and then of something else too, in one line. Either may be nil.
 func both(err, also error) error {
-	if err == nil || also == nil {
-		return errors.Join(err, also)
+	switch {
+	case err == nil:
+		return also
+	case also == nil:
+		return err
 	}
 	return fmt.Errorf("%w; %w", err, also)
 }
@@ -164,7 +167,7 @@ func (r Run) address() (netip.AddrPort, error) {
 	case err != nil:
 		return addr, err
 	case !free:
-		return addr, fmt.Errorf("bench: port %d, which %s listens on, is in use: rstserver free %d shows by whom", r.Server.Port, r.Server.Name, r.Server.Port)
+		return addr, failure(fmt.Errorf("bench: port %d, which %s listens on, is in use: rstserver free %d shows by whom", r.Server.Port, r.Server.Name, r.Server.Port))
 	}
 	return addr, nil
 }
