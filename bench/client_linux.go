@@ -26,6 +26,7 @@ type client struct {
 	ending Ending
 	err    error
 	at     time.Duration // of now, when it was told
+	spoke  time.Duration // of now, when it was sent something that was to be sent nothing
 }
 
 // dial connects from the address that is the fleet's number from, and leaves the descriptor in c, also when it fails.

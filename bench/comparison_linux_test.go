@@ -86,11 +86,16 @@ func TestComparison(t *testing.T) {
 	expectReason(t, d.Skipped, "faulty fin", "it has no path for stuck connections; a server is given one with late=PATH")
 	// One that does not start is not tried again, one that fails otherwise is with other connections.
 	if got, want := omitted(d.Failed), []string{
-		"faulty absent 0", "faulty stubborn 40", "faulty 404 40", "faulty stubborn 20", "faulty 404 20", "faulty stubborn 40", "faulty stubborn 20",
+		"faulty absent 0", "faulty stubborn 40", "faulty 404 40", "faulty stubborn 20", "faulty 404 20", "faulty stubborn 40", "faulty 404 40", "faulty stubborn 20", "faulty 404 20",
 	}; !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))) {
 		t.Errorf("failed: %q, want %q", got, want)
 	}
 	expectReason(t, d.Failed, "faulty absent", "no configuration")
+	for _, o := range d.Failed {
+		if o.Server == "faulty 404" && o.Mix == mixed && !strings.Contains(o.Reason, "it answered requests that were to take longer than the run") {
+			t.Errorf("%s: %s", o.Server, o.Reason)
+		}
+	}
 	expectReason(t, d.Failed, "faulty stubborn", "still runs 300ms after SIGTERM")
 	// The servers take turns, and each round begins with the next.
 	if want := []string{"faulty none 40", "faulty fin 40", "faulty absent 40", "faulty stubborn 40", "faulty 404 40", "faulty fin 40"}; !slices.Equal(order[:len(want)], want) {

@@ -227,6 +227,9 @@ func (s *faultyServer) read(c *net.TCPConn, f fault) {
 			if !whole {
 				break
 			}
+			if bytes.HasPrefix(got, []byte("GET /slow")) && f.answer == "" {
+				return // for ever
+			}
 			got = rest
 			_, _ = io.WriteString(c, answer)
 			s.mu.Lock()

@@ -235,6 +235,9 @@ func (f *Fleet) event(c *client, over bool, at time.Duration) {
 }
 
 func (f *Fleet) received(c *client, b []byte, at time.Duration) {
+	if c.script.silent && c.spoke == 0 {
+		c.spoke = at
+	}
 	wasReady, wasTold := c.ready, c.ending != Untold
 	err := c.received(b)
 	if c.ready && !wasReady {
@@ -304,6 +307,7 @@ func (f *Fleet) endings() Endings {
 		if c.ending != Untold {
 			e.add(c.at, c.ending)
 		}
+		e.Spoke = earlier(e.Spoke, c.spoke)
 	}
 	e.sort()
 	return e

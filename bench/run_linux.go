@@ -290,6 +290,8 @@ func told(rep *report.Run, e Endings, signalled time.Duration) error {
 	switch {
 	case early > 0:
 		return failure(fmt.Errorf("%d connections had ended before the signal was sent; in-flight ones take longer with --late", early))
+	case e.Spoke > 0 && e.Spoke < signalled:
+		return failure(errors.New("it answered requests that were to take longer than the run; late=PATH names what answers late, and {ms} in it is how late"))
 	case e.By[Failed] > 0:
 		return failure(fmt.Errorf("%d clients failed in another way than by an end or a reset: %s", e.By[Failed], e.Err))
 	}

@@ -20,6 +20,8 @@ type script struct {
 	answer await
 	// leaves: the client does not read what the server sends.
 	leaves bool
+	// silent: the server is to send nothing before the signal.
+	silent bool
 	// queued: at the end the server has bytes of the client's unread.
 	queued bool
 }
@@ -97,12 +99,12 @@ func (t Target) script(kind Kind) *script {
 	case InFlight:
 		return &script{steps: []step{{send: get(t.Paths.late(t.Late))}}, answer: answered}
 	case Stuck:
-		return &script{steps: []step{{send: get(t.Paths.late(ever))}}}
+		return &script{steps: []step{{send: get(t.Paths.late(ever))}}, silent: true}
 	case Unread:
 		more := get(t.Paths.Get)
 		return &script{
 			steps:  []step{{send: get(t.Paths.late(ever))}, {send: strings.Repeat(more, unread/len(more))}},
-			queued: true,
+			silent: true, queued: true,
 		}
 	case Full:
 		// Once a part of the answer is there, the server has stopped reading.
