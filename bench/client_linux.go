@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -25,11 +26,12 @@ type client struct {
 	ending Ending
 	err    error
 	at     time.Duration // of now, when it was told
+	spoke  time.Duration // of now, when it was sent something that was to be sent nothing
 }
 
 // dial connects from the address that is the fleet's number from, and leaves the descriptor in c, also when it fails.
-func (c *client) dial(addr netip.AddrPort, from int) (err error) {
-	if c.fd, err = unix.Socket(domain(addr), unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+func (c *client) dial(ctx context.Context, until deadline, addr netip.AddrPort, from int) (err error) {
+	if c.fd, err = unix.Socket(domain(addr), unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
 		c.fd = -1
 		return os.NewSyscallError("socket", err)
 	}
@@ -42,18 +44,40 @@ func (c *client) dial(addr netip.AddrPort, from int) (err error) {
 	if err := c.bind(addr.Addr().Unmap(), from); err != nil {
 		return err
 	}
-	if err := unix.Connect(c.fd, sockaddr(addr)); err != nil {
-		return os.NewSyscallError("connect", err)
+	if err := c.connect(ctx, until, addr); err != nil {
+		return err
 	}
 	own, err := unix.Getsockname(c.fd)
 	if err != nil {
 		return os.NewSyscallError("getsockname", err)
 	}
 	c.own = addrPort(own)
-	if err := unix.SetNonblock(c.fd, true); err != nil {
-		return os.NewSyscallError("fcntl O_NONBLOCK", err)
-	}
 	return nil
+}
+
+// connect returns when the server's kernel has taken the connection, which it does at once as long as there is room in the
+// accept queue.
+func (c *client) connect(ctx context.Context, until deadline, addr netip.AddrPort) error {
+	err := unix.Connect(c.fd, sockaddr(addr))
+	for err == unix.EINPROGRESS || err == unix.EINTR {
+		fds := []unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLOUT}}
+		n, pollErr := unix.Poll(fds, 100)
+		switch {
+		case pollErr != nil && pollErr != unix.EINTR:
+			return os.NewSyscallError("poll", pollErr)
+		case n > 0:
+			errno, err := unix.GetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+			if err == nil && errno != 0 {
+				return os.NewSyscallError("connect", unix.Errno(errno))
+			}
+			return os.NewSyscallError("getsockopt SO_ERROR", err)
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case until.over():
+			return fmt.Errorf("%w: the server does not accept, and its queue is full", os.NewSyscallError("connect", unix.ETIMEDOUT))
+		}
+	}
+	return os.NewSyscallError("connect", err)
 }
 
 // bind spreads clients over the addresses of the loopback interface, of which IPv4 has many: once half of an address's ports

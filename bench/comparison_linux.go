@@ -26,10 +26,12 @@ type Comparison struct {
 	N       []int
 	Shares  []Shares
 	Runs    int
-	Clients func() *exec.Cmd // see Run
-	Settle  time.Duration
-	Timeout time.Duration
-	Late    time.Duration
+	// For these see Run. An InFlight request adds Late to Timeout.
+	Clients  func() *exec.Cmd
+	Settle   time.Duration
+	Timeout  time.Duration
+	Late     time.Duration
+	Patience time.Duration
 	// Progress is told what is under way, some ten times for a thousand connections. Nil: nobody is.
 	Progress func(Progress)
 }
@@ -50,14 +52,18 @@ type Progress struct {
 // Measure carries everything out, and puts what comes of it in d: cells, skipped and failed servers, and warnings. The error is
 // ctx's, or says that the benchmark itself cannot go on; d holds what was found until then. What servers do wrong is in d.
 func (c *Comparison) Measure(ctx context.Context, d *report.Document) error {
-	d.Settings = report.Settings{Runs: c.Runs, Settle: c.Settle, Timeout: c.Timeout, Late: c.Late, Probe: ProbeInterval}
-	m := measuring{Comparison: c, d: d, out: make(map[string]bool)}
+	defaults := Run{Timeout: c.Timeout, Late: c.Late}.withDefaults()
+	d.Settings = report.Settings{Runs: c.Runs, Settle: c.Settle, Timeout: defaults.Timeout, Late: defaults.Late, Probe: ProbeInterval}
+	m := measuring{Comparison: c, d: d, out: make(map[string]bool), started: make(map[string]bool)}
 	var err error
 	if m.limit, err = LimitOfFiles(); err != nil {
 		return err
 	}
 	var able []Server
-	for _, s := range c.Servers {
+	for i, s := range c.Servers {
+		if slices.ContainsFunc(c.Servers[:i], func(other Server) bool { return other.Name == s.Name }) {
+			return fmt.Errorf("bench: two servers are called %q: each needs a name of its own", s.Name)
+		}
 		described := report.Server{Name: s.Name, Role: s.Role, About: s.About, Command: shown(s.Command), Signal: unix.SignalName(s.Signal)}
 		if s.missing() {
 			d.Skipped = append(d.Skipped, report.Omission{Server: s.Name, Reason: fmt.Sprintf("%s is not there: %s", s.Needs, s.Remedy)})
@@ -117,7 +123,8 @@ type measuring struct {
 	limit    uint64          // of open files
 	schedule []scheduled     // all runs, in their order
 	done     int             // of them
-	out      map[string]bool // servers that do not start, by name
+	out      map[string]bool // servers that do not start, and never have, by name
+	started  map[string]bool // servers that have
 	pace     pace
 }
 
@@ -203,10 +210,10 @@ func (m *measuring) measure(ctx context.Context, f field) error {
 			case err != nil && !errors.As(err, &fault):
 				return err
 			case err != nil:
+				m.fail(s, f, round+1, fault.Unstarted, err)
 				failed[s.Name] = true
-				m.out[s.Name] = run.At.IsZero() && run.Open == 0
-				m.d.Failed = append(m.d.Failed, report.Omission{Server: s.Name, N: f.n, Mix: f.shares.String(), Round: round + 1, Reason: reason(fault, s.Name)})
 			}
+			m.started[s.Name] = m.started[s.Name] || fault == nil || !fault.Unstarted
 			if !run.At.IsZero() {
 				if cells[s.Name] == nil {
 					processes := m.processes(s, f.n)
@@ -224,8 +231,20 @@ func (m *measuring) measure(ctx context.Context, f field) error {
 }
 
 // reason is a failure without what is said beside it.
-func reason(fault *Failure, server string) string {
-	return strings.TrimPrefix(strings.TrimPrefix(fault.Error(), "bench: "), server+": ")
+func reason(err error, server string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), "bench: "), server+": ")
+}
+
+// fail notes what a server did wrong. One that does not start is not tried again, unless it has started before, or may with fewer
+// processes.
+func (m *measuring) fail(s Server, f field, round int, unstarted bool, err error) {
+	o := report.Omission{Server: s.Name, Reason: reason(err, s.Name)}
+	if unstarted && !m.started[s.Name] && m.processes(s, f.n) == 1 {
+		m.out[s.Name] = true
+	} else {
+		o.N, o.Mix, o.Round = f.n, f.shares.String(), round
+	}
+	m.d.Failed = append(m.d.Failed, o)
 }
 
 func (m *measuring) run(ctx context.Context, f field, s Server, round int) (report.Run, error) {
@@ -238,12 +257,12 @@ func (m *measuring) run(ctx context.Context, f field, s Server, round int) (repo
 	tell()
 	r := Run{
 		Server: s, Mix: f.shares.Of(f.n), Processes: m.processes(s, f.n), Clients: m.Clients,
-		Settle: m.Settle, Timeout: m.Timeout, Late: m.Late,
+		Settle: m.Settle, Timeout: m.d.Settings.Timeout, Late: m.d.Settings.Late, Patience: m.Patience,
 		Opened:  func(n int) { p.Opened = n; tell() },
 		Waiting: func(left sockdiag.Counts) { p.Waiting = left; tell() },
 	}
 	if slices.ContainsFunc(f.shares, func(s Share) bool { return s.Kind == InFlight }) {
-		r.Timeout += m.Late // a server that lets requests end takes that long
+		r.Timeout += r.Late // a server that lets requests end takes that long
 	}
 	run, err := r.Measure(ctx)
 	run.Round = round

@@ -34,13 +34,14 @@ type (
 func ServeClients(in io.Reader, out io.Writer) error {
 	w := json.NewEncoder(out)
 	requests := make(chan request)
+	var ended error // of requests, once it is closed
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		defer close(requests)
 		defer cancel()
 		for r := json.NewDecoder(in); ; {
 			var next request
-			if r.Decode(&next) != nil {
+			if ended = r.Decode(&next); ended != nil {
 				return
 			}
 			requests <- next
@@ -48,8 +49,8 @@ func ServeClients(in io.Reader, out io.Writer) error {
 	}()
 	first, ok := <-requests
 	switch {
-	case !ok:
-		return nil // the server has not come up
+	case !ok && ended == io.EOF:
+		return nil // the server did not come up
 	case first.Open == nil:
 		return errors.New("bench: a process of clients is started by the benchmark, and told what to open")
 	}
@@ -64,34 +65,26 @@ func ServeClients(in io.Reader, out io.Writer) error {
 	if err := w.Encode(answer{Ready: true}); err != nil {
 		return err
 	}
-	for said := false; ; {
+	for said, stop := false, false; ; {
 		select {
 		case next, ok := <-requests:
 			if !ok {
 				return nil
 			}
-			if next.Stop && !said {
-				e := f.endings()
-				said = true
-				if err := w.Encode(answer{Endings: &e}); err != nil {
-					return err
-				}
-			}
+			stop = stop || next.Stop
 		default:
-			e, err := f.Watch(10 * time.Millisecond)
-			if err != nil {
-				return w.Encode(answer{Err: err.Error()})
+		}
+		// Also when all are told: those that were answered close when the server does. It allocates nothing, since nothing is
+		// collected.
+		if err := f.poll(10 * time.Millisecond); err != nil {
+			return w.Encode(answer{Err: err.Error()})
+		}
+		if !said && (stop || f.untold() == 0) {
+			said = true
+			e := f.endings()
+			if err := w.Encode(answer{Endings: &e}); err != nil {
+				return err
 			}
-			if e.By[Untold] > 0 {
-				continue
-			}
-			if !said {
-				said = true
-				if err := w.Encode(answer{Endings: &e}); err != nil {
-					return err
-				}
-			}
-			time.Sleep(10 * time.Millisecond)
 		}
 	}
 }
@@ -157,7 +150,8 @@ func start(cmd *exec.Cmd) (*member, error) {
 	return m, nil
 }
 
-// open opens the connections of a mix, one process after the other. alive is asked now and then.
+// open opens the connections of a mix, one process after the other. alive, which tells whether the server still is, is asked now and
+// then. What the server does wrong is a Failure.
 func (c *crew) open(ctx context.Context, o Order, progress func(opened int), alive func() error) error {
 	n := o.Mix.Total()
 	each := (n + len(c.members) - 1) / len(c.members)
@@ -180,15 +174,17 @@ func (c *crew) open(ctx context.Context, o Order, progress func(opened int), ali
 					case <-time.After(20 * time.Millisecond):
 					case <-ctx.Done():
 					}
-					return errors.Join(alive(), errors.New(a.Err))
+					return failure(both(alive(), errors.New(a.Err)))
 				}
 				if ready = a.Ready; ready {
 					a.Opened = o.To - o.From
 				}
-				progress(o.From + a.Opened)
+				if a.Opened > 0 {
+					progress(o.From + a.Opened)
+				}
 			case <-ticker.C:
 				if err := alive(); err != nil {
-					return err
+					return failure(err)
 				}
 			case <-ctx.Done():
 				return context.Cause(ctx)
@@ -214,9 +210,13 @@ func (c *crew) watch(ctx context.Context) (Endings, error) {
 		if err := m.to.Encode(request{Stop: true}); err != nil {
 			return all, fmt.Errorf("bench: a process of clients: %w", err)
 		}
-		a, ok := <-m.answers
-		if err := all.take(a, ok); err != nil {
-			return all, err
+		select {
+		case a, ok := <-m.answers:
+			if err := all.take(a, ok); err != nil {
+				return all, err
+			}
+		case <-time.After(DefaultPatience):
+			return all, fmt.Errorf("bench: a process of clients has not said within %s how its connections ended", DefaultPatience)
 		}
 	}
 	return all, nil
@@ -233,7 +233,7 @@ func (e *Endings) take(a answer, ok bool) error {
 	return nil
 }
 
-// dismissal is how long a process may take to reset its connections. It takes that long only if it hangs in a connect.
+// dismissal is how long a process may take to reset its connections. It takes that long only if it hangs.
 const dismissal = 5 * time.Second
 
 // dismiss ends the processes, and with them the connections.

@@ -54,6 +54,8 @@ type Endings struct {
 	Of    map[Kind]Tally `json:"of"`
 	Steps []Step         `json:"steps"`         // by time; who is Untold is in none
 	Err   string         `json:"err,omitempty"` // of one of the clients that Failed
+	// Spoke is when the first Stuck or Unread client was sent something, as At of a Step. 0: none was.
+	Spoke time.Duration `json:"spoke,omitempty"`
 }
 
 // Step is a number of clients that learnt of their ending in one go.
@@ -102,6 +104,15 @@ func (e *Endings) merge(other Endings) {
 	if e.Err == "" {
 		e.Err = other.Err
 	}
+	e.Spoke = earlier(e.Spoke, other.Spoke)
+}
+
+// earlier is the one of two times that comes first, of which 0 is none.
+func earlier(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // String has a part for each kind, if there are several.

@@ -59,16 +59,19 @@ func (o Order) Open(ctx context.Context, progress func(opened int)) (_ *Fleet, e
 			f.Close()
 		}
 	}()
-	deadline := time.Now().Add(o.Patience)
+	until := deadline{time.Now().Add(o.Patience), o.Patience}
 	for i, kind := range kinds {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		if err := f.add(kind, scripts[kind], (o.From+i)/perSource); err != nil {
+		if err := f.add(ctx, until, kind, scripts[kind], (o.From+i)/perSource); err != nil {
+			if errors.Is(err, unix.ECONNREFUSED) {
+				err = fmt.Errorf("%w; it has to listen on %s or on all addresses", err, f.addr.Addr())
+			}
 			return nil, fmt.Errorf("bench: connection %d of %d to %s: %w", o.From+i+1, o.Mix.Total(), f.addr, err)
 		}
 		if len(f.clients)%perRound == 0 || len(f.clients) == len(kinds) {
-			if err := f.settle(ctx, deadline); err != nil {
+			if err := f.settle(ctx, until); err != nil {
 				return nil, err
 			}
 			if progress != nil {
@@ -76,15 +79,23 @@ func (o Order) Open(ctx context.Context, progress func(opened int)) (_ *Fleet, e
 			}
 		}
 	}
-	return f, f.takenIn(ctx, deadline)
+	return f, f.takenIn(ctx, until)
 }
 
+// deadline is when something has to be done.
+type deadline struct {
+	at    time.Time
+	after time.Duration // that is since its beginning
+}
+
+func (d deadline) over() bool { return time.Now().After(d.at) }
+
 // add opens one connection from the address that is the number from.
-func (f *Fleet) add(kind Kind, script *script, from int) error {
+func (f *Fleet) add(ctx context.Context, until deadline, kind Kind, script *script, from int) error {
 	c := &client{fd: -1, kind: kind, script: script}
 	f.clients = append(f.clients, c)
 	f.wanted[kind]++
-	if err := c.dial(f.addr, from); err != nil {
+	if err := c.dial(ctx, until, f.addr, from); err != nil {
 		return err
 	}
 	f.index[int32(c.fd)] = c
@@ -112,13 +123,14 @@ func (c *client) events() uint32 {
 }
 
 // settle waits until all clients have done all steps of their scripts.
-func (f *Fleet) settle(ctx context.Context, deadline time.Time) error {
+func (f *Fleet) settle(ctx context.Context, until deadline) error {
 	for f.ready < len(f.clients) {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("bench: %d of %d connections to %s are not ready in time", len(f.clients)-f.ready, len(f.clients), f.addr)
+		if until.over() {
+			return fmt.Errorf("bench: %d of %d connections to %s are not ready after %s: it has not answered them, or not to the end",
+				len(f.clients)-f.ready, len(f.clients), f.addr, until.after)
 		}
 		if err := f.poll(100 * time.Millisecond); err != nil {
 			return err
@@ -164,7 +176,7 @@ func (f *Fleet) Repeat(kind Kind, patience time.Duration) error {
 			return fmt.Errorf("bench: asking %s again: %w", f.addr, err)
 		}
 	}
-	return f.settle(context.Background(), time.Now().Add(patience))
+	return f.settle(context.Background(), deadline{time.Now().Add(patience), patience})
 }
 
 // poll waits for events at most so long, and notes them.
@@ -187,6 +199,9 @@ func (f *Fleet) poll(wait time.Duration) error {
 func (f *Fleet) event(c *client, over bool, at time.Duration) {
 	if c.script.leaves && !over {
 		f.received(c, []byte("x"), at)
+		if c.fd < 0 {
+			return
+		}
 		ev := unix.EpollEvent{Fd: int32(c.fd), Events: c.events()}
 		if err := unix.EpollCtl(f.epoll, unix.EPOLL_CTL_MOD, c.fd, &ev); err != nil {
 			f.end(c, Failed, os.NewSyscallError("epoll_ctl", err), at)
@@ -220,6 +235,9 @@ func (f *Fleet) event(c *client, over bool, at time.Duration) {
 }
 
 func (f *Fleet) received(c *client, b []byte, at time.Duration) {
+	if c.script.silent && c.spoke == 0 {
+		c.spoke = at
+	}
 	wasReady, wasTold := c.ready, c.ending != Untold
 	err := c.received(b)
 	if c.ready && !wasReady {
@@ -255,20 +273,25 @@ func (f *Fleet) end(c *client, ending Ending, err error, at time.Duration) {
 func (f *Fleet) Watch(patience time.Duration, kinds ...Kind) (Endings, error) {
 	deadline := time.Now().Add(patience)
 	for {
-		untold := 0
-		for kind, n := range f.wanted {
-			if len(kinds) == 0 || slices.Contains(kinds, kind) {
-				untold += n - f.told[kind]
-			}
-		}
 		left := time.Until(deadline)
-		if untold == 0 || left <= 0 {
+		if f.untold(kinds...) == 0 || left <= 0 {
 			return f.endings(), nil
 		}
 		if err := f.poll(min(left, 10*time.Millisecond)); err != nil {
 			return f.endings(), err
 		}
 	}
+}
+
+// untold is how many clients, or clients of these kinds, do not know that their connection is over.
+func (f *Fleet) untold(kinds ...Kind) int {
+	n := 0
+	for kind, wanted := range f.wanted {
+		if len(kinds) == 0 || slices.Contains(kinds, kind) {
+			n += wanted - f.told[kind]
+		}
+	}
+	return n
 }
 
 func (f *Fleet) endings() Endings {
@@ -284,6 +307,7 @@ func (f *Fleet) endings() Endings {
 		if c.ending != Untold {
 			e.add(c.at, c.ending)
 		}
+		e.Spoke = earlier(e.Spoke, c.spoke)
 	}
 	e.sort()
 	return e

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -25,6 +26,9 @@ var own = map[string]func(addr string) error{
 	"sink":    func(addr string) error { return serveHandler(addr, http.HandlerFunc(sink)) },
 }
 
+// patience bounds what has to happen sooner or later and is not measured.
+const patience = DefaultPatience
+
 // inside is what the test binary does in place of the tests.
 func inside(what string, args []string) error {
 	if what == ClientsCommand {
@@ -33,7 +37,7 @@ func inside(what string, args []string) error {
 	if serve := own[what]; serve != nil {
 		return serve(args[0])
 	}
-	return Inside(what, args[0], false)
+	return Inside(what, args[0], slices.Contains(args, share))
 }
 
 func TestMain(m *testing.M) {
@@ -51,20 +55,26 @@ func TestMain(m *testing.M) {
 	)
 }
 
+// atOnce keeps a process with the race detector from sleeping for a second before it ends.
+const atOnce = "GORACE=atexit_sleep_ms=0"
+
 // clients is the command of a process of clients.
 func clients() *exec.Cmd {
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), insideVariable+"="+ClientsCommand)
+	cmd.Env = append(os.Environ(), insideVariable+"="+ClientsCommand, atOnce)
 	return cmd
 }
 
 // peer is one of the servers in this program.
 func peer(key string) Server {
 	return Server{
-		Name: key, Command: []string{os.Args[0], "127.0.0.1:{port}"}, Env: []string{insideVariable + "=" + key},
-		Signal: syscall.SIGTERM, Paths: OurPaths,
+		Name: key, Command: []string{os.Args[0], "127.0.0.1:{port}"}, Env: []string{insideVariable + "=" + key, atOnce},
+		Signal: syscall.SIGTERM, Paths: OurPaths, Share: []string{share},
 	}
 }
+
+// share makes a peer listen with SO_REUSEPORT.
+const share = "--share"
 
 // ours is the real binary, which is built for the test.
 func ours(t testing.TB, args ...string) Server {

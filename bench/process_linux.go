@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 
@@ -26,6 +27,7 @@ type Processes struct {
 	Addr netip.AddrPort
 
 	server  Server
+	n       int // that are to share the port
 	started []*process
 	strays  *strays
 }
@@ -39,12 +41,16 @@ type process struct {
 	err    error         // of Wait
 }
 
-// Start starts so many processes of a server on the port of addr and waits until all of them listen. What they write on stderr
-// goes to stderr, unless that is nil, in place of the errors about them. After an error none is left.
+// Start starts so many processes of a server on the port of addr and waits until all of them listen, for DefaultPatience each. What
+// they write on stderr goes to stderr, unless that is nil, in place of the errors about them. After an error none is left.
 //
 // It makes this process the one that orphans among its descendants go to (PR_SET_CHILD_SUBREAPER), for good.
-func (s Server) Start(ctx context.Context, addr netip.AddrPort, n int, stderr io.Writer) (_ *Processes, err error) {
-	p := &Processes{Addr: addr, server: s}
+func (s Server) Start(ctx context.Context, addr netip.AddrPort, n int, stderr io.Writer) (*Processes, error) {
+	return s.start(ctx, addr, n, stderr, DefaultPatience)
+}
+
+func (s Server) start(ctx context.Context, addr netip.AddrPort, n int, stderr io.Writer, patience time.Duration) (_ *Processes, err error) {
+	p := &Processes{Addr: addr, server: s, n: n}
 	if p.strays, err = newStrays(); err != nil {
 		return nil, err
 	}
@@ -59,20 +65,20 @@ func (s Server) Start(ctx context.Context, addr netip.AddrPort, n int, stderr io
 		if err != nil {
 			return nil, err
 		}
-		started, err := p.start(n > 1, stderr)
+		started, err := p.start(stderr)
 		if err != nil {
 			return nil, fmt.Errorf("starting %s: %w", s.Command[0], err)
 		}
-		if err := p.ready(ctx, started, before); err != nil {
+		if err := p.ready(ctx, started, before, patience); err != nil {
 			return nil, err
 		}
 	}
 	return p, nil
 }
 
-func (p *Processes) start(several bool, stderr io.Writer) (*process, error) {
+func (p *Processes) start(stderr io.Writer) (*process, error) {
 	args := slices.Clone(p.server.Command)
-	if several {
+	if p.n > 1 {
 		args = append(args, p.server.Share...)
 	}
 	port := strings.NewReplacer("{port}", strconv.Itoa(int(p.Addr.Port())))
@@ -92,6 +98,8 @@ func (p *Processes) start(several bool, stderr io.Writer) (*process, error) {
 	if stderr != nil {
 		one.cmd.Stderr = stderr
 	}
+	// Nor is its end to wait for what others write that have inherited a pipe of it.
+	one.cmd.WaitDelay = grace
 	// A group of its own, so that a Ctrl-C is not for it, and so that it can be ended with what it has started.
 	one.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := one.cmd.Start(); err != nil {
@@ -109,7 +117,7 @@ func (p *Processes) start(several bool, stderr io.Writer) (*process, error) {
 }
 
 // ready waits until there are more listening sockets on the port than before.
-func (p *Processes) ready(ctx context.Context, one *process, before int) error {
+func (p *Processes) ready(ctx context.Context, one *process, before int, patience time.Duration) error {
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
 	retry := time.NewTicker(5 * time.Millisecond)
@@ -139,7 +147,7 @@ func (p *Processes) several() string {
 	if len(p.started) < 2 {
 		return ""
 	}
-	return fmt.Sprintf("; for so many connections it is started %d times, for which its listening socket needs SO_REUSEPORT", len(p.started))
+	return fmt.Sprintf("; for so many connections it is started %d times, for which its listening socket needs SO_REUSEPORT", p.n)
 }
 
 // listening is the number of sockets that listen on a port.
@@ -153,7 +161,7 @@ func (p *Processes) Alive() error {
 	for _, one := range p.started {
 		select {
 		case <-one.ended:
-			return fmt.Errorf("it ended by itself, with %s%s%s", one.exit(), p.several(), one.printed())
+			return fmt.Errorf("it ended by itself, with %s%s", one.exit(), one.printed())
 		default:
 		}
 	}
@@ -196,6 +204,18 @@ func (p *Processes) Gone(ctx context.Context) (at time.Duration, err error) {
 	}
 }
 
+// stillRuns is the error that there are processes left so long after the signal.
+func (p *Processes) stillRuns(after string) error {
+	for _, one := range p.started {
+		select {
+		case <-one.ended:
+		default:
+			return fmt.Errorf("it still runs %s, and was killed; --timeout gives it longer", after)
+		}
+	}
+	return fmt.Errorf("processes that it has started still run %s, and were killed: %s; --timeout gives them longer", after, strings.Join(p.strays.names(), ", "))
+}
+
 // Exits says how each process has ended; all have to.
 func (p *Processes) Exits() []string {
 	var exits []string
@@ -221,13 +241,26 @@ func (p *process) exit() string {
 func (p *process) printed() string {
 	const kept = 1 << 10
 	b := make([]byte, kept)
-	size, err := p.output.Seek(0, io.SeekEnd)
-	if err != nil || size == 0 {
+	info, err := p.output.Stat() // a seek would be the process's own too
+	if err != nil || info.Size() == 0 {
 		return ""
 	}
-	n, _ := p.output.ReadAt(b, max(size-kept, 0))
+	n, _ := p.output.ReadAt(b, max(info.Size()-kept, 0))
 	lines := strings.Split(strings.TrimSpace(string(b[:n])), "\n")
-	return "; it printed: " + strings.Join(lines[max(0, len(lines)-3):], " | ")
+	return "; it printed: " + plainText(strings.Join(lines[max(0, len(lines)-3):], " | "))
+}
+
+// plainText is s without what a terminal takes for something else than text.
+func plainText(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\t':
+			return ' '
+		case !unicode.IsPrint(r):
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, ""))
 }
 
 // Wait waits for the one process to end and returns its exit code, -1 when a signal ended it.

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os/exec"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,10 +30,13 @@ type Run struct {
 	Clients func() *exec.Cmd
 	// Settle is how long a port is watched that does not become free, from the end of the server on.
 	Settle time.Duration
-	// Timeout is how long a server may take to end; then it is killed.
+	// Timeout is how long a server may take to end; then it is killed. 0 means DefaultTimeout.
 	Timeout time.Duration
-	// Late is how long an InFlight request takes.
+	// Late is how long an InFlight request takes. 0 means DefaultLate.
 	Late time.Duration
+	// Patience is how long each process of the server may take to listen, and each process of clients to open its connections.
+	// 0 means DefaultPatience.
+	Patience time.Duration
 	// Stderr gets what the server prints there; nil: nobody does.
 	Stderr io.Writer
 	// Opened is told how many connections are open so far, Waiting what a port still holds that cannot be destroyed. Nil: nobody is.
@@ -42,25 +46,26 @@ type Run struct {
 
 // Defaults of a Run.
 const (
-	DefaultSettle  = time.Second
-	DefaultTimeout = 10 * time.Second
-	DefaultLate    = 10 * time.Second
+	DefaultSettle   = time.Second
+	DefaultTimeout  = 10 * time.Second
+	DefaultLate     = 10 * time.Second
+	DefaultPatience = time.Minute
 )
-
-// patience bounds what has to happen sooner or later and is not measured.
-const patience = time.Minute
 
 // grace is how long clients may take to learn of what a server did that has ended: on one machine nothing is under way for
 // longer than it takes to be scheduled.
 const grace = time.Second
 
 // A Failure is what a server did wrong, so that a run has no figures, or not those that count.
-type Failure struct{ Err error }
+type Failure struct {
+	Err       error
+	Unstarted bool // it did not come to listen
+}
 
 func (f *Failure) Error() string { return f.Err.Error() }
 func (f *Failure) Unwrap() error { return f.Err }
 
-func failure(err error) error { return &Failure{err} }
+func failure(err error) error { return &Failure{Err: err} }
 
 // LimitOfFiles is how many descriptors one process may have: the hard limit, to which a Go program raises its own.
 func LimitOfFiles() (uint64, error) {
@@ -73,9 +78,12 @@ func LimitOfFiles() (uint64, error) {
 
 // Measure carries out the run. An error that is a Failure is the server's fault; what was seen until then is in the report all the
 // same, with an At if the server was sent the signal. Whatever happens, the server and its clients have ended when it returns, and
-// nothing is left on the port; it is ctx that cuts it short.
+// nothing is left on the port. An end of ctx cuts it short, with ctx's cause as the error; what may not be destroyed is then left.
 func (r Run) Measure(ctx context.Context) (rep report.Run, err error) {
 	r = r.withDefaults()
+	if r.Mix.Total() < 1 {
+		return rep, fmt.Errorf("bench: the mix %q has no connections: it needs one at least", r.Mix)
+	}
 	limit, err := LimitOfFiles()
 	if err != nil {
 		return rep, err
@@ -90,16 +98,17 @@ func (r Run) Measure(ctx context.Context) (rep report.Run, err error) {
 	}
 	defer func() {
 		crew.dismiss()
-		// Also, and all the more, when ctx has ended.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), longestLeft)
-		defer cancel()
-		cleaned, cleanErr := clean(ctx, addr.Port(), r.Waiting)
-		rep.Cleaned = cleaned
-		err = errors.Join(err, cleanErr)
+		var left error
+		if rep.Cleaned, left = clean(ctx, addr.Port(), r.Waiting); left != nil && !errors.Is(err, left) {
+			err = both(err, left)
+		}
 	}()
-	p, err := r.Server.Start(ctx, addr, r.Processes, r.Stderr)
+	p, err := r.Server.start(ctx, addr, r.Processes, r.Stderr, r.Patience)
 	if err != nil {
-		return rep, failed(ctx, err)
+		if ctx.Err() != nil {
+			return rep, context.Cause(ctx)
+		}
+		return rep, &Failure{Err: err, Unstarted: true}
 	}
 	defer func() {
 		// Clients that reset leave the server no TIME_WAIT, which they would if it were killed first.
@@ -108,23 +117,26 @@ func (r Run) Measure(ctx context.Context) (rep report.Run, err error) {
 	}()
 	began := time.Now()
 	target := Target{Addr: addr, Paths: r.Server.Paths, Late: r.Late}
-	if err := crew.open(ctx, Order{Target: target, Mix: r.Mix, Patience: patience}, r.Opened, p.Alive); err != nil {
-		return rep, failed(ctx, err)
+	if err := crew.open(ctx, Order{Target: target, Mix: r.Mix, Patience: r.Patience}, r.Opened, p.Alive); err != nil {
+		if ctx.Err() != nil {
+			return rep, context.Cause(ctx)
+		}
+		return rep, err
 	}
 	rep.Open = time.Since(began)
-	if err := p.Alive(); err != nil {
-		return rep, failed(ctx, err)
-	}
 	err = r.teardown(ctx, p, crew, &rep)
 	return rep, err
 }
 
-// failed is err as a Failure, unless it was ctx that ended.
-func failed(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+// both is the error of what failed, and then of something else too, in one line. Either may be nil.
+func both(err, also error) error {
+	switch {
+	case err == nil:
+		return also
+	case also == nil:
+		return err
 	}
-	return failure(err)
+	return fmt.Errorf("%w; %w", err, also)
 }
 
 func (r Run) withDefaults() Run {
@@ -136,6 +148,9 @@ func (r Run) withDefaults() Run {
 	}
 	if r.Late == 0 {
 		r.Late = DefaultLate
+	}
+	if r.Patience == 0 {
+		r.Patience = DefaultPatience
 	}
 	if r.Opened == nil {
 		r.Opened = func(int) {}
@@ -163,6 +178,9 @@ func (r Run) address() (netip.AddrPort, error) {
 
 // teardown sends the signal and watches.
 func (r Run) teardown(ctx context.Context, p *Processes, crew *crew, rep *report.Run) error {
+	if _, err := p.strays.reap(); err != nil {
+		return err
+	}
 	family, err := p.family()
 	if err != nil {
 		return err
@@ -178,23 +196,39 @@ func (r Run) teardown(ctx context.Context, p *Processes, crew *crew, rep *report
 	if err != nil {
 		return err
 	}
-
-	probing, stopProbing := context.WithCancel(ctx)
-	defer stopProbing()
-	probes := make(chan probed, 1)
-	rep.At = time.Now()
-	signalled := now()
-	if err := p.Signal(r.Server.Signal); err != nil {
-		return failed(ctx, err)
+	used += p.strays.used
+	if err := p.Alive(); err != nil {
+		return failure(err)
 	}
-	go func() { probes <- probe(probing, p.Addr) }()
+
+	at, signalled := time.Now(), now()
+	if err := p.Signal(r.Server.Signal); err != nil {
+		return failure(both(p.Alive(), err))
+	}
+	rep.At = at
+	probing, stopProbing := context.WithCancel(ctx)
+	probes := make(chan probed, 1)
+	go func() {
+		defer close(probes)
+		probes <- probe(probing, p.Addr)
+	}()
+	defer func() {
+		stopProbing()
+		for range probes { // it is over, and has nothing on the port
+		}
+	}()
 
 	ending, stopWaiting := context.WithTimeout(ctx, r.Timeout)
-	defer stopWaiting()
 	watching, stopWatching := context.WithCancel(ctx)
 	defer stopWatching()
 	gone := make(chan goneAt, 1)
+	defer func() { // p is one goroutine's
+		stopWaiting()
+		for range gone {
+		}
+	}()
 	go func() {
+		defer close(gone)
 		at, err := p.Gone(ending)
 		// Nobody is told anything any more, or not in time.
 		wait := grace
@@ -212,12 +246,15 @@ func (r Run) teardown(ctx context.Context, p *Processes, crew *crew, rep *report
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	early := told(rep, endings, signalled)
+	wrong := told(rep, endings, signalled)
 	if end.err == nil {
 		gone := end.at - signalled
 		rep.Gone = &gone
 		rep.Exit = p.Exits()
-		rep.CPU = p.used() - used
+		rep.CPU = max(p.used()-used, 0)
+		if gone < 0 {
+			wrong = failure(fmt.Errorf("it had ended by itself before it was sent the signal, with %s", strings.Join(rep.Exit, ", ")))
+		}
 	}
 	if err := r.left(ctx, p.Addr.Port(), signalled, rep, probes, stopProbing); err != nil {
 		return err
@@ -228,9 +265,9 @@ func (r Run) teardown(ctx context.Context, p *Processes, crew *crew, rep *report
 	}
 	rep.Kernel = since(before, after)
 	if end.err != nil {
-		return failure(fmt.Errorf("it still runs %s after %s, and was killed; --timeout gives it longer", r.Timeout, unix.SignalName(r.Server.Signal)))
+		return failure(p.stillRuns(fmt.Sprintf("%s after %s", r.Timeout, unix.SignalName(r.Server.Signal))))
 	}
-	return early
+	return wrong
 }
 
 type goneAt struct {
@@ -257,6 +294,8 @@ func told(rep *report.Run, e Endings, signalled time.Duration) error {
 	switch {
 	case early > 0:
 		return failure(fmt.Errorf("%d connections had ended before the signal was sent; in-flight ones take longer with --late", early))
+	case e.Spoke > 0 && e.Spoke < signalled:
+		return failure(errors.New("it answered requests that were to take longer than the run; late=PATH names what answers late, and {ms} in it is how late"))
 	case e.By[Failed] > 0:
 		return failure(fmt.Errorf("%d clients failed in another way than by an end or a reset: %s", e.By[Failed], e.Err))
 	}

@@ -20,6 +20,8 @@ type script struct {
 	answer await
 	// leaves: the client does not read what the server sends.
 	leaves bool
+	// silent: the server is to send nothing before the signal.
+	silent bool
 	// queued: at the end the server has bytes of the client's unread.
 	queued bool
 }
@@ -97,12 +99,12 @@ func (t Target) script(kind Kind) *script {
 	case InFlight:
 		return &script{steps: []step{{send: get(t.Paths.late(t.Late))}}, answer: answered}
 	case Stuck:
-		return &script{steps: []step{{send: get(t.Paths.late(ever))}}}
+		return &script{steps: []step{{send: get(t.Paths.late(ever))}}, silent: true}
 	case Unread:
 		more := get(t.Paths.Get)
 		return &script{
 			steps:  []step{{send: get(t.Paths.late(ever))}, {send: strings.Repeat(more, unread/len(more))}},
-			queued: true,
+			silent: true, queued: true,
 		}
 	case Full:
 		// Once a part of the answer is there, the server has stopped reading.
@@ -130,7 +132,8 @@ func anything(got []byte) (bool, error) { return len(got) > 0, nil }
 
 // answered waits for the whole answer to a GET, one that is no error.
 func answered(got []byte) (bool, error) {
-	resp, err := head(got)
+	src := &source{left: got}
+	resp, err := head(src)
 	if resp == nil {
 		return false, err
 	}
@@ -138,7 +141,7 @@ func answered(got []byte) (bool, error) {
 	switch _, err := io.Copy(io.Discard, resp.Body); {
 	case resp.ContentLength < 0 && len(resp.TransferEncoding) == 0 && resp.Body != http.NoBody:
 		return false, errors.New("the answer has neither Content-Length nor chunks, so it ends with the connection")
-	case errors.Is(err, io.ErrUnexpectedEOF):
+	case err != nil && src.over: // net/http has several errors for that
 		return false, nil
 	case err != nil:
 		return false, fmt.Errorf("the answer is malformed: %w", err)
@@ -148,7 +151,7 @@ func answered(got []byte) (bool, error) {
 
 // begun waits for an answer's head and a byte of its content.
 func begun(got []byte) (bool, error) {
-	resp, err := head(got)
+	resp, err := head(&source{left: got})
 	if resp == nil {
 		return false, err
 	}
@@ -157,19 +160,40 @@ func begun(got []byte) (bool, error) {
 	return n > 0, nil
 }
 
+// source is what has come so far, as a reader.
+type source struct {
+	left []byte
+	over bool // more was asked for than has come
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	if len(s.left) == 0 {
+		s.over = true
+		return 0, io.EOF
+	}
+	n := copy(p, s.left)
+	s.left = s.left[n:]
+	return n, nil
+}
+
 // head parses the head of an answer, nil if it is not whole yet. A status of 400 and more is an error.
-func head(got []byte) (*http.Response, error) {
-	if !bytes.Contains(got, []byte("\r\n\r\n")) {
-		return nil, nil
+func head(src *source) (*http.Response, error) {
+	for {
+		_, behind, whole := bytes.Cut(src.left, []byte("\r\n\r\n"))
+		if !whole {
+			return nil, nil
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(src), nil)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("the answer is malformed: %w", err)
+		case resp.StatusCode >= http.StatusBadRequest:
+			return nil, fmt.Errorf("the answer is %s: name a path that it serves", resp.Status)
+		case resp.StatusCode >= http.StatusOK:
+			return resp, nil
+		}
+		src.left = behind // an interim answer (RFC 9110, 15.2)
 	}
-	resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(got)), nil)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("the answer is malformed: %w", err)
-	case resp.StatusCode >= http.StatusBadRequest:
-		return nil, fmt.Errorf("the answer is %s: name a path that it serves", resp.Status)
-	}
-	return resp, nil
 }
 
 // switched waits for 101 and the end of its head.
@@ -185,7 +209,7 @@ func switched(got []byte) (bool, error) {
 
 // saysClose tells whether an answer is the last of its connection (RFC 9112, 9.6).
 func saysClose(got []byte) bool {
-	resp, err := head(got)
+	resp, err := head(&source{left: got})
 	if resp == nil || err != nil {
 		return false
 	}

@@ -4,8 +4,10 @@ package bench
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,13 +15,17 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"rstserver/linger/sockdiag"
 )
 
 // strays are the processes that a server has started and outlives, or that have left it: orphans, which the kernel gives to
-// this process. They are told by their process group, or by a variable of their environment.
+// this process. They are told by their process group, by a variable of their environment, or by having been seen before: one
+// that has ended has no environment, and one with another session and environment was a descendant before it was an orphan.
 type strays struct {
-	mark   string       // NAME=VALUE
-	groups map[int]bool // of the processes that were started
+	mark   string         // NAME=VALUE
+	groups map[int]bool   // of the processes that were started
+	seen   map[int]string // when they were started, by number
 	used   time.Duration
 	last   time.Duration // that one has ended
 }
@@ -37,7 +43,7 @@ var (
 )
 
 func newStrays() (*strays, error) {
-	return &strays{mark: fmt.Sprintf("%s=%d.%d", markVariable, os.Getpid(), runs.Add(1)), groups: make(map[int]bool)}, adopting()
+	return &strays{mark: fmt.Sprintf("%s=%d.%d", markVariable, os.Getpid(), runs.Add(1)), groups: make(map[int]bool), seen: make(map[int]string)}, adopting()
 }
 
 // reap takes leave of the orphans that have ended, and returns how many have not.
@@ -61,7 +67,7 @@ func (s *strays) reap() (left int, err error) {
 
 // kill ends the orphans, and those that they leave.
 func (s *strays) kill() {
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(DefaultPatience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		orphans, err := s.orphans()
 		if err != nil || len(orphans) == 0 {
 			return
@@ -81,11 +87,24 @@ func (s *strays) orphans() ([]int, error) {
 	}
 	var orphans []int
 	for pid, p := range processes {
-		if p.parent == os.Getpid() && !s.groups[pid] && (s.groups[p.group] || s.marked(pid)) {
+		if p.parent == os.Getpid() && !s.groups[pid] && (s.groups[p.group] || s.seen[pid] == p.began || s.marked(pid)) {
+			s.seen[pid] = p.began
 			orphans = append(orphans, pid)
 		}
 	}
 	return orphans, nil
+}
+
+// names are those of the orphans, for an error.
+func (s *strays) names() []string {
+	orphans, _ := s.orphans()
+	slices.Sort(orphans)
+	var names []string
+	for _, pid := range orphans {
+		name := strings.TrimSpace(content(fmt.Sprintf("/proc/%d/comm", pid)))
+		names = append(names, sockdiag.Process{PID: pid, Name: name}.String())
+	}
+	return names
 }
 
 func (s *strays) marked(pid int) bool {
@@ -94,7 +113,11 @@ func (s *strays) marked(pid int) bool {
 }
 
 // kin is what a process has to do with others.
-type kin struct{ parent, group int }
+type kin struct {
+	parent, group int
+	began         string        // in ticks of the machine's clock: with it, a number that was used again is no mistake
+	children      time.Duration // that those of its children have run on processors that have ended, to a hundredth of a second
+}
 
 // processTable is every process of the machine (proc_pid_stat(5)).
 func processTable() (map[int]kin, error) {
@@ -117,13 +140,29 @@ func processTable() (map[int]kin, error) {
 		if err != nil {
 			continue // it has just ended
 		}
-		// The name in parentheses may hold anything.
-		var state string
-		var k kin
-		if _, err := fmt.Sscan(string(stat[bytes.LastIndexByte(stat, ')')+1:]), &state, &k.parent, &k.group); err != nil {
+		if table[pid], err = parseStat(string(stat)); err != nil {
 			return nil, fmt.Errorf("bench: /proc/%d/stat is %q: %w", pid, strings.TrimSpace(string(stat)), err)
 		}
-		table[pid] = k
 	}
 	return table, nil
+}
+
+// parseStat reads /proc/PID/stat.
+func parseStat(stat string) (k kin, err error) {
+	// The name in parentheses may hold anything; the state, which is the third field, comes behind it.
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	const third, parent, group, userOfChildren, systemOfChildren, began = 3, 4, 5, 16, 17, 22
+	if len(fields) <= began-third {
+		return k, errors.New("it has too few fields")
+	}
+	var user, system int64
+	for field, to := range map[int]any{parent: &k.parent, group: &k.group, userOfChildren: &user, systemOfChildren: &system} {
+		if _, err := fmt.Sscan(fields[field-third], to); err != nil {
+			return k, err
+		}
+	}
+	const tick = time.Second / 100 // USER_HZ
+	k.children = time.Duration(user+system) * tick
+	k.began = fields[began-third]
+	return k, nil
 }

@@ -13,7 +13,7 @@ import (
 
 // takenIn waits until the server has read what clients sent that are not answered, and, for those that leave what they get, has
 // stopped to. The kernel knows that of the server's sockets, which are on the same machine.
-func (f *Fleet) takenIn(ctx context.Context, deadline time.Time) error {
+func (f *Fleet) takenIn(ctx context.Context, until deadline) error {
 	waiting := make(map[netip.AddrPort]*client, len(f.clients)) // by address
 	for _, c := range f.clients {
 		waiting[c.own] = c
@@ -34,9 +34,9 @@ func (f *Fleet) takenIn(ctx context.Context, deadline time.Time) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("bench: %s has not taken %d of %d connections in: either it has not accepted them, or it has not read what "+
-				"they sent, or, of unread and full ones, it has read all of it", f.addr, len(waiting), len(f.clients))
+		if until.over() {
+			return fmt.Errorf("bench: %s has not taken %d of %d connections in after %s: either it has not accepted them, or it has not read "+
+				"what they sent, or, of unread and full ones, it has read all of it", f.addr, len(waiting), len(f.clients), until.after)
 		}
 		if err := f.poll(time.Millisecond); err != nil {
 			return err

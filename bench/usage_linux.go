@@ -3,7 +3,9 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -11,8 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// family are the numbers of all processes and of those that descend from them.
-func (p *Processes) family() ([]int, error) {
+// family are all processes and those that descend from them, also those that have become orphans. Who of them becomes one later
+// is known from then on.
+func (p *Processes) family() (map[int]kin, error) {
+	orphans, err := p.strays.orphans()
+	if err != nil {
+		return nil, err
+	}
 	table, err := processTable()
 	if err != nil {
 		return nil, err
@@ -21,27 +28,40 @@ func (p *Processes) family() ([]int, error) {
 	for pid, k := range table {
 		children[k.parent] = append(children[k.parent], pid)
 	}
-	var family []int
+	pids := orphans
 	for _, one := range p.started {
-		family = append(family, one.cmd.Process.Pid)
+		pids = append(pids, one.cmd.Process.Pid)
 	}
-	for i := 0; i < len(family); i++ {
-		family = append(family, children[family[i]]...)
+	family := make(map[int]kin)
+	for i := 0; i < len(pids); i++ {
+		pid := pids[i]
+		k, ok := table[pid]
+		if !ok {
+			continue // it has ended
+		}
+		family[pid] = k
+		if !p.strays.groups[pid] {
+			p.strays.seen[pid] = k.began
+		}
+		pids = append(pids, children[pid]...)
 	}
 	return family, nil
 }
 
-// cpu is how long the processes of a family have run on processors so far.
-func cpu(family []int) (time.Duration, error) {
+// cpu is how long the processes of a family, and those of their children that have ended, have run on processors so far.
+func cpu(family map[int]kin) (time.Duration, error) {
 	var total time.Duration
-	for _, pid := range family {
+	for pid, k := range family {
 		// The clock of another process, as clock_getcpuclockid(3) makes it, with CPUCLOCK_SCHED: to the nanosecond.
 		const sched = 2
 		var ts unix.Timespec
-		if err := unix.ClockGettime(int32(^pid)<<3|sched, &ts); err != nil {
+		switch err := unix.ClockGettime(int32(^pid)<<3|sched, &ts); err {
+		case nil:
+			total += time.Duration(ts.Nano()) + k.children
+		case unix.EINVAL, unix.ESRCH: // it has ended
+		default:
 			return 0, fmt.Errorf("bench: processor time of process %d: %w", pid, os.NewSyscallError("clock_gettime", err))
 		}
-		total += time.Duration(ts.Nano())
 	}
 	return total, nil
 }
@@ -58,17 +78,22 @@ func (p *Processes) used() time.Duration {
 }
 
 // resident is what the processes of a family hold in memory, in bytes.
-func resident(family []int) (int64, error) {
+func resident(family map[int]kin) (int64, error) {
 	var total int64
-	for _, pid := range family {
-		n, err := memory(pid, "VmRSS")
-		if err != nil {
+	for pid := range family {
+		switch n, err := memory(pid, "VmRSS"); {
+		case err == nil:
+			total += n
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ESRCH), errors.Is(err, errNoFigure): // it has ended
+		default:
 			return 0, err
 		}
-		total += n
 	}
 	return total, nil
 }
+
+// errNoFigure is returned by memory for a process that has ended, and that nobody has waited for.
+var errNoFigure = errors.New("there is no such figure")
 
 // memory is a figure of /proc/PID/status (proc_pid_status(5)) in bytes: VmRSS, or VmHWM for the most that it has been.
 func memory(pid int, name string) (int64, error) {
@@ -82,5 +107,5 @@ func memory(pid int, name string) (int64, error) {
 			return kB << 10, nil
 		}
 	}
-	return 0, fmt.Errorf("bench: no %s in /proc/%d/status", name, pid)
+	return 0, fmt.Errorf("bench: %s in /proc/%d/status: %w", name, pid, errNoFigure)
 }

@@ -1,0 +1,122 @@
+//go:build linux
+
+package bench
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"testing"
+
+	"rstserver/linger/lingertest"
+	"rstserver/linger/sockdiag"
+)
+
+// leave leaves n connections of which the server has closed its end: orphans, until the clients close or the kernel gives up.
+func leave(t *testing.T, n int) (port uint16) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	for range n {
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.(*net.TCPConn).SetLinger(0); c.Close() })
+		s, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+	}
+	port = netip.MustParseAddrPort(ln.Addr().String()).Port()
+	lingertest.Wait(t, "FIN_WAIT2", func() bool {
+		counts, _, err := sockdiag.Count(port)
+		return err == nil && counts[sockdiag.FinWait2] == n
+	})
+	return port
+}
+
+// What is left is destroyed, also when ctx has ended.
+func TestClean(t *testing.T) {
+	if err := sockdiag.CanDestroy(); err != nil {
+		t.Skip(err)
+	}
+	const n = 20
+	port := leave(t, n)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	got, err := clean(ctx, port, func(left sockdiag.Counts) { t.Errorf("it waits for %s", left) })
+	if got != n || err != nil {
+		t.Errorf("clean() = %d, %v, want %d", got, err, n)
+	}
+	if left := lingertest.Leftover(port); left != "" {
+		t.Errorf("left:\n%s", left)
+	}
+}
+
+// A port that is still held is an error that says by whom.
+func TestCleanHeld(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	port := netip.MustParseAddrPort(ln.Addr().String()).Port()
+	_, err = clean(t.Context(), port, func(sockdiag.Counts) {})
+	expectError(t, err, "still held", "pid")
+}
+
+// What may not be destroyed is waited for, until ctx ends.
+func TestCleanUnprivileged(t *testing.T) {
+	prepare := func() error {
+		return errors.Join(network(map[string]string{"tcp_fin_timeout": "1"}), unprivileged())
+	}
+	if !elsewhere(t, prepare) {
+		return
+	}
+	if sockdiag.CanDestroy() == nil {
+		t.Fatal("sockets can be destroyed")
+	}
+	t.Run("waited out", func(t *testing.T) {
+		const n = 20
+		port := leave(t, n)
+		waited := 0
+		got, err := clean(t.Context(), port, func(left sockdiag.Counts) {
+			if waited++; left[sockdiag.FinWait2] == 0 || left.Total() > n {
+				t.Errorf("it waits for %s", left)
+			}
+		})
+		if got != n || err != nil {
+			t.Errorf("clean() = %d, %v, want %d", got, err, n)
+		}
+		if waited == 0 {
+			t.Error("it has not told what it waits for")
+		}
+		if left := lingertest.Leftover(port); left != "" {
+			t.Errorf("left:\n%s", left)
+		}
+	})
+	// TIME_WAIT takes a minute, which goes by for the processes of this test's namespace only if nobody ends the wait.
+	t.Run("cut short", func(t *testing.T) {
+		const n = 20
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cut := errors.New("cut short")
+		r := Run{Server: faulty("fin"), Mix: All(n, Idle), Clients: clients}
+		r.Waiting = func(left sockdiag.Counts) {
+			if left != state(sockdiag.TimeWait, n) {
+				t.Errorf("it waits for %s", left)
+			}
+			cancel(cut)
+		}
+		rep, err := r.Measure(ctx)
+		if err != cut || rep.Cleaned != n || rep.Gone == nil {
+			t.Errorf("got %v, %d left, gone after %v; want %v and %d", err, rep.Cleaned, rep.Gone, cut, n)
+		}
+		expectNoChildren(t)
+	})
+}

@@ -1,0 +1,134 @@
+//go:build linux
+
+package bench
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"rstserver/linger/lingertest"
+	"rstserver/linger/sockdiag"
+)
+
+// onWrite calls f when something is written.
+type onWrite struct{ f func() }
+
+func (w onWrite) Write(p []byte) (int, error) {
+	w.f()
+	return len(p), nil
+}
+
+// Whenever ctx ends, Measure returns its cause, and nothing is left.
+func TestInterrupted(t *testing.T) {
+	const n = 100
+	tests := []struct {
+		phase  string
+		fault  string
+		prints bool // what the server prints tells that it is so far
+		opened int  // so many connections do
+		left   int  // so many sockets in TIME_WAIT do
+		n      int
+		sent   bool // the signal
+	}{
+		{phase: "the server starts", fault: "deaf", prints: true, n: n},
+		{phase: "a client connects", fault: "deaf-late", prints: true, n: n},
+		{phase: "clients wait", fault: "silent", prints: true, n: n},
+		{phase: "some are open", fault: "none", opened: perRound, n: 2*perRound + 1},
+		{phase: "all are open", fault: "none", opened: n, n: n},
+		{phase: "the server ends", fault: "keeps", prints: true, n: n, sent: true},
+		{phase: "its child lives on", fault: "heir", prints: true, n: n, sent: true},
+		{phase: "the port settles", fault: "fin", left: n, n: n, sent: true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.phase, func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			cut := errors.New("cut short")
+			r := Run{Server: onKnownPort(t, faulty(tt.fault)), Mix: All(tt.n, Idle), Clients: clients, Settle: time.Hour, Timeout: time.Hour, Patience: time.Hour}
+			var watching sync.WaitGroup
+			var stderr io.Writer
+			switch {
+			case tt.prints:
+				stderr = onWrite{func() { cancel(cut) }}
+			case tt.opened > 0:
+				r.Opened = func(n int) {
+					if n == tt.opened {
+						cancel(cut)
+					}
+				}
+			default:
+				watching.Go(func() {
+					for ctx.Err() == nil {
+						if counts, _, err := sockdiag.Count(uint16(r.Server.Port)); err != nil || counts == state(sockdiag.TimeWait, tt.left) {
+							cancel(cut)
+						}
+						time.Sleep(time.Millisecond)
+					}
+				})
+			}
+			r.Stderr = stderr
+			rep, err := r.Measure(ctx)
+			cancel(nil)
+			watching.Wait()
+			if err != cut {
+				t.Errorf("got %v, want %v", err, cut)
+			}
+			if rep.At.IsZero() == tt.sent {
+				t.Errorf("the signal was sent: %v, want %v", !rep.At.IsZero(), tt.sent)
+			}
+			expectNothingOf(t, r.Server)
+		})
+	}
+}
+
+// A server that ends by itself when all are connected has not been measured.
+func TestEndsBeforeTheSignal(t *testing.T) {
+	const n = 50
+	r := Run{Server: onKnownPort(t, faulty("none")), Mix: All(n, Idle)}
+	r.Opened = func(opened int) {
+		if opened < n {
+			return
+		}
+		holders, _, err := sockdiag.Holders(uint16(r.Server.Port))
+		if err != nil || len(holders) == 0 {
+			t.Fatalf("%v holds port %d, %v", holders, r.Server.Port, err)
+		}
+		pid := holders[0].PID
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		lingertest.Wait(t, "the server has ended", func() bool {
+			_, err := os.Stat(filepath.Join("/proc", strconv.Itoa(pid)))
+			return err != nil
+		})
+	}
+	rep, err := measure(t, r)
+	expectFailure(t, err, "it ended by itself, with SIGKILL")
+	if !rep.At.IsZero() {
+		t.Error("it was sent the signal")
+	}
+}
+
+// A run without connections, and a port that is in use, are refused before anything is started.
+func TestMeasureRefuses(t *testing.T) {
+	_, err := Run{Server: faulty("none"), Mix: Mix{{Idle, 0}}, Clients: clients}.Measure(t.Context())
+	expectError(t, err, `"0 idle"`, "one at least")
+	s := onKnownPort(t, faulty("none"))
+	p, err := s.Start(t.Context(), localPort(s.Port), 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Run{Server: s, Mix: All(1, Idle), Clients: clients}.Measure(t.Context())
+	expectFailure(t, err, "is in use: rstserver free "+strconv.Itoa(s.Port))
+	p.Kill()
+	expectNothingOf(t, s)
+}

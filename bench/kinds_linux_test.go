@@ -1,0 +1,87 @@
+//go:build linux
+
+package bench
+
+import (
+	"maps"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"rstserver/linger/sockdiag"
+)
+
+// Each kind of connection ends as the server's way of letting go has it, and is counted under its own name.
+func TestKinds(t *testing.T) {
+	const each = 20
+	abort := ours(t)
+	drain := abort
+	drain.Command = append(slices.Clone(abort.Command), "--on-term", "drain")
+	all := func(ending string) map[Kind]string {
+		m := make(map[Kind]string)
+		for _, k := range Kinds() {
+			m[k] = ending
+		}
+		return m
+	}
+	// What net/http closes ends with FIN, unless the kernel has bytes that it has not read. Upgraded connections are not its own any
+	// more, and end with the process.
+	closed := all("eof")
+	closed[Unread], closed[Full] = "reset", "reset"
+	armed := all("reset")
+	armed[Upgraded] = "eof"
+	tests := []struct {
+		name   string
+		server Server
+		want   map[Kind]string
+	}{
+		{"rstserver abort", abort, all("reset")},
+		{"rstserver drain", drain, map[Kind]string{Idle: "reset", Fresh: "reset", InFlight: "answered"}},
+		{"net/http Close", peer("nethttp-close"), closed},
+		{"net/http map", peer("nethttp-map"), armed},
+		{"net/http Shutdown", peer("nethttp-shutdown"), map[Kind]string{Idle: "eof", InFlight: "answered", Upgraded: "eof"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var mix Mix
+			least, most := 0, 0 // in TIME_WAIT
+			for _, kind := range Kinds() {
+				if ending, ok := tt.want[kind]; ok {
+					mix = append(mix, Share{kind, each})
+					switch ending {
+					case "eof":
+						least += each
+						most += each
+					case "answered": // whoever closes first has it
+						most += each
+					}
+				}
+			}
+			if tt.server.Name == abort.Name {
+				most = 0 // the client closes first, or it is reset
+			}
+			r := Run{Server: tt.server, Mix: mix, Timeout: patience, Stderr: os.Stderr}
+			if tt.want[InFlight] == "answered" {
+				// It is waited for. What counts is that it is longer than it takes to open these few.
+				r.Late = 3 * time.Second
+			}
+			rep, err := measure(t, r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for kind, ending := range tt.want {
+				expectTally(t, string(kind), rep.ByKind[string(kind)], map[string]int{ending: each})
+			}
+			if len(rep.ByKind) != len(tt.want) {
+				t.Errorf("kinds: %v, want %v", slices.Sorted(maps.Keys(rep.ByKind)), mix)
+			}
+			if rep.Told == nil || !slices.Equal(rep.Exit, []string{"exit code 0"}) {
+				t.Errorf("told after %v, exit %q", rep.Told, rep.Exit)
+			}
+			if got := rep.Left[0].States; got.Total() != got[sockdiag.TimeWait] || got.Total() < least || got.Total() > most {
+				t.Errorf("left: %s, want %d to %d in TIME_WAIT", got, least, most)
+			}
+		})
+	}
+}

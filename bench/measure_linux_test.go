@@ -1,0 +1,246 @@
+//go:build linux
+
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"rstserver/bench/report"
+	"rstserver/linger/lingertest"
+	"rstserver/linger/sockdiag"
+)
+
+// onKnownPort gives a server a port that the test knows.
+func onKnownPort(t testing.TB, s Server) Server {
+	t.Helper()
+	addr, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Port = int(addr.Port())
+	return s
+}
+
+// measure carries out a run, and expects that it leaves nothing behind, whatever came of it.
+func measure(t *testing.T, r Run) (report.Run, error) {
+	t.Helper()
+	if r.Clients == nil {
+		r.Clients = clients
+	}
+	if r.Server.Port == 0 {
+		r.Server = onKnownPort(t, r.Server)
+	}
+	rep, err := r.Measure(t.Context())
+	expectNothingOf(t, r.Server)
+	return rep, err
+}
+
+// expectNothingOf expects that no process is left and no socket on the port.
+func expectNothingOf(t *testing.T, s Server) {
+	t.Helper()
+	expectNoChildren(t)
+	if left := lingertest.Leftover(uint16(s.Port)); left != "" {
+		t.Errorf("left on port %d of %s:\n%s", s.Port, s.Name, left)
+	}
+}
+
+// expectNoChildren expects that this process has no child, not even one that has ended.
+func expectNoChildren(t *testing.T) {
+	t.Helper()
+	table, err := processTable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pid, k := range table {
+		if k.parent == os.Getpid() {
+			comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+			t.Errorf("process %d is left: %s", pid, comm)
+		}
+	}
+}
+
+// state is a number of sockets in one state.
+func state(s sockdiag.State, n int) sockdiag.Counts {
+	var c sockdiag.Counts
+	c[s] = n
+	return c
+}
+
+// A server is reported as it is: how its clients are told, what is left of it, when its port is free, how it ends, and what is
+// wrong with it.
+func TestFaults(t *testing.T) {
+	const n = 100
+	established := state(sockdiag.Established, n)
+	listening := established
+	listening[sockdiag.Listen] = 1
+	program := filepath.Base(os.Args[0])
+	program = program[:min(len(program), 15)] // as much as the kernel keeps
+	tests := []struct {
+		fault   string
+		endings map[string]int
+		untold  bool            // Told is nil
+		serves  bool            // Refused is nil
+		taken   bool            // Free is nil
+		left    sockdiag.Counts // the first
+		holder  string
+		exit    string // "": none, it did not end
+		failure string // in which it contains this
+	}{
+		{fault: "none", endings: map[string]int{"reset": n}, exit: "exit code 0"},
+		{fault: "everywhere", endings: map[string]int{"reset": n}, exit: "exit code 0"},
+		{fault: "chatting", endings: map[string]int{"reset": n}, exit: "exit code 0"},
+		{fault: "late", endings: map[string]int{"reset": n}, exit: "exit code 0"},
+		{fault: "fin", endings: map[string]int{"eof": n}, taken: true, left: state(sockdiag.TimeWait, n), exit: "exit code 0"},
+		{fault: "half", endings: map[string]int{"eof": n / 2, "reset": n / 2}, taken: true, left: state(sockdiag.TimeWait, n/2), exit: "exit code 0"},
+		{fault: "exit", endings: map[string]int{"eof": n}, taken: true, left: state(sockdiag.TimeWait, n), exit: "exit code 3"},
+		{fault: "panic", endings: map[string]int{"eof": n}, taken: true, left: state(sockdiag.TimeWait, n), exit: "exit code 2"},
+		{fault: "abort", endings: map[string]int{"eof": n}, taken: true, left: state(sockdiag.TimeWait, n), exit: "SIGABRT"},
+		{fault: "heir-once", endings: map[string]int{"eof": n}, taken: true, left: state(sockdiag.TimeWait, n), exit: "exit code 0"},
+		{
+			fault: "keeps", endings: map[string]int{"untold": n}, untold: true, taken: true, left: established, holder: program,
+			failure: "still runs 500ms after SIGTERM, and was killed; --timeout gives it longer",
+		},
+		{
+			fault: "stubborn", endings: map[string]int{"untold": n}, untold: true, serves: true, taken: true, left: listening, holder: program,
+			failure: "still runs 500ms after SIGTERM, and was killed; --timeout gives it longer",
+		},
+		{
+			fault: "heir", endings: map[string]int{"untold": n}, untold: true, taken: true, left: established, holder: "sleep",
+			failure: "processes that it has started still run 500ms after SIGTERM, and were killed: sleep (pid ",
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.fault, func(t *testing.T) {
+			r := Run{Server: faulty(tt.fault), Mix: All(n, Idle), Timeout: patience}
+			if tt.failure != "" {
+				r.Timeout = 500 * time.Millisecond
+			}
+			rep, err := measure(t, r)
+			expectFailure(t, err, tt.failure)
+			if rep.At.IsZero() || rep.Open <= 0 || rep.Resident <= 0 {
+				t.Errorf("at %s, open after %s, %d bytes resident; want all of them", rep.At, rep.Open, rep.Resident)
+			}
+			if !maps.Equal(rep.Endings, tt.endings) || !maps.Equal(rep.ByKind["idle"], tt.endings) || len(rep.ByKind) != 1 {
+				t.Errorf("told: %v, by kind %v, want %v", rep.Endings, rep.ByKind, tt.endings)
+			}
+			told := 0
+			for _, s := range rep.Curve {
+				told += s.N
+			}
+			if want := n - tt.endings["untold"]; told != want {
+				t.Errorf("the curve has %d clients, want %d", told, want)
+			}
+			if rep.Told == nil != tt.untold {
+				t.Errorf("told after %v, want that there is none: %v", rep.Told, tt.untold)
+			}
+			if rep.Refused == nil != tt.serves {
+				t.Errorf("refused after %v, want that there is none: %v", rep.Refused, tt.serves)
+			}
+			if rep.Free == nil != tt.taken {
+				t.Errorf("free after %v, want that there is none: %v", rep.Free, tt.taken)
+			}
+			if rep.Left[0].States != tt.left {
+				t.Errorf("left: %s, want %s", rep.Left[0].States, tt.left)
+			}
+			if tt.holder == "" && len(rep.Holders) != 0 || tt.holder != "" && (len(rep.Holders) != 1 || !strings.HasPrefix(rep.Holders[0], tt.holder+" (pid ")) {
+				t.Errorf("held by %q, want %q", rep.Holders, tt.holder)
+			}
+			if want := []string{tt.exit}; tt.exit != "" && !slices.Equal(rep.Exit, want) || tt.exit == "" && rep.Exit != nil {
+				t.Errorf("exit: %q, want %q", rep.Exit, tt.exit)
+			}
+			if rep.Gone == nil != (tt.exit == "") {
+				t.Errorf("gone after %v, exit %q", rep.Gone, tt.exit)
+			}
+			// Lower bounds, which hold on every machine.
+			switch tt.fault {
+			case "late":
+				if rep.Free.At < lateBy || *rep.Told < lateBy || *rep.Gone < lateBy || rep.Refused.At >= rep.Free.At {
+					t.Errorf("refused after %s, free after %s, told after %s, gone after %s; it waits %s between the first and the others",
+						rep.Refused.At, rep.Free.At, rep.Told, rep.Gone, lateBy)
+				}
+			case "heir-once":
+				if *rep.Told < lateBy || *rep.Gone < lateBy {
+					t.Errorf("told after %s, gone after %s; the connections are another process's for %s", rep.Told, rep.Gone, lateBy)
+				}
+			}
+		})
+	}
+}
+
+// expectFailure expects a Failure that contains want, or no error if that is empty.
+func expectFailure(t *testing.T, err error, want string) {
+	t.Helper()
+	var f *Failure
+	switch {
+	case want == "" && err != nil:
+		t.Fatalf("got %v, want no error", err)
+	case want != "" && (!errors.As(err, &f) || !strings.Contains(f.Error(), want)):
+		t.Fatalf("got %v, want a Failure with %q", err, want)
+	case want != "" && strings.ContainsAny(f.Error(), "\n\x1b"):
+		t.Errorf("%q is not one line of text", f.Error())
+	}
+}
+
+// What never comes to be measured says why, with what the server itself has to say about it.
+func TestFaultsBeforeTheSignal(t *testing.T) {
+	tests := []struct {
+		fault string
+		want  []string
+	}{
+		{"absent", []string{"it ended at the start, with exit code 1; it printed: no configuration"}},
+		{"chatty", []string{"it ended at the start, with exit code 1; it printed: ", "red", "and that was all"}},
+		{"deaf", []string{"it does not listen on port ", " after 500ms", "; it printed: warming up"}},
+		{"deaf-late", []string{"connection 3 of 100 to 127.0.0.1:", "connect: connection timed out: the server does not accept, and its queue is full"}},
+		{"other-port", []string{"it does not listen on port ", " after 500ms"}},
+		{"other-address", []string{"connection refused", "it has to listen on 127.0.0.1 or on all addresses"}},
+		{"dies", []string{"it ended by itself, with exit code 3; it printed: first line | the disk is full"}},
+		{"fickle", []string{"ended connections before their time: 99 untold, 1 eof"}},
+		{"404", []string{"the answer is 404 Not Found: name a path that it serves"}},
+		{"close", []string{"the answer says Connection: close"}},
+		{"endless", []string{"the answer has neither Content-Length nor chunks"}},
+		{"malformed", []string{"the answer is malformed"}},
+		{"silent", []string{"100 of 100 connections to 127.0.0.1:", "are not ready after 500ms"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.fault, func(t *testing.T) {
+			r := Run{Server: faulty(tt.fault), Mix: All(100, Idle), Patience: patience}
+			if slices.Contains([]string{"deaf", "deaf-late", "other-port", "silent"}, tt.fault) {
+				r.Patience = 500 * time.Millisecond
+			}
+			rep, err := measure(t, r)
+			for _, want := range tt.want {
+				expectFailure(t, err, want)
+			}
+			if len(err.Error()) > 2_000 {
+				t.Errorf("the failure has %d bytes", len(err.Error()))
+			}
+			if !rep.At.IsZero() {
+				t.Error("it was sent the signal")
+			}
+		})
+	}
+}
+
+// expectError expects an error that contains all of these.
+func expectError(t *testing.T, err error, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		if err == nil || !strings.Contains(err.Error(), w) {
+			t.Errorf("got %v, want an error with %q", err, w)
+		}
+	}
+}
+
+// localPort is a port of 127.0.0.1.
+func localPort(port int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(port))
+}

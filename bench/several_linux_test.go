@@ -1,0 +1,103 @@
+//go:build linux
+
+package bench
+
+import (
+	"slices"
+	"testing"
+
+	"rstserver/bench/report"
+	"rstserver/linger/sockdiag"
+)
+
+// More connections than one process may have descriptors: several processes of clients, and of the server on one port.
+func TestSeveralProcesses(t *testing.T) {
+	if !elsewhere(t, nothing, "sh", "-c", `ulimit -n 700 && exec "$@"`, "sh") {
+		return
+	}
+	const n, processes = 1_500, 3
+	if limit, err := LimitOfFiles(); limit != 700 || err != nil {
+		t.Fatalf("the limit of open files is %d, %v", limit, err)
+	}
+	alone := peer("nethttp-close")
+	alone.Name, alone.Scaling = "alone", Alone
+	cannot := faulty("none")
+	c := &Comparison{
+		Servers: []Server{peer("floor"), ours(t), peer("nethttp-map"), peer("nethttp-close"), cannot, alone},
+		N:       []int{n, 50}, Shares: []Shares{{{Idle, 1}}}, Runs: 1, Clients: clients, Timeout: patience,
+	}
+	d := compare(t, c)
+	if got := omitted(d.Skipped); !slices.Equal(got, []string{"alone 1500"}) {
+		t.Errorf("skipped: %q", got)
+	}
+	expectReason(t, d.Skipped, "alone", "it is one process, which may have 700 open files here (ulimit -Hn), and cannot share its port with another")
+	if got := omitted(d.Failed); !slices.Equal(got, []string{cannot.Name + " 1500"}) {
+		t.Errorf("failed: %q", got)
+	}
+	expectReason(t, d.Failed, cannot.Name, "address already in use")
+	expectReason(t, d.Failed, cannot.Name, "it is started 3 times, for which its listening socket needs SO_REUSEPORT")
+	for _, s := range []string{"floor", "rstserver", "nethttp-map"} {
+		expectCell(t, d, s, n, processes, map[string]int{"reset": n}, sockdiag.Counts{})
+	}
+	expectCell(t, d, "nethttp-close", n, processes, map[string]int{"eof": n}, state(sockdiag.TimeWait, n))
+	// With fewer it is one process, which may be one that could not share.
+	for _, s := range []string{"floor", "rstserver", "nethttp-map", cannot.Name} {
+		expectCell(t, d, s, 50, 1, map[string]int{"reset": 50}, sockdiag.Counts{})
+	}
+	expectNoChildren(t)
+}
+
+// compare carries out a comparison that is to come to its end.
+func compare(t *testing.T, c *Comparison) *report.Document {
+	t.Helper()
+	d := &report.Document{}
+	if err := c.Measure(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// omitted is who was left out, each with the number of connections.
+func omitted(list []report.Omission) []string {
+	var names []string
+	for _, o := range list {
+		names = append(names, nameAndNumber(o.Server, o.N))
+	}
+	return names
+}
+
+// expectReason expects that a server was left out for a reason that contains want.
+func expectReason(t *testing.T, list []report.Omission, server, want string) {
+	t.Helper()
+	for _, o := range list {
+		if o.Server == server {
+			var err error = &Failure{Err: errorString(o.Reason)}
+			expectError(t, err, want)
+			return
+		}
+	}
+	t.Errorf("%s was not left out", server)
+}
+
+// expectCell expects runs of a server that all ended alike.
+func expectCell(t *testing.T, d *report.Document, server string, n, processes int, endings map[string]int, left sockdiag.Counts) {
+	t.Helper()
+	i := slices.IndexFunc(d.Cells, func(c report.Cell) bool { return c.Server == server && c.N == n })
+	if i < 0 {
+		t.Errorf("%s was not measured with %d; failed: %v", server, n, d.Failed)
+		return
+	}
+	cell := d.Cells[i]
+	if cell.Processes != processes || cell.Clients != processes || len(cell.Runs) != d.Settings.Runs {
+		t.Errorf("%s: %d processes, %d of clients, %d runs; want %d, %d, %d", server, cell.Processes, cell.Clients, len(cell.Runs), processes, processes, d.Settings.Runs)
+	}
+	for i, r := range cell.Runs {
+		if r.Round != i+1 || r.Told == nil || r.Refused == nil || r.Gone == nil || len(r.Exit) != processes {
+			t.Errorf("%s: round %d, told after %v, refused after %v, gone after %v with %q", server, r.Round, r.Told, r.Refused, r.Gone, r.Exit)
+		}
+		if r.Free == nil != (left.Total() > 0) || r.Left[0].States != left || r.Cleaned != left.Total() {
+			t.Errorf("%s: free after %v, left %s, %d cleaned; want %s", server, r.Free, r.Left[0].States, r.Cleaned, left)
+		}
+		expectTally(t, server, r.Endings, endings)
+	}
+}
