@@ -33,6 +33,7 @@ type bootState struct {
 
 func (b *bootState) close() {
 	if b.fd >= 0 {
+		_ = linger.Abort(b.fd) // or it leaves TIME_WAIT, where the engine ended before it took the other end
 		_ = unix.Close(b.fd)
 		b.fd = -1
 	}
