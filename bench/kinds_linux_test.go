@@ -51,8 +51,12 @@ func TestKinds(t *testing.T) {
 					mix = append(mix, Share{kind, each})
 					switch ending {
 					case "eof":
-						least += each
 						most += each
+						// Of those that were sent nothing some lose their TIME_WAIT when both ends close at a time: OutRsts then counts
+						// one RST for each that is missing.
+						if slices.Contains([]Kind{Idle, Streaming, Upgraded}, kind) {
+							least += each
+						}
 					case "answered": // whoever closes first has it
 						most += each
 					}
