@@ -16,7 +16,8 @@ func Definitions() []Definition {
 			"the server and read one after the other, so this is an upper bound, as fine as one wake-up of a client process."},
 		{"how told", "clients that read ECONNRESET (reset), a clean end (EOF), the whole answer that they waited for (answered), " +
 			"another error (failed), or nothing until the timeout (untold)."},
-		{"left on the port", "sockets in the kernel's table right after the teardown, by state. Each one is counted."},
+		{"left on the port", "sockets of any state that the kernel has on the port once the clients are told and the processes have ended, each counted. " +
+			"A TIME_WAIT can be ended early by a segment of the client's that crosses (RFC 1337), so there may be some fewer than connections."},
 		{"refused", "from the signal until a connect is refused, found like port free."},
 		{"process gone", "from the signal until the last process of the server has ended, as fine as its parent is woken."},
 		{"processor", "time of the server's processes on all processors, from the signal to their end, by the kernel's accounting."},
