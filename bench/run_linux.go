@@ -319,7 +319,7 @@ func (r Run) left(ctx context.Context, port uint16, signalled time.Duration, rep
 				return err
 			}
 			rep.Left = append(rep.Left, report.Left{At: at - signalled, States: counts})
-		} else if rep.Left[n-1].States != counts {
+		} else if rep.Left[n-1].States != counts || at >= deadline && counts.Total() > 0 { // and what is there at the end
 			rep.Left = append(rep.Left, report.Left{At: at - signalled, States: counts})
 		}
 		if counts.Total() == 0 {

@@ -101,7 +101,7 @@ type Run struct {
 	Endings map[string]int            `json:"endings"`         // clients by how they were told: reset, eof, answered, failed, untold
 	ByKind  map[string]map[string]int `json:"endings_by_kind"` // the same for each kind of connection
 	Curve   []Step                    `json:"curve"`           // by time
-	Left    []Left                    `json:"left"`            // on the port: the first right after, the others until nothing was or the settle time was over
+	Left    []Left                    `json:"left"`            // on the port: the first right after, then each change, and what there was at the end of the settle time
 	Holders []string                  `json:"holders"`         // processes that still had sockets of the port, right after
 
 	CPU      time.Duration    `json:"cpu_ns"`         // processor time of the server from the signal to its end
