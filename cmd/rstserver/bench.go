@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/alecthomas/kong"
+
 	"rstserver/bench"
 	"rstserver/bench/report"
 )
@@ -33,6 +35,22 @@ type benchCommand struct {
 	HTML     *string       `name:"html" placeholder:"FILE" help:"Write a page with charts to FILE, which needs nothing else; - for stdout, in place of the tables."`
 	Markdown *string       `placeholder:"FILE" help:"Write the tables, with the commands and the machine's facts, to FILE; - for stdout, in place of the tables."`
 	From     []string      `sep:"none" placeholder:"FILE" help:"Measure nothing: read what --json has written before, and write it in the other forms. May be given again."`
+}
+
+// outputFlags are those that --from can be used with.
+var outputFlags = []string{"from", "html", "json", "markdown"}
+
+// AfterApply implements kong's hook of that name: what would have no effect is refused.
+func (c *benchCommand) AfterApply(ctx *kong.Context) error {
+	if len(c.From) == 0 {
+		return nil
+	}
+	for _, p := range ctx.Path {
+		if p.Flag != nil && !slices.Contains(outputFlags, p.Flag.Name) {
+			return fmt.Errorf("--from: nothing is measured with it, so --%s has no effect: leave it out", p.Flag.Name)
+		}
+	}
+	return nil
 }
 
 // peersRemedy is what makes the servers in --peers-dir.

@@ -60,6 +60,8 @@ func TestBenchUsage(t *testing.T) {
 		{[]string{"--html=" + dir}, "--html: open " + dir + ": is a directory"},
 		{[]string{"--json=" + dir + "/made", "--markdown=" + dir + "/no/x"}, "--markdown: open "},
 		{[]string{"--json=" + dir + "/made", "--html=" + dir + "/./made"}, "--html: " + dir + "/./made is what --json writes; name another file"},
+		{[]string{"--from=" + dir + "/no", "--runs=5"}, "--from: nothing is measured with it, so --runs has no effect: leave it out"},
+		{[]string{"--from=" + dir + "/no", "--server=cmd=a {port}"}, "so --server has no effect"},
 		{[]string{"--from="}, "--from=: it must name a file"},
 		{[]string{"--from=" + dir + "/no"}, "--from: open " + dir + "/no: no such file or directory"},
 
@@ -100,7 +102,11 @@ func TestBenchUsage(t *testing.T) {
 	} {
 		name := strings.ReplaceAll(strings.Join(tt.args, " "), dir, "DIR")
 		t.Run(name, func(t *testing.T) {
-			stdout, stderr, code := runCommand(t, append(before, tt.args...)...)
+			args := append(slices.Clone(before), tt.args...)
+			if strings.HasPrefix(tt.args[0], "--from") { // which goes with none of those
+				args = append([]string{"bench"}, tt.args...)
+			}
+			stdout, stderr, code := runCommand(t, args...)
 			expectUsage(t, stdout, stderr, code, tt.want)
 			if left, err := filepath.Glob(dir + "/*"); err != nil || len(left) > 0 {
 				t.Errorf("%q are there: a server was started, or a file made that nothing is written to", left)
