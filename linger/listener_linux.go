@@ -231,6 +231,9 @@ func isMPTCP(fd int) bool {
 // Addr is the address of the listener below.
 func (l *Listener) Addr() net.Addr { return l.below.Addr() }
 
+// NetListener returns the listener below, for those who have to know what it is. It must not be asked to accept.
+func (l *Listener) NetListener() net.Listener { return l.below }
+
 // SyscallConn gives access to the listening socket, as that of [net.TCPListener] does.
 func (l *Listener) SyscallConn() (syscall.RawConn, error) { return l.raw, nil }
 

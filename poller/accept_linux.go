@@ -6,40 +6,60 @@ import (
 	"errors"
 	"fmt"
 
-	gneterrors "github.com/panjf2000/gnet/v2/pkg/errors"
 	"golang.org/x/sys/unix"
+
+	"rstserver/linger"
+	"rstserver/poller/internal/engine"
 )
 
-// A gnet engine whose accept fails ends, and takes its connections with it: its loop compares what accept returned with
-// gneterrors.ErrAcceptSocket. But too few descriptors are something that passes, and no reason to lose anybody. gnet offers
-// no way to say so, but that error is a variable, and errors.Is finds no value equal to one that cannot be compared. With such
-// a value the loop goes on, as it does after any other error, and it has logged the cause by then, in the middle of accept
-// and on its own goroutine: that is where acceptFailed is called from. For other engines of gnet in the process a failing
-// accept is no end any more either.
-func init() { gneterrors.ErrAcceptSocket = acceptError{causes: nil} }
+// Accepted implements engine.Handler.
+func (l *loop) Accepted(sock engine.Conn) (engine.Session, bool) {
+	r := l.run
+	c := &conn{loop: l, sock: sock, id: r.ids.Add(1)}
+	if err := r.table.Open(sock.FD, l.index); err != nil {
+		l.log.Error("connection is not tracked and therefore refused", "conn", c.id, "error", err)
+		_ = linger.Abort(sock.FD)
+		c.untracked = true
+		return c, false
+	}
+	r.live.Add(1)
+	// Publish, then look: either the teardown's sweep finds the slot, or this finds the teardown.
+	if r.closing() {
+		r.admission.count()
+		c.abortCounted()
+		r.hook(r.hooks.opened, c)
+		return c, false
+	}
+	if err := c.setOptions(); err != nil {
+		l.log.Warn("a connection lacks socket options", "conn", c.id, "error", err)
+	}
+	l.clock.tick()
+	r.hook(r.hooks.opened, c)
+	l.setTimeout(c, headerTimeout)
+	r.admission.opened(c)
+	if r.draining.Load() && c.drain() {
+		c.abortIdle()
+	}
+	return c, !c.ending
+}
 
-// acceptError cannot be compared.
-type acceptError struct{ causes []error }
+// setOptions sets what a connection needs. Only SO_LINGER is inherited from the listening socket: whatever is set there is set
+// for the connections of everybody who shares it, too.
+func (c *conn) setOptions() error {
+	err := setOptions(c.sock.FD)
+	if r := c.loop.run; r.cfg.arm && r.queued.Load() > 0 && r.queued.Add(-1) >= 0 {
+		err = errors.Join(err, linger.Arm(c.sock.FD))
+	}
+	return err
+}
 
-func (acceptError) Error() string { return "poller: accept failed" }
-
-// acceptFailed deals with a failure of accept. On the loop, within accept.
-func (l *loop) acceptFailed(err error) (passes bool) {
+// AcceptFailed implements engine.Handler.
+func (l *loop) AcceptFailed(err error) (passes bool) {
 	switch {
 	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOMEM), errors.Is(err, unix.ENOBUFS):
 		// The client waits in the kernel's queue, until the probe finds that there is room.
-		l.run.admission.exhausted(err)
+		l.run.admission.exhausted(fmt.Errorf("accept: %w", err))
 		return true
 	}
-	// The listener is no good. As accept would fail again at once, the engine is to end after all.
-	l.execute(func() error { return gneterrors.ErrEngineShutdown })
-	return false
-}
-
-// exhausted pauses accepting since there was no descriptor, or no memory, for the next connection.
-func (a *admission) exhausted(err error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.shortLocked(fmt.Errorf("accept: %w", err))
-	a.pauseLocked()
+	return false // the listener is no good
 }

@@ -18,43 +18,28 @@ import (
 // Several loops accept from one listener, so one or two can have accepted beyond MaxConns before all have stopped. Those
 // connections are parked: they are not read from until there is room. All methods may be called from any goroutine.
 //
-// Descriptors are handed out lowest first, so a connection whose number reaches the limit shows that they run short. From
-// then on the number of connections that there are descriptors for, room, bounds them like MaxConns, and is kept up to
-// date, since others than connections open and close files too.
-//
-// It also spreads connections over the loops: which loop an accept on the shared listener succeeds on is chance, and a burst
-// can go to one loop whole. So a loop that is ahead of the average yields: it leaves the listener to the others until they
-// have caught up.
+// Descriptors are handed out lowest first, so a connection whose number reaches the limit shows that they run short, and the
+// lowest number that is free shows whether they still do. Both take no counting, however many there are.
 type admission struct {
 	run  *run
-	held atomic.Int64 // connections that count towards the bounds: all but the parked ones
+	held atomic.Int64 // connections that count towards MaxConns: all but the parked ones
 
 	limit    atomic.Int64 // the lowest number that is not for connections
 	limitDue atomic.Int64 // when limit is to be read again, in nanoseconds of the loops' clocks
-	room     atomic.Int64 // 0: descriptors are not short. Stored under mu.
+	short    atomic.Bool  // descriptors are. Stored under mu.
 	paused   atomic.Bool  // stored under mu
-	yielding atomic.Int64 // loops that yield. Stored under mu.
+	lifted   atomic.Bool  // MaxConns does not count any more
 
-	mu      sync.Mutex // guards what follows; locked after run.listenerMu and before loop.mu
+	mu      sync.Mutex // guards what follows; locked before those of engine.Port
 	stopped bool
 	parked  []*conn
-	probe   *time.Timer // counts descriptors while they are short
-	calm    int         // counts in a row that found them not short
+	probe   *time.Timer // looks for a free descriptor while they are short
+	calm    int         // looks in a row that found one
 	warned  bool        // that they are short was logged
-	overdue *time.Timer // ends the yielding of loops that the others do not catch up with
 }
 
-// A loop yields when it has more connections than the average, an eighth of that, and yieldSlack. It does so for
-// yieldLimit at most, since the other loops may be stuck in a handler, and may then be ahead by yieldCredit more, and by
-// twice as many each time that this happens again.
-const (
-	yieldSlack  = 2
-	yieldLimit  = 5 * time.Millisecond
-	yieldCredit = 4
-)
-
-// While descriptors are short they are counted every probeInterval. The shortage is over when calmProbes counts in a row
-// have found an eighth of the room unused.
+// While descriptors are short they are looked at every probeInterval. The shortage is over when calmProbes looks in a row have
+// found one that nobody has taken.
 const (
 	probeInterval = 50 * time.Millisecond
 	calmProbes    = 20
@@ -76,54 +61,52 @@ func (a *admission) readLimit() {
 // opened counts a new connection and pauses accepting where that was the last that there is room for. On the connection's
 // loop.
 func (a *admission) opened(c *conn) {
-	held := a.count(c)
+	held := a.count()
 	if now := int64(c.loop.clock.now); now > a.limitDue.Load() {
 		a.limitDue.Store(now + int64(time.Second))
 		a.readLimit()
-		c.loop.unblockAccept()
 	}
-	l := c.loop
-	short, ahead := int64(c.fd) >= a.limit.Load(), a.ahead(l)
-	if a.yielding.Load() > 0 || ahead {
-		a.mu.Lock()
-		a.yieldLocked(l, ahead)
-		a.mu.Unlock()
-	}
+	short := int64(c.sock.FD) >= a.limit.Load()
 	if !short && !a.full(held) {
 		return
 	}
 	a.mu.Lock()
-	if most := int64(a.run.cfg.maxConns); most > 0 && held > most {
+	if most := a.most(); most > 0 && held > most {
 		a.held.Add(-1)
 		c.parked, c.wasParked = true, true
 		c.pauseReading()
 		c.loop.clearTimeout(c)
 		a.parked = append(a.parked, c)
 	}
-	if short {
-		a.shortLocked(errNearLimit)
-	}
+	warn := short && a.shortLocked()
 	a.pauseLocked()
 	a.mu.Unlock()
+	if warn {
+		a.warn(errNearLimit)
+	}
 	// The close that would have made room may have come before the pause.
 	a.review()
 }
 
 // count counts a connection that closed will count off.
-func (a *admission) count(c *conn) (held int64) {
-	c.loop.conns.Add(1)
-	return a.held.Add(1)
+func (a *admission) count() (held int64) { return a.held.Add(1) }
+
+// most is MaxConns, as long as it counts; 0 if there is no bound.
+func (a *admission) most() int64 {
+	if a.lifted.Load() {
+		return 0
+	}
+	return int64(a.run.cfg.maxConns)
 }
 
-// full tells whether held connections are as many as there may be.
+// full reports whether held connections are as many as there may be.
 func (a *admission) full(held int64) bool {
-	most, room := int64(a.run.cfg.maxConns), a.room.Load()
-	return most > 0 && held >= most || room > 0 && held >= room
+	most := a.most()
+	return most > 0 && held >= most
 }
 
 // closed counts a connection off and lets others in. On the connection's loop.
 func (a *admission) closed(c *conn) {
-	c.loop.conns.Add(-1)
 	if !c.wasParked || a.admitted(c) {
 		a.held.Add(-1)
 	}
@@ -131,9 +114,6 @@ func (a *admission) closed(c *conn) {
 		a.review()
 	}
 }
-
-// hijacked counts off for its loop a connection that a handler has taken over. For the bounds it counts until it is closed.
-func (a *admission) hijacked(c *conn) { c.loop.conns.Add(-1) }
 
 // hijackedClosed counts off a connection that a handler had taken over and has closed.
 func (a *admission) hijackedClosed() {
@@ -143,65 +123,7 @@ func (a *admission) hijackedClosed() {
 	}
 }
 
-// lead is by how many connections l is ahead of what is still even enough; negative if it is not.
-func (a *admission) lead(l *loop) int64 {
-	average := a.held.Load() / int64(len(a.run.loops))
-	return l.conns.Load() - (average + average/8 + yieldSlack)
-}
-
-// ahead tells whether l has so many connections that the next should go to another loop.
-func (a *admission) ahead(l *loop) bool { return a.lead(l) > l.credit.Load() }
-
-// yieldLocked has l leave the listener to the others if it is ahead, and ends the yielding of those that are not any more.
-// One loop never is: that with the fewest connections.
-func (a *admission) yieldLocked(l *loop, ahead bool) {
-	if a.stopped {
-		return
-	}
-	for _, other := range a.run.loops {
-		if other.yields && !a.ahead(other) {
-			a.setYieldsLocked(other, false)
-		}
-	}
-	if ahead && !l.yields {
-		a.setYieldsLocked(l, true)
-		if a.overdue == nil {
-			a.overdue = time.AfterFunc(yieldLimit, a.endYielding)
-		} else {
-			a.overdue.Reset(yieldLimit)
-		}
-	}
-	if a.lead(l) <= 0 {
-		l.credit.Store(0)
-	}
-}
-
-// endYielding is what happens when a loop has yielded for yieldLimit: nobody else wants the connections.
-func (a *admission) endYielding() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.stopped {
-		return
-	}
-	for _, l := range a.run.loops {
-		if l.yields {
-			l.credit.Store(max(yieldCredit, 2*l.credit.Load()))
-			a.setYieldsLocked(l, false)
-		}
-	}
-}
-
-func (a *admission) setYieldsLocked(l *loop, yields bool) {
-	l.yields = yields
-	if yields {
-		a.yielding.Add(1)
-	} else {
-		a.yielding.Add(-1)
-	}
-	a.setAcceptingLocked(l)
-}
-
-// admitted tells whether a connection that was parked has been let in, and forgets it if not.
+// admitted reports whether a connection that was parked has been let in, and forgets it if not.
 func (a *admission) admitted(c *conn) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -212,80 +134,90 @@ func (a *admission) admitted(c *conn) bool {
 	return false
 }
 
+// lift has MaxConns count no more, and lets in who waits: the server lets go of its port, and takes nobody else in.
+func (a *admission) lift() {
+	a.lifted.Store(true)
+	a.review()
+}
+
+// exhausted pauses accepting since there was no descriptor, or no memory, for the next connection.
+func (a *admission) exhausted(why error) {
+	a.mu.Lock()
+	warn := a.shortLocked()
+	a.pauseLocked()
+	a.mu.Unlock()
+	if warn {
+		a.warn(why)
+	}
+}
+
 // pauseLocked stops all loops from accepting.
 func (a *admission) pauseLocked() {
 	if !a.stopped && !a.paused.Swap(true) {
-		a.setAcceptingLocked(a.run.loops...)
+		_ = a.run.port.Pause()
 	}
 }
 
 // errNearLimit is why accepting pauses as a rule.
 var errNearLimit = errors.New("open files are near their limit (ulimit -n, LimitNOFILE=)")
 
-// shortLocked notes that descriptors have run short, or whatever else a connection takes.
-func (a *admission) shortLocked(why error) {
+// shortLocked notes that descriptors have run short, or whatever else a connection takes, and reports whether that is to be
+// logged.
+func (a *admission) shortLocked() (warn bool) {
 	if a.stopped {
-		return
+		return false
 	}
-	began := a.room.Load() == 0
 	a.calm = 0
-	a.countRoomLocked()
-	if began {
-		// A start without descriptors fails, and says why itself.
-		if a.warned = a.run.serving.Load(); a.warned {
-			a.run.cfg.log.Warn("accepting pauses", "reason", why, "room_for_connections", a.room.Load())
-		}
-		if a.probe == nil {
-			a.probe = time.AfterFunc(probeInterval, a.recount)
-		} else {
-			a.probe.Reset(probeInterval)
-		}
+	if a.short.Swap(true) {
+		return false
 	}
+	if a.probe == nil {
+		a.probe = time.AfterFunc(probeInterval, a.look)
+	} else {
+		a.probe.Reset(probeInterval)
+	}
+	// A start without descriptors fails, and says why itself.
+	a.warned = a.run.serving.Load()
+	return a.warned
 }
 
-// countRoomLocked sets room to the number of connections that there are descriptors for.
-func (a *admission) countRoomLocked() {
-	a.readLimit()
-	connections := a.held.Load() + int64(len(a.parked))
-	a.room.Store(max(a.limit.Load()-(descriptorsUsed(a.limit.Load())-connections), 1))
+func (a *admission) warn(why error) {
+	a.run.cfg.log.Warn("accepting pauses", "reason", why, "connections", a.held.Load())
 }
 
-// recount is what the probe does.
-func (a *admission) recount() {
+// look is what the probe does.
+func (a *admission) look() {
 	a.mu.Lock()
-	if a.stopped {
-		a.mu.Unlock()
-		return
-	}
-	a.countRoomLocked()
-	if room := a.room.Load(); a.held.Load() > room-room/8-1 {
+	over := false
+	switch {
+	case a.stopped:
+	case !a.hasRoom():
 		a.calm = 0
-	} else if a.calm++; a.calm >= calmProbes {
-		a.room.Store(0)
-		if a.warned {
-			a.run.cfg.log.Info("open files are not near their limit any more, accepting goes on")
+	default:
+		if a.calm++; a.calm >= calmProbes {
+			a.short.Store(false)
+			over = a.warned
 		}
 	}
-	if a.room.Load() > 0 {
+	if !a.stopped && a.short.Load() {
 		a.probe.Reset(probeInterval)
 	}
 	a.mu.Unlock()
+	if over {
+		a.run.cfg.log.Info("open files are not near their limit any more, accepting goes on")
+	}
 	a.review()
 }
 
-// descriptorsUsed counts the descriptors that the process has open.
-func descriptorsUsed(limit int64) int64 {
-	var st unix.Stat_t
-	if err := unix.Stat("/proc/self/fd", &st); err == nil && st.Size > 0 {
-		return st.Size // since Linux 6.2
+// hasRoom reports whether there is a descriptor for another connection.
+func (a *admission) hasRoom() bool {
+	a.readLimit()
+	fd, err := unix.FcntlInt(uintptr(a.run.watcher.epoll), unix.F_DUPFD_CLOEXEC, 0) // the lowest that is free
+	if err != nil {
+		return false
 	}
-	n := int64(0)
-	for fd := range uintptr(limit) {
-		if _, err := unix.FcntlInt(fd, unix.F_GETFD, 0); err == nil {
-			n++
-		}
-	}
-	return n
+	_ = unix.Close(fd)
+	return int64(fd) < a.limit.Load()
 }
 
 // review admits parked connections and resumes accepting as far as there is room.
@@ -295,44 +227,24 @@ func (a *admission) review() {
 	if a.stopped || !a.paused.Load() {
 		return
 	}
-	most := int64(a.run.cfg.maxConns)
-	for len(a.parked) > 0 && a.held.Load() < most {
+	for len(a.parked) > 0 && !a.full(a.held.Load()) {
 		c := a.parked[0]
 		a.parked = a.parked[1:]
 		a.held.Add(1)
 		c.parked = false
-		c.loop.execute(c.admit)
+		c.loop.post(c.admit)
 	}
-	if !a.full(a.held.Load()) {
+	if !a.full(a.held.Load()) && (!a.short.Load() || a.hasRoom()) {
 		a.paused.Store(false)
-		a.setAcceptingLocked(a.run.loops...)
+		_ = a.run.port.Resume() // the lookout tries again, and logs why
 	}
-}
-
-// setAcceptingLocked has the loops poll the listener, or not, as things are.
-func (a *admission) setAcceptingLocked(loops ...*loop) {
-	for _, l := range loops {
-		on := !a.paused.Load() && !l.yields
-		if err := l.setAccepting(on); err != nil {
-			l.log.Error("cannot switch accepting", "on", on, "error", err)
-		}
-	}
-}
-
-// withState calls f with whether l is to accept connections at present, which does not change meanwhile.
-func (a *admission) withState(l *loop, f func(accepting bool) error) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return f(!a.paused.Load() && !l.yields)
 }
 
 func (a *admission) stop() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.stopped = true
-	for _, t := range []*time.Timer{a.probe, a.overdue} {
-		if t != nil {
-			t.Stop()
-		}
+	if a.probe != nil {
+		a.probe.Stop()
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	gneterrors "github.com/panjf2000/gnet/v2/pkg/errors"
 	"golang.org/x/sys/unix"
 
 	"rstserver/linger/lingertest"
@@ -69,8 +68,7 @@ func TestParkedConnections(t *testing.T) {
 	second.get("/")
 	a := s.run.admission
 	// What another loop has accepted before it heard of the pause.
-	l := s.run.loops[0]
-	if err := l.setAccepting(true); err != nil {
+	if err := s.run.port.Resume(); err != nil {
 		t.Fatal(err)
 	}
 	third, fourth := s.dial(t), s.dial(t)
@@ -232,7 +230,7 @@ func TestEngineIsRestarted(t *testing.T) {
 	s := start(t, &Server{Loops: 1})
 	c := s.dial(t)
 	c.get("/")
-	s.run.loops[0].execute(func() error { return gneterrors.ErrEngineShutdown })
+	s.run.loops[0].post(s.run.loops[0].engine.End)
 	// What it held did not end as if all were well.
 	c.wantReset()
 	s.dial(t).get("/")
@@ -249,9 +247,8 @@ func TestEngineIsRestarted(t *testing.T) {
 func TestEngineThatKeepsEnding(t *testing.T) {
 	s := start(t, &Server{Loops: 1})
 	// accept(2) on such a socket fails with EINVAL.
-	s.run.listenerMu.Lock()
-	err := unix.Shutdown(s.run.listener.fd, unix.SHUT_RD)
-	s.run.listenerMu.Unlock()
+	var err error
+	s.run.port.Control(func(fd int) { err = unix.Shutdown(fd, unix.SHUT_RD) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,31 +257,6 @@ func TestEngineThatKeepsEnding(t *testing.T) {
 	}
 	if rep := s.Report(); !rep.Complete() {
 		t.Errorf("Report() = %s", rep)
-	}
-}
-
-// Connections go to the loop that has fewer, whoever comes first to accept them.
-func TestConnectionsAreSpread(t *testing.T) {
-	s := start(t, &Server{Loops: 2})
-	ahead, behind := s.run.loops[0], s.run.loops[1]
-	const more, n = 1000, 40
-	ahead.conns.Add(more)
-	s.run.admission.held.Add(more)
-	for range n {
-		s.dial(t).get("/")
-	}
-	// One that it accepts before it knows, and one for each yieldLimit that passes.
-	if got := ahead.conns.Load() - more; got > n/4 {
-		t.Errorf("%d of %d connections went to the loop that has %d, %d to the one that has none", got, n, more, behind.conns.Load())
-	}
-	ahead.conns.Add(-more)
-	s.run.admission.held.Add(-more)
-	// Now the other one is ahead.
-	for range n {
-		s.dial(t).get("/")
-	}
-	if got := ahead.conns.Load(); got < n/2 {
-		t.Errorf("%d of %d connections are on the loop that had yielded", got, 2*n)
 	}
 }
 

@@ -25,7 +25,7 @@ func (c *conn) answer(r *Request, head []byte) {
 	w.reset(l.run.cfg.maxOutputBytes)
 	r.conn = c
 	// Not the connection's activity in the table: two loops whose slots lie side by side would slow each other down.
-	l.handling.Store(int64(c.fd))
+	l.handling.Store(int64(c.sock.FD))
 	if !l.call(c.id, "handler", func() { l.run.cfg.loopHandler.ServeLoop(w, r) }) {
 		l.call(c.id, "content's Close", w.dropSource)
 		// The answers before it are complete.

@@ -3,17 +3,14 @@
 package poller
 
 import (
-	"errors"
 	"io"
-	"net"
-	"net/netip"
 	"time"
 
-	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
 
 	"rstserver/httpcodec"
 	"rstserver/linger"
+	"rstserver/poller/internal/engine"
 )
 
 // conn is one connection. It is owned by its loop: only that goroutine touches it, save for the fields that say otherwise.
@@ -21,11 +18,9 @@ import (
 //
 // An idle connection holds no buffer: in, pending and out exist only while they hold something.
 type conn struct {
-	loop  *loop // immutable, as are the next four
-	gc    gnet.Conn
-	fd    int
-	epoll int // the engine's
-	id    uint64
+	loop *loop // immutable, as are the next two
+	sock engine.Conn
+	id   uint64
 
 	parser    httpcodec.Parser
 	in        []byte    // bytes received and not consumed: part of a head, or requests behind one that is being answered
@@ -49,8 +44,8 @@ type conn struct {
 
 	closeAfter  bool // the answers being sent are the last
 	lingering   bool // the last answer is sent, and so is FIN
-	ending      bool // this package wants gnet to close
-	gone        bool // gnet has closed, or is about to
+	ending      bool // the engine is to close it
+	gone        bool // the engine has closed it, or is about to
 	watched     bool // known to the watcher; while the connection is lent, exchange.known says that
 	toEnd       bool // the last answer ends with the connection, as it has no length
 	hijacked    bool // a handler has it, on another descriptor
@@ -61,17 +56,13 @@ type conn struct {
 	parked      bool // not admitted yet; guarded by admission.mu
 }
 
-// inherit gives a connection what it would have got from the listener, had that been prepared before.
-func (c *conn) inherit() error {
-	err := setOptions(c.fd)
-	if c.loop.run.cfg.arm {
-		err = errors.Join(err, linger.Arm(c.fd))
-	}
-	return err
+// Received implements engine.Session.
+func (c *conn) Received(data []byte) (open bool) {
+	c.loop.clock.tick()
+	return c.received(data)
 }
 
-// received deals with bytes that were read. data is gnet's and valid until it returns.
-func (c *conn) received(data []byte) gnet.Action {
+func (c *conn) received(data []byte) (open bool) {
 	c.catchUp()
 	paused := c.paused()
 	if c.reading == readingOnce {
@@ -90,10 +81,7 @@ func (c *conn) received(data []byte) gnet.Action {
 	default:
 		c.serve(data)
 	}
-	if c.ending {
-		return gnet.Close
-	}
-	return gnet.None
+	return !c.ending
 }
 
 // resume continues a connection whose output was held up.
@@ -113,22 +101,21 @@ func (c *conn) resume() {
 // ready implements waiter: the kernel takes output again.
 func (c *conn) ready(uint32) { c.loop.turn(c) }
 
-// settle closes the connection if that was decided outside of gnet's callbacks.
+// settle closes the connection if that was decided outside of the engine's calls.
 func (c *conn) settle() {
 	if c.ending && !c.gone {
-		_ = c.gc.EventLoop().Close(c.gc)
+		c.sock.Close()
 	}
 }
 
 // admit lets a parked connection begin.
-func (c *conn) admit() error {
+func (c *conn) admit() {
 	if !c.gone {
 		c.resumeReading()
 		c.loop.clock.tick()
 		c.loop.setTimeout(c, headerTimeout)
 		c.settle()
 	}
-	return nil
 }
 
 // close ends the connection with FIN; whatever was handed to the kernel is delivered.
@@ -137,7 +124,7 @@ func (c *conn) close() { c.ending = true }
 // abort ends the connection with RST.
 func (c *conn) abort() {
 	// A refusal has armed the connection, so that closing it has the same effect.
-	_, _ = c.loop.run.table.Abort(c.fd)
+	_, _ = c.loop.run.table.Abort(c.sock.FD)
 	c.ending = true
 }
 
@@ -151,7 +138,7 @@ func (c *conn) finish() {
 		c.finishInDrain()
 		return
 	}
-	if err := unix.Shutdown(c.fd, unix.SHUT_WR); err != nil {
+	if err := unix.Shutdown(c.sock.FD, unix.SHUT_WR); err != nil {
 		// The client has reset it.
 		c.close()
 		return
@@ -220,24 +207,17 @@ func (c *conn) timedOut(kind timeoutKind) {
 
 // countUnacked notes how much the client has not acknowledged of what was handed to the kernel (SIOCOUTQ, tcp(7)).
 func (c *conn) countUnacked() int {
-	c.unacked, _ = unix.IoctlGetInt(c.fd, unix.SIOCOUTQ)
+	c.unacked, _ = unix.IoctlGetInt(c.sock.FD, unix.SIOCOUTQ)
 	return c.unacked
 }
 
-// describe is what hooks get to know. gnet forgets the address behind OnClose.
-func (c *conn) describe() Conn {
-	d := Conn{ID: c.id}
-	if addr, ok := c.gc.RemoteAddr().(*net.TCPAddr); ok {
-		a := addr.AddrPort()
-		d.Remote = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
-	}
-	return d
-}
+// describe is what hooks get to know.
+func (c *conn) describe() Conn { return Conn{ID: c.id, Remote: c.sock.RemoteAddr()} }
 
 // setActivity notes what the connection is doing, for the Report.
 func (c *conn) setActivity(a linger.Activity) {
 	if c.activity != a {
 		c.activity = a
-		c.loop.run.table.SetActivity(c.fd, a)
+		c.loop.run.table.SetActivity(c.sock.FD, a)
 	}
 }

@@ -21,7 +21,7 @@ const (
 
 // drainOwn has every connection of the loop come to its end: one that has nothing to do is aborted, at once or when its turn
 // comes, one that has is left to come to its last answer. On the loop.
-func (l *loop) drainOwn() error {
+func (l *loop) drainOwn() {
 	l.clock.tick()
 	var idle []*conn
 	for kind := range l.lists {
@@ -39,13 +39,12 @@ func (l *loop) drainOwn() error {
 	}
 	if l.run.cfg.drainSpread > 0 {
 		l.spread(idle)
-		return nil
+		return
 	}
 	for _, c := range idle {
 		c.abortIdle()
 		c.settle()
 	}
-	return nil
 }
 
 // drain is the beginning of the end for a connection. idle says that it has nothing to do.
@@ -105,7 +104,7 @@ func (c *conn) finishInDrain() {
 		c.loop.setTimeout(c, lingerTimeout)
 		return
 	}
-	if err := unix.Shutdown(c.fd, unix.SHUT_WR); err != nil {
+	if err := unix.Shutdown(c.sock.FD, unix.SHUT_WR); err != nil {
 		// The client has reset it.
 		c.close()
 		return
@@ -135,6 +134,6 @@ func (c *conn) awaitAck() {
 
 // unread is how many bytes of the client's wait in the kernel (SIOCINQ, tcp(7)).
 func (c *conn) unread() int {
-	n, _ := unix.IoctlGetInt(c.fd, unix.SIOCINQ)
+	n, _ := unix.IoctlGetInt(c.sock.FD, unix.SIOCINQ)
 	return n
 }

@@ -191,7 +191,7 @@ func (x *exchange) leave(o outcome) bool {
 	if x.phase != lent || x.slow || x.run.draining.Load() || x.run.closing() {
 		return false
 	}
-	if modify(x.conn.epoll, x.fd, unix.EPOLLIN|unix.EPOLLONESHOT) != nil {
+	if x.conn.sock.Interest(unix.EPOLLIN|unix.EPOLLONESHOT) != nil {
 		return false
 	}
 	x.run.table.SetActivity(x.fd, linger.Idle)

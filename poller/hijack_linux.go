@@ -18,7 +18,8 @@ import (
 )
 
 // hijack moves the connection out of its loop: to a descriptor of Go's own, which is entered in the run's set of hijacked
-// connections as the table lets go of the old one. The loop closes that, which does nothing to the connection.
+// connections as the table lets go of the old one. From then on it is the connection's one descriptor; the loop finds
+// nothing under the number that it knows.
 func (x *exchange) hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c, ok, err := x.takeOver()
 	if err != nil {
@@ -53,12 +54,27 @@ func (x *exchange) takeOver() (c *hijackedConn, ok bool, err error) {
 		_ = tcp.Close()
 		return nil, false, fmt.Errorf("poller: taking the connection over: %w", err)
 	}
-	// The loop cannot close the descriptor meanwhile, so that this may act as its owner.
+	// An abort by others must not reach the socket that takes the number, so the table comes first. The loop cannot close the
+	// descriptor meanwhile, so that this may act as its owner.
 	if aborted := x.run.table.Close(x.fd); aborted {
 		x.aborted = true
 		_ = tcp.Close()
 		return nil, false, errConnGone
 	}
+	if x.known {
+		x.run.watcher.forget(x.fd)
+		x.known = false
+	}
+	if err := x.run.port.Vacate(x.conn.sock); err != nil {
+		x.aborted = true
+		_ = raw.Control(func(fd uintptr) { _ = linger.Abort(int(fd)) })
+		_ = tcp.Close()
+		return nil, false, fmt.Errorf("poller: taking the connection over: %w", err)
+	}
+	_ = raw.Control(func(fd uintptr) {
+		// It is for a server's connections, and not for a user's.
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, 0)
+	})
 	entry, ok := x.run.hijacked.Add(raw)
 	x.leaveLocked(hijacked)
 	return &hijackedConn{TCPConn: tcp, run: x.run, entry: entry, conn: x.web.conn}, ok, nil

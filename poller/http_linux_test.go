@@ -419,7 +419,7 @@ func TestNoTimeouts(t *testing.T) {
 	c.get("/")
 	var armed bool
 	done := make(chan struct{})
-	sv.run.loops[0].execute(func() error { armed = sv.run.loops[0].alarm.at != 0; close(done); return nil })
+	sv.run.loops[0].post(func() { armed = sv.run.loops[0].alarm.at != 0; close(done) })
 	<-done
 	if armed {
 		t.Error("a timer runs although there is no timeout")

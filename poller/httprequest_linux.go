@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"rstserver/httpcodec"
+	"rstserver/poller/internal/engine"
 )
 
 // newRequest makes the http.Request of a parsed head. It has what net/http's server gives to a handler.
@@ -120,7 +121,7 @@ func (w *webConn) init(x *exchange) {
 	if local.Addr().IsUnspecified() {
 		x.mu.Lock()
 		if x.phase == lent {
-			if addr, err := localAddr(x.fd); err == nil {
+			if addr, err := engine.LocalAddr(x.fd); err == nil {
 				local = addr
 			}
 		}

@@ -30,11 +30,11 @@ func (c *conn) goesToHandler() bool {
 func (c *conn) lend(data []byte, n int) {
 	l := c.loop
 	r := l.run
-	x := &exchange{run: r, loop: l, conn: c, fd: c.fd, head: bytes.Clone(data[:n]), known: c.watched}
+	x := &exchange{run: r, loop: l, conn: c, fd: c.sock.FD, head: bytes.Clone(data[:n]), known: c.watched}
 	x.writer.x = x
 	rest := data[n:]
 	if len(c.in) == 0 {
-		rest = bytes.Clone(rest) // gnet's
+		rest = bytes.Clone(rest) // the engine's
 	}
 	if err := x.body.init(x, &l.request.Request, rest); err != nil {
 		c.refuse(err, data)

@@ -94,7 +94,7 @@ func (s *Server) drainLocked() {
 		go f()
 	}
 	for _, l := range s.run.loops {
-		l.execute(l.drainOwn)
+		l.post(l.drainOwn)
 	}
 	if !released {
 		go s.letGo()
@@ -131,18 +131,32 @@ func (s *Server) teardownLocked(mode linger.Mode) {
 	go s.teardown(s.mode, s.began)
 }
 
-// The accept queue is looked at every queueInterval until it is empty, or for queueLimit: under a storm of clients it never
-// is, and while the bounds on connections are reached, it is not emptied.
+// The accept queue is looked at every queueInterval. If it makes no progress for queuePatience, since descriptors have run out
+// or the loops are stuck, whoever is left in it is reset.
 const (
 	queueInterval = 200 * time.Microsecond
-	queueLimit    = 100 * time.Millisecond
+	queuePatience = 100 * time.Millisecond
 )
 
-// acceptQueue has the loops accept what waits.
+// acceptQueue has the loops accept whoever waits by now, MaxConns or not: under a storm of clients the queue is never empty.
 func (r *run) acceptQueue() {
+	r.admission.lift()
+	from, known := r.port.Accepts(), false
+	var waiting int
+	r.port.Control(func(fd int) { waiting, known = queueLength(fd) })
 	ticker := time.NewTicker(queueInterval)
 	defer ticker.Stop()
-	for deadline := time.Now().Add(queueLimit); r.queueWaits() && time.Now().Before(deadline); {
+	progress, at := from, time.Now()
+	for r.port.Waits() {
+		accepts := r.port.Accepts()
+		switch {
+		case known && accepts-from >= int64(waiting):
+			return
+		case accepts > progress:
+			progress, at = accepts, time.Now()
+		case time.Since(at) > queuePatience:
+			return
+		}
 		select {
 		case <-ticker.C:
 		case <-r.closingC:
@@ -151,30 +165,17 @@ func (r *run) acceptQueue() {
 	}
 }
 
-// queueWaits tells whether the listener has connections that nobody has accepted.
-func (r *run) queueWaits() bool {
-	r.listenerMu.Lock()
-	defer r.listenerMu.Unlock()
-	if r.listener.fd < 0 {
-		return false
-	}
-	fds := []unix.PollFd{{Fd: int32(r.listener.fd), Events: unix.POLLIN}}
-	n, err := unix.Poll(fds, 0)
-	return err == nil && n > 0
-}
-
 // settleLoops waits until each loop has dealt with what it accepted before the listener was taken away: such a connection is
 // counted by then.
 func (r *run) settleLoops() {
 	for _, l := range r.loops {
 		settled := make(chan struct{})
 		// A loop that takes no task runs no engine, so it has no connection and will have none.
-		if !l.execute(func() error {
+		if !l.post(func() {
 			close(settled)
 			if r.draining.Load() {
-				return l.drainOwn()
+				l.drainOwn()
 			}
-			return nil
 		}) {
 			continue
 		}

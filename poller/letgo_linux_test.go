@@ -588,7 +588,12 @@ func TestLettingGoFromStalledHandler(t *testing.T) {
 		lingertest.Wait(t, "the answer waits for its reader", func() bool {
 			s.run.watcher.mu.Lock()
 			defer s.run.watcher.mu.Unlock()
-			return len(s.run.watcher.waiting) == 1
+			for _, w := range s.run.watcher.waiting {
+				if _, ok := w.who.(*exchange); ok {
+					return true
+				}
+			}
+			return false
 		})
 		close(stalled)
 		if err := wait(t, name, results); err != nil {

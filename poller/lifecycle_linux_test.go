@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -16,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	gneterrors "github.com/panjf2000/gnet/v2/pkg/errors"
 	"golang.org/x/sys/unix"
 
 	"rstserver/linger"
@@ -256,10 +254,10 @@ func TestCloseWhileAnEngineEnds(t *testing.T) {
 	}
 	l := s.run.loops[0]
 	onLoop, goOn := make(chan struct{}), make(chan struct{})
-	l.execute(func() error {
+	l.post(func() {
 		close(onLoop)
 		<-goOn
-		return gneterrors.ErrEngineShutdown
+		l.engine.End()
 	})
 	<-onLoop
 	closed := make(chan error, 1)
@@ -278,43 +276,6 @@ func TestCloseWhileAnEngineEnds(t *testing.T) {
 	s.assertGone(t)
 }
 
-// An epoll of somebody else's can list a number under which it knew another file.
-func TestForeignEpollListsTheNumber(t *testing.T) {
-	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(ep)
-	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := add(ep, fd, unix.EPOLLIN); err != nil {
-		t.Fatal(err)
-	}
-	fdinfo := fmt.Sprintf("/proc/self/fdinfo/%d", ep)
-	if found, err := watches(fdinfo, fd); !found || err != nil {
-		t.Errorf("watches() = %v, %v for what the epoll watches", found, err)
-	}
-	dup, err := unix.Dup(fd) // keeps the entry alive
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(dup)
-	other, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Dup3(other, fd, unix.O_CLOEXEC); err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fd)
-	defer unix.Close(other)
-	if found, err := watches(fdinfo, fd); found || err != nil {
-		t.Errorf("watches() = %v, %v for another file under the same number", found, err)
-	}
-}
-
 func TestServeTakesTheListenerOver(t *testing.T) {
 	type noSyscallConn struct{ net.Listener }
 	tests := []struct {
@@ -324,10 +285,10 @@ func TestServeTakesTheListenerOver(t *testing.T) {
 	}{
 		{"without SyscallConn", func(t *testing.T) net.Listener {
 			return noSyscallConn{listen(t, "tcp", "127.0.0.1:0")}
-		}, "has no SyscallConn"},
+		}, "its Accept would be passed over"},
 		{"TLS", func(t *testing.T) net.Listener {
 			return tls.NewListener(listen(t, "tcp", "127.0.0.1:0"), &tls.Config{})
-		}, "has no SyscallConn"},
+		}, "its Accept would be passed over"},
 		{"Unix", func(t *testing.T) net.Listener { return listen(t, "unix", "@rstserver-test") }, "not a TCP socket"},
 		{"nil", func(t *testing.T) net.Listener { return nil }, "not nil"},
 		{"nil of a type", func(t *testing.T) net.Listener { return (*net.TCPListener)(nil) }, "*net.TCPListener"},
@@ -362,9 +323,9 @@ func TestConnectionsFromBeforeServe(t *testing.T) {
 		clients = append(clients, s.dial(t))
 	}
 	s = startOn(t, &Server{Loops: 2, LoopHandler: LoopHandlerFunc(func(w *Responder, r *Request) {
-		armed, err := linger.Armed(r.conn.fd)
-		noDelay, err2 := unix.GetsockoptInt(r.conn.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY)
-		keepAlive, err3 := unix.GetsockoptInt(r.conn.fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE)
+		armed, err := linger.Armed(r.conn.sock.FD)
+		noDelay, err2 := unix.GetsockoptInt(r.conn.sock.FD, unix.IPPROTO_TCP, unix.TCP_NODELAY)
+		keepAlive, err3 := unix.GetsockoptInt(r.conn.sock.FD, unix.SOL_SOCKET, unix.SO_KEEPALIVE)
 		if !armed || noDelay != 1 || keepAlive != 1 || errors.Join(err, err2, err3) != nil {
 			t.Errorf("connection %d: armed %v, TCP_NODELAY %d, SO_KEEPALIVE %d", r.conn.id, armed, noDelay, keepAlive)
 		}

@@ -114,7 +114,7 @@ func (c *conn) dropSource() {
 // write writes as much of b as the kernel takes. It fails when the client has gone, and the connection is ending then.
 func (c *conn) write(b []byte) (n int, ok bool) {
 	for n < len(b) {
-		m, err := unix.Write(c.fd, b[n:])
+		m, err := unix.Write(c.sock.FD, b[n:])
 		switch err {
 		case nil:
 			n += m
@@ -137,7 +137,7 @@ func (c *conn) hold() bool {
 	c.setActivity(linger.Sending)
 	c.countUnacked()
 	c.loop.setTimeout(c, writeTimeout)
-	if err := c.loop.run.watcher.add(c.fd, &c.watched, c, unix.EPOLLOUT); err != nil {
+	if err := c.loop.run.watcher.add(c.sock.FD, &c.watched, c, unix.EPOLLOUT); err != nil {
 		if !c.loop.run.closing() {
 			c.loop.log.Error("connection is aborted, as its output cannot be watched", "conn", c.id, "error", err)
 		}

@@ -4,8 +4,8 @@ package poller
 
 import "golang.org/x/sys/unix"
 
-// reading is what a connection's loop learns of it, by way of gnet's epoll. Reading pauses while output waits or a handler
-// has the connection, since gnet closes when it reads a FIN, and a half-closed client is to have its answer.
+// reading is what a connection's loop learns of it, by what its engine polls for. Reading pauses while output waits or a handler
+// has the connection, since an engine closes when it reads a FIN, and a half-closed client is to have its answer.
 //
 //	on ──pause──▶ off ──resume──▶ on
 //	              off, deaf ──resumeOnce──▶ once ──input──▶ deaf ──pause, hear──▶ off
@@ -23,7 +23,7 @@ const (
 )
 
 // pauseReading leaves what the client sends in the kernel's buffer, and the client's FIN unnoticed. It has no effect on
-// RST, which gnet finds as a hang-up.
+// RST, which the engine finds as a hang-up.
 func (c *conn) pauseReading() { c.setReading(readingOff) }
 
 // resumeReading undoes pauseReading.
@@ -47,7 +47,7 @@ func (c *conn) setReading(r reading) {
 	case readingOnce:
 		events = unix.EPOLLIN | unix.EPOLLONESHOT
 	}
-	if err := modify(c.epoll, c.fd, events); err != nil {
+	if err := c.sock.Interest(events); err != nil {
 		c.loop.log.Error("connection is aborted, as reading from it cannot be switched", "conn", c.id, "error", err)
 		c.abort()
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"rstserver/linger"
+	"rstserver/poller/internal/engine"
 )
 
 // BenchmarkRequest is what a request costs from the bytes that gnet has read to the one write of the answers, which goes
@@ -44,7 +45,7 @@ func benchConn(b testing.TB, fd int) *conn {
 	r := &run{cfg: cfg, table: new(linger.Table), closingC: make(chan struct{})}
 	l := newLoop(r, 0)
 	r.loops = []*loop{l}
-	c := &conn{loop: l, fd: fd}
+	c := &conn{loop: l, sock: engine.Conn{FD: fd}}
 	if err := r.table.Open(fd, 0); err != nil {
 		b.Fatal(err)
 	}

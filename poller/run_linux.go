@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rstserver/linger"
+	"rstserver/poller/internal/engine"
 )
 
 // run is what a Server has from Serve to the end of its teardown. The fields are set before the first loop starts and not
@@ -29,10 +30,11 @@ type run struct {
 	loops     []*loop
 	admission *admission
 	watcher   *watcher
-	empty     int // a listening socket that is always empty, see emptyListener
+	port      *engine.Port
+	lookout   *lookout
 	ids       atomic.Uint64
 	closed    atomic.Int64  // connections closed
-	queued    atomic.Int64  // connections to come that did not inherit the listener's options, see listener.queued
+	queued    atomic.Int64  // connections to come that did not inherit SO_LINGER, see listener.queued
 	closingC  chan struct{} // closed when the teardown begins
 	aborted   chan struct{} // closed when all connections are reset
 	refused   chan struct{} // closed when the port has been given up
@@ -51,15 +53,15 @@ type run struct {
 	serving       atomic.Bool   // all loops accept
 	draining      atomic.Bool   // answers are their connections' last
 	lettingGo     atomic.Bool   // Shutdown or Release was called
-	givenUp       atomic.Bool   // there is no listener any more, or soon
+	givenUp       atomic.Bool   // the port was given up, or will be at once
 	live          atomic.Int64  // connections that have not ended, hijacked ones included
 	noneLeft      chan struct{} // capacity 1; an element when live has become 0
 	closedInOrder atomic.Int64  // connections that ended, and were not aborted, since lettingGo
-	refusedAt     time.Time     // written before refused is closed, as is refusal
-	refusal       error
+	listener      listener
 
-	listenerMu sync.Mutex // serialises the loops that take the listener with the teardown that takes it away; before loop.mu
-	listener   *listener
+	refusing  sync.Mutex // serialises refuse
+	refusedAt time.Time  // written before refused is closed, as is refusal
+	refusal   error
 }
 
 // ListenAndServe listens on Server.Addr and serves it; see [Listen] and [Server.Serve].
@@ -95,8 +97,10 @@ func ListenAndServe(addr string, handler http.Handler) error {
 	return (&Server{Addr: addr, Handler: handler}).ListenAndServe()
 }
 
-// Serve takes ln over, whose socket has to be a TCP listener with a SyscallConn method, and serves it until Close, Shutdown
-// or Release. ln is closed in any case: Serve works on a duplicate. It returns when the teardown is complete, then always with
+// Serve takes ln over, which has to be a [*net.TCPListener] or a [*linger.Listener] around one, and serves it until Close,
+// Shutdown or Release. The event loops accept from the socket itself, so any other listener is refused, since its Accept would
+// be passed over. ln is closed in any case, which leaves the connections of a linger.Listener as they are: Serve works on a
+// duplicate of the socket. It returns when the teardown is complete, then always with
 // an error: [ErrServerClosed] after one of these; [ErrServing] if the Server serves a listener already; or why it could not
 // serve, or not go on. By then nothing of the server is left, save what [Server.Report] says, and the same process can serve
 // the same port.
@@ -157,17 +161,11 @@ func (s *Server) start(ln net.Listener) (*run, error) {
 		pool: newPool(cfg.maxHandlers), noneLeft: make(chan struct{}, 1),
 		ctx: context.WithValue(base, http.ServerContextKey, s), connContext: s.ConnContext,
 	}
-	if r.empty, err = emptyListener(); err != nil {
-		_ = ln.Close()
-		return nil, fmt.Errorf("poller: %w", err)
-	}
 	if r.watcher, err = newWatcher(); err != nil {
-		_ = unix.Close(r.empty)
 		_ = ln.Close()
 		return nil, fmt.Errorf("poller: %w", err)
 	}
-	if r.listener, err = adopt(ln, cfg.arm); err != nil {
-		_ = unix.Close(r.empty)
+	if r.listener, r.port, err = adopt(ln, cfg.arm); err != nil {
 		r.watcher.close()
 		return nil, err
 	}
@@ -176,6 +174,7 @@ func (s *Server) start(ln net.Listener) (*run, error) {
 	}
 	r.queued.Store(int64(r.listener.queued))
 	r.admission = newAdmission(r)
+	r.lookout = newLookout(r)
 	for i := range cfg.loops {
 		r.loops = append(r.loops, newLoop(r, i))
 	}
@@ -215,17 +214,6 @@ func (r *run) closing() bool { return isClosed(r.closingC) }
 
 // released tells whether the port is being given up, or was.
 func (r *run) released() bool { return r.givenUp.Load() }
-
-// withListener calls f with the listener's descriptor, which stays open meanwhile, and whether l is to accept connections at
-// present. It fails with errTeardown when there is no listener any more.
-func (r *run) withListener(l *loop, f func(fd int, accepting bool) error) error {
-	r.listenerMu.Lock()
-	defer r.listenerMu.Unlock()
-	if r.closing() || r.listener.fd < 0 {
-		return errTeardown
-	}
-	return r.admission.withState(l, func(accepting bool) error { return f(r.listener.fd, accepting) })
-}
 
 // hooks are the callbacks of the Server.
 type hooks struct {

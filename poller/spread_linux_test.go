@@ -52,13 +52,12 @@ func TestDrainSpreadIsEven(t *testing.T) {
 	deadlines := make(chan []time.Duration)
 	l := s.run.loops[0]
 	lingertest.Wait(t, "the turns are planned", func() bool {
-		l.execute(func() error {
+		l.post(func() {
 			var all []time.Duration
 			for c := l.lists[spreadTimeout].first; c != nil; c = c.next {
 				all = append(all, c.deadline-l.clock.now)
 			}
 			deadlines <- all
-			return nil
 		})
 		all := <-deadlines
 		for i, at := range all {

@@ -7,11 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
-
-	gneterrors "github.com/panjf2000/gnet/v2/pkg/errors"
-	"golang.org/x/sys/unix"
 
 	"rstserver/linger"
 )
@@ -136,7 +132,7 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 	sweep.Add(late)
 	if n := running(stuck); n == 0 {
 		rep.HandlersRunning = r.pool.handlers()
-		_ = unix.Close(r.empty)
+		r.port.Close()
 	} else {
 		rep.HandlersRunning = n + r.pool.handlers()
 		// A loop that is stuck still needs it when it ends.
@@ -144,7 +140,7 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 			for _, l := range stuck {
 				<-l.loop.ended
 			}
-			_ = unix.Close(r.empty)
+			r.port.Close()
 		}()
 	}
 	rep.Connections, rep.Refused = sweep.Aborted, sweep.Refused
@@ -158,30 +154,25 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 	s.mu.Unlock()
 }
 
-// refuse takes the listener away from all loops and closes it, once. No child may be between fork and exec meanwhile: its
-// copies of our descriptors would keep the port.
+// refuse gives up the port, once.
 func (r *run) refuse() error {
-	r.listenerMu.Lock()
-	defer r.listenerMu.Unlock()
+	r.refusing.Lock()
+	defer r.refusing.Unlock()
 	if isClosed(r.refused) {
 		return r.refusal
 	}
 	r.noteResidue()
 	r.givenUp.Store(true)
-	r.refusal = r.dropListener()
+	r.lookout.stop()
+	if err := r.port.GiveUp(func(fd int) error {
+		r.watcher.forget(fd)
+		return r.listener.letGo(fd)
+	}); err != nil {
+		r.refusal = fmt.Errorf("poller: giving up the port: %w", err)
+	}
 	r.refusedAt = time.Now()
 	close(r.refused)
 	return r.refusal
-}
-
-func (r *run) dropListener() error {
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
-	var errs []error
-	for _, l := range r.loops {
-		errs = append(errs, l.dropListener(r.empty))
-	}
-	return errors.Join(append(errs, r.listener.close())...)
 }
 
 // stuckLoop is a loop that did not abort its connections in time, and what was aborted for it.
@@ -194,7 +185,7 @@ type stuckLoop struct {
 // processors with the loops that wake up for each hang-up. Loops that do not get to it within the grace are helped out.
 func (r *run) abortAll() (sweep linger.Sweep, stuck []stuckLoop) {
 	for _, l := range r.loops {
-		l.execute(l.abortOwn)
+		l.post(l.abortOwn)
 	}
 	sweep = r.hijacked.AbortAll(linger.Hijacked)
 	grace := time.NewTimer(r.cfg.stuckGrace)
@@ -261,7 +252,7 @@ const closerPatience = 100 * time.Millisecond
 // abortOwn is the loop's part of the teardown: it runs on the loop, and ends its engine, which closes the descriptors. A loop
 // that is done with its own connections helps those that are not, and closes nothing before all are: that would take the
 // processors from the loops that still have connections to reset.
-func (l *loop) abortOwn() error {
+func (l *loop) abortOwn() {
 	r := l.run
 	l.sweeping.Store(true)
 	giveBack := r.processors.take()
@@ -281,7 +272,7 @@ func (l *loop) abortOwn() error {
 	case <-time.After(min(closerPatience, r.cfg.stuckGrace/2)):
 		// Those before have a great many, or are stuck in a hook.
 	}
-	return gneterrors.ErrEngineShutdown
+	l.engine.End()
 }
 
 // waitLoops waits until all loops but the stuck ones have ended, and returns those that make no progress with it for the

@@ -131,7 +131,7 @@ func (l *loop) forget(c *conn) {
 }
 
 // expire ends what is due. It runs on the loop when the alarm has gone off.
-func (l *loop) expire() error {
+func (l *loop) expire() {
 	l.clock.tick()
 	l.alarm.clear()
 	for kind := range l.lists {
@@ -144,7 +144,6 @@ func (l *loop) expire() error {
 			l.alarm.before(l, list.first.deadline)
 		}
 	}
-	return nil
 }
 
 // alarm is the loop's one timer. The timer's goroutine only gives the loop a task, so all but the timer itself is the
@@ -165,7 +164,7 @@ func (a *alarm) before(l *loop, at time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.timer == nil {
-		a.timer = time.AfterFunc(in, func() { l.execute(l.expire) })
+		a.timer = time.AfterFunc(in, func() { l.post(l.expire) })
 	} else {
 		a.timer.Reset(in)
 	}

@@ -6,7 +6,7 @@ import "slices"
 
 // turns are the connections of a loop that can go on: those that come back from a handler, and those whose output the
 // kernel takes again. Each round gives some of them a turn, and between two rounds the loop gets to its other connections:
-// tasks of gnet's would be run one after the other for as long as there are any, so that a few clients that read fast could
+// tasks of the engine's would be run one after the other for as long as there are any, so that a few clients that read fast could
 // keep a loop to themselves. Guarded by loop.mu.
 type turns struct {
 	returned []*exchange
@@ -38,12 +38,12 @@ func (l *loop) takeBack(x *exchange) {
 
 func (l *loop) queueRoundLocked() {
 	if !l.turns.queued {
-		l.turns.queued = l.executeLocked(l.round)
+		l.turns.queued = l.post(l.round)
 	}
 }
 
 // round runs on the loop.
-func (l *loop) round() error {
+func (l *loop) round() {
 	l.mu.Lock()
 	n := min(len(l.turns.waiting), perRound)
 	now := slices.Clone(l.turns.waiting[:n])
@@ -64,8 +64,7 @@ func (l *loop) round() error {
 	l.turns.queued = more
 	l.mu.Unlock()
 	if more {
-		// From here gnet would run it next. Whoever does it for us comes too late for that.
-		go l.execute(l.round)
+		// From here the engine would run it next. Whoever does it for us comes too late for that.
+		go l.post(l.round)
 	}
-	return nil
 }

@@ -1,12 +1,12 @@
 //go:build linux
 
-package poller
+package engine
 
 import (
 	"bufio"
 	"errors"
 	"fmt"
-	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -18,20 +18,22 @@ import (
 	"rstserver/linger"
 )
 
-// bootState is what a loop needs to get hold of a new engine. gnet binds the sockets that it polls and tells neither their
+// boot is what a loop needs to get hold of a new engine. gnet binds the sockets that it polls and tells neither their
 // numbers nor its epoll's, and gives the handle through which tasks reach a loop only to a connection. So an engine is
 // started on a placeholder, a listener on a free loopback port, to which the loop connects itself: in that first
-// connection's OnOpen, on the engine's own goroutine, all is at hand to put the server's listener under the placeholder's
+// connection's OnOpen, on the engine's own goroutine, all is at hand to put the port's socket under the placeholder's
 // number. Owned by the engine's goroutine; OnBoot runs before there is one.
-type bootState struct {
+type boot struct {
 	done   bool
 	fd     int // our end of the first connection
-	port   int // the port that it connects from
+	own    netip.AddrPort
 	number int // the placeholder's number, which will be the listener's
 	err    error
 }
 
-func (b *bootState) close() {
+func (b *boot) failed(err error) { b.err = fmt.Errorf("preparing the event loop: %w", err) }
+
+func (b *boot) close() {
 	if b.fd >= 0 {
 		_ = linger.Abort(b.fd) // or it leaves TIME_WAIT, where the engine ended before it took the other end
 		_ = unix.Close(b.fd)
@@ -39,17 +41,8 @@ func (b *bootState) close() {
 	}
 }
 
-// OnBoot implements gnet.EventHandler: the engine has its listener and does not poll it yet.
-func (l *loop) OnBoot(e gnet.Engine) gnet.Action {
-	if err := l.boot.connect(e); err != nil {
-		l.boot.err = fmt.Errorf("preparing the event loop: %w", err)
-		return gnet.Shutdown
-	}
-	return gnet.None
-}
-
 // connect finds the placeholder's number and connects to it.
-func (b *bootState) connect(e gnet.Engine) error {
+func (b *boot) connect(e gnet.Engine) error {
 	dup, err := e.Dup()
 	if err != nil {
 		return fmt.Errorf("duplicating gnet's listener: %w", err)
@@ -70,9 +63,41 @@ func (b *bootState) connect(e gnet.Engine) error {
 	if err := unix.Connect(b.fd, addr); err != nil {
 		return os.NewSyscallError("connect to the placeholder", err)
 	}
-	own, err := localAddr(b.fd)
-	b.port = int(own.Port())
+	b.own, err = LocalAddr(b.fd)
 	return err
+}
+
+// bootConn is OnOpen for what reaches the placeholder.
+func (l callbacks) bootConn(gc gnet.Conn) gnet.Action {
+	// Whoever it is, a reset keeps TIME_WAIT off the loopback port.
+	defer linger.Abort(gc.Fd())
+	if (Conn{gc: gc}).RemoteAddr() != l.boot.own {
+		return gnet.Close // somebody else tried this port in the millisecond that it exists
+	}
+	err := l.takeOver(gc)
+	l.boot.done = true
+	l.boot.close()
+	switch {
+	case errors.Is(err, errGivenUp):
+		return gnet.Shutdown
+	case err != nil:
+		l.boot.failed(err)
+		return gnet.Shutdown
+	}
+	l.ready()
+	return gnet.Close
+}
+
+// takeOver makes the engine reachable and puts the port's socket under the placeholder's number.
+func (l callbacks) takeOver(gc gnet.Conn) error {
+	epoll, err := findEpoll(gc.Fd(), l.boot.number)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.handle = gc.EventLoop()
+	l.mu.Unlock()
+	return l.port.attach(l.Loop, epoll, l.boot.number)
 }
 
 // twin returns the other number under which the process holds the socket of fd.
@@ -81,9 +106,9 @@ func twin(fd int) (number int, err error) {
 	if err := unix.Fstat(fd, &want); err != nil {
 		return 0, os.NewSyscallError("fstat", err)
 	}
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return 0, os.NewSyscallError("getrlimit", err)
+	limit, err := descriptorLimit()
+	if err != nil {
+		return 0, err
 	}
 	is := func(n int) bool {
 		return n != fd && unix.Fstat(n, &st) == nil && st.Ino == want.Ino && st.Dev == want.Dev
@@ -94,77 +119,23 @@ func twin(fd int) (number int, err error) {
 			return n, nil
 		}
 	}
-	for n := fd + 1; n < int(limit.Cur); n++ {
+	for n := fd + 1; n < limit; n++ {
 		if is(n) {
 			return n, nil
 		}
 	}
-	return 0, fmt.Errorf("gnet's listener has no number of its own below %d", limit.Cur)
-}
-
-// bootConn is OnOpen for what reaches the placeholder.
-func (l *loop) bootConn(gc gnet.Conn) gnet.Action {
-	peer, ok := gc.RemoteAddr().(*net.TCPAddr)
-	if !ok || peer.Port != l.boot.port {
-		// Somebody else tried this port in the millisecond that it exists.
-		_ = linger.Abort(gc.Fd())
-		return gnet.Close
-	}
-	err := l.takeOver(gc)
-	l.boot.done = true
-	// Resetting our end is what keeps TIME_WAIT off the loopback port.
-	_ = linger.Abort(gc.Fd())
-	l.boot.close()
-	switch {
-	case errors.Is(err, errTeardown):
-		return gnet.Shutdown
-	case err != nil:
-		l.boot.err = fmt.Errorf("preparing the event loop: %w", err)
-		return gnet.Shutdown
-	}
-	if !l.isReady {
-		l.isReady = true
-		close(l.ready)
-	}
-	return gnet.Close
-}
-
-// errTeardown: there is no listener to poll any more.
-var errTeardown = errors.New("poller: teardown has begun")
-
-// takeOver puts the server's listener under the placeholder's number and makes the engine reachable.
-func (l *loop) takeOver(gc gnet.Conn) error {
-	epoll, err := findEpoll(gc.Fd(), l.boot.number)
-	if err != nil {
-		return err
-	}
-	handle := gc.EventLoop()
-	return l.run.withListener(l, func(fd int, accepting bool) error {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_DEL, l.boot.number, nil); err != nil {
-			return os.NewSyscallError("epoll_ctl", err)
-		}
-		if err := unix.Dup3(fd, l.boot.number, unix.O_CLOEXEC); err != nil {
-			return os.NewSyscallError("dup3", err)
-		}
-		if err := add(epoll, l.boot.number, acceptEvents(accepting)); err != nil {
-			return err
-		}
-		l.handle, l.epoll, l.number = handle, epoll, l.boot.number
-		return nil
-	})
+	return 0, fmt.Errorf("gnet's listener has no number of its own below %d", limit)
 }
 
 // findEpoll returns the number of the epoll in which fd is registered: the eventpoll whose /proc/self/fdinfo names it as
 // tfd (proc(5)). It looks at the numbers above near first, then below: gnet has opened its epoll just after near.
 func findEpoll(fd, near int) (int, error) {
-	slots, err := fileLimit()
+	limit, err := descriptorLimit()
 	if err != nil {
 		return 0, err
 	}
-	for i := range slots {
-		n := strconv.Itoa((near + i) % slots)
+	for i := range limit {
+		n := strconv.Itoa((near + i) % limit)
 		// A number that is not in use is not the one.
 		if target, err := os.Readlink("/proc/self/fd/" + n); err != nil || target != "anon_inode:[eventpoll]" {
 			continue
@@ -180,7 +151,16 @@ func findEpoll(fd, near int) (int, error) {
 	return 0, fmt.Errorf("finding gnet's epoll needs /proc: no eventpoll in /proc/self/fd watches descriptor %d", fd)
 }
 
-// watches tells whether the fdinfo of an eventpoll lists fd.
+// descriptorLimit is the process's soft limit of open files, above the highest number that there is as a rule.
+func descriptorLimit() (int, error) {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		return 0, os.NewSyscallError("getrlimit", err)
+	}
+	return int(min(l.Cur, 1<<30)), nil
+}
+
+// watches reports whether the fdinfo of an eventpoll lists fd.
 func watches(fdinfo string, fd int) (bool, error) {
 	f, err := os.Open(fdinfo)
 	if errors.Is(err, os.ErrNotExist) {

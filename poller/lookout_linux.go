@@ -1,0 +1,96 @@
+//go:build linux
+
+package poller
+
+import (
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// lookout sees to it that no client waits in the accept queue for a loop that is stuck in a handler, while others could take
+// it: the kernel wakes one loop for a client, and the loops take turns (see engine.Port). It is idle while nobody connects. Its
+// methods may be called from any goroutine.
+type lookout struct {
+	run *run
+
+	mu      sync.Mutex // guards what follows; locked before those of engine.Port and watcher
+	ended   bool
+	known   bool // the watcher knows the listening socket
+	timer   *time.Timer
+	every   time.Duration
+	accepts int64 // when the timer was set
+}
+
+// A queue in which somebody waits is looked at again after leastLookout, and for as long as it makes no progress after twice the
+// time, up to half of Server.StuckGrace.
+const leastLookout = 5 * time.Millisecond
+
+func newLookout(r *run) *lookout {
+	k := &lookout{run: r}
+	k.timer = time.AfterFunc(time.Hour, k.look)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.watchLocked()
+	return k
+}
+
+// watchLocked waits for the next client.
+func (k *lookout) watchLocked() {
+	k.every = leastLookout
+	k.run.port.Control(func(fd int) {
+		if err := k.run.watcher.add(fd, &k.known, k, unix.EPOLLIN); err != nil {
+			k.timer.Reset(k.run.cfg.stuckGrace / 2) // as often as that, then
+		}
+	})
+}
+
+// ready implements waiter: a client waits.
+func (k *lookout) ready(uint32) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.waitLocked()
+}
+
+func (k *lookout) waitLocked() {
+	if !k.ended {
+		k.accepts = k.run.port.Accepts()
+		k.timer.Reset(k.every)
+	}
+}
+
+// look is what the timer does.
+func (k *lookout) look() {
+	if err := k.lookAfter(); err != nil {
+		k.run.cfg.log.Error("a loop cannot accept", "error", err)
+	}
+}
+
+func (k *lookout) lookAfter() (err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch port := k.run.port; {
+	case k.ended:
+	case !port.Waits():
+		k.watchLocked()
+	case port.Accepts() != k.accepts:
+		k.every = leastLookout
+		k.waitLocked()
+	default:
+		if !k.run.admission.paused.Load() {
+			err = port.Rouse()
+		}
+		k.every = min(2*k.every, max(k.run.cfg.stuckGrace/2, leastLookout))
+		k.waitLocked()
+	}
+	return err
+}
+
+// stop is called before the port is given up.
+func (k *lookout) stop() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.ended = true
+	k.timer.Stop()
+}
