@@ -136,8 +136,10 @@ func (t *tracked) close() error {
 
 // beforeClose does what a close in order needs while the descriptor is open. The connection can be aborted meanwhile.
 func (t *tracked) beforeClose() {
-	armed, residue := t.listener.config.Armed && !t.keepLinger.Load(), t.listener.residue
-	if !armed && residue == nil {
+	if residue := t.listener.residue; residue != nil {
+		residue.Closed(t.entry.cookie)
+	}
+	if !t.listener.config.Armed || t.keepLinger.Load() {
 		return
 	}
 	raw, err := t.below.SyscallConn()
@@ -145,13 +147,6 @@ func (t *tracked) beforeClose() {
 		return
 	}
 	_ = raw.Control(func(fd uintptr) {
-		if residue != nil {
-			cookie, _ := Cookie(int(fd)) // there are none before Linux 4.6, and nothing can be swept
-			residue.Closed(cookie)
-		}
-		if !armed {
-			return
-		}
 		_ = Disarm(int(fd))
 		if t.entry.settled() == phaseAborted {
 			// Where the kernel refused to reset it in place, the close is the abort.

@@ -39,9 +39,10 @@ type Entry struct {
 	set *Conns
 	raw syscall.RawConn // whoever takes the entry out of the state live alone uses it to abort, and drops it
 	// of is the connection, where a Listener has accepted it; nil otherwise. Immutable.
-	of    *tracked
-	index int           // in set.entries
-	state atomic.Uint32 // a phase, as in Table; out is phaseFree
+	of     *tracked
+	cookie uint64        // immutable once entered; 0 where sockets have none (kernels before 4.6)
+	index  int           // in set.entries
+	state  atomic.Uint32 // a phase, as in Table; out is phaseFree
 }
 
 // Add enters a connection; from here on others may abort it. Its owner calls Remove in the end. raw has to be like those of
@@ -58,6 +59,8 @@ func (s *Conns) Add(raw syscall.RawConn) (*Entry, bool) {
 // enter is Add for an entry that is part of something else and has its raw.
 func (s *Conns) enter(e *Entry) bool {
 	e.set = s
+	// An error says that it is closed. Without cookies Verify takes what the process still holds for what was to end.
+	_ = e.raw.Control(func(fd uintptr) { e.cookie, _ = Cookie(int(fd)) })
 	e.state.Store(phaseLive)
 	s.live.Add(1)
 	s.mu.Lock()
@@ -72,7 +75,7 @@ func (s *Conns) enter(e *Entry) bool {
 
 	var late Sweep
 	if r := newResetter(); e.claim() && e.reset(r) {
-		late.count(r.fd, ended{activity, r.cookie}, r.err)
+		late.count(r.fd, ended{activity, e.cookie}, r.err)
 	}
 	s.mu.Lock()
 	s.late.Add(late)
@@ -135,7 +138,7 @@ func (s *Conns) AbortAll(a Activity) Sweep {
 	for _, e := range slices.Backward(entries) {
 		if e.claim() {
 			if e.reset(r) {
-				sweep.count(r.fd, ended{a, r.cookie}, r.err)
+				sweep.count(r.fd, ended{a, e.cookie}, r.err)
 			}
 		} else if e.state.Load() == phaseAborting {
 			elsewhere = append(elsewhere, e)
@@ -165,6 +168,19 @@ func (s *Conns) snapshot() []*Entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.entries)
+}
+
+// Cookies returns those of the connections that are live (see [Cookie]).
+func (s *Conns) Cookies() []uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cookies := make([]uint64, 0, len(s.entries))
+	for _, e := range s.entries {
+		if e.state.Load() == phaseLive {
+			cookies = append(cookies, e.cookie)
+		}
+	}
+	return cookies
 }
 
 // Len is the number of live connections: entered, and neither removed nor aborted. One that was closed and not removed
@@ -224,7 +240,6 @@ type resetter struct {
 	// Of the last connection:
 	reached bool // it was open
 	fd      int
-	cookie  uint64
 	err     error // the kernel refused
 }
 
@@ -232,8 +247,6 @@ func newResetter() *resetter {
 	r := new(resetter)
 	r.control = func(fd uintptr) {
 		r.reached, r.fd = true, int(fd)
-		// Without cookies (kernels before 4.6) Verify takes what the process still holds for what was to end.
-		r.cookie, _ = Cookie(r.fd)
 		r.err = Abort(r.fd)
 	}
 	return r

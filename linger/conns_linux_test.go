@@ -252,10 +252,14 @@ func TestConnsRefused(t *testing.T) {
 // slowRaw is a RawConn whose Control takes until release is closed.
 type slowRaw struct {
 	syscall.RawConn
+	slow             bool // from now on
 	entered, release chan struct{}
 }
 
 func (r *slowRaw) Control(f func(fd uintptr)) error {
+	if !r.slow {
+		return r.RawConn.Control(f)
+	}
 	close(r.entered)
 	<-r.release
 	return r.RawConn.Control(f)
@@ -269,8 +273,9 @@ func TestConnsWait(t *testing.T) {
 	client, conn := s.connectTCP(t)
 	add(t, &set, conn)
 	slowClient, slowConn := s.connectTCP(t)
-	raw := &slowRaw{rawConn(t, slowConn), make(chan struct{}), make(chan struct{})}
+	raw := &slowRaw{RawConn: rawConn(t, slowConn), entered: make(chan struct{}), release: make(chan struct{})}
 	slow, _ := set.Add(raw) // the first that an AbortAll comes to
+	raw.slow = true
 
 	var returned atomic.Int32
 	var calls sync.WaitGroup

@@ -277,7 +277,7 @@ func (l *Listener) endCounted(e *Entry, into *Sweep) {
 	l.pacing.Lock()
 	defer l.pacing.Unlock()
 	if r := newResetter(); e.abort(r) {
-		into.count(r.fd, ended{Open, r.cookie}, r.err)
+		into.count(r.fd, ended{Open, e.cookie}, r.err)
 	}
 	l.oneLess()
 }

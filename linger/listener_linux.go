@@ -9,10 +9,12 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+	"weak"
 
 	"golang.org/x/sys/unix"
 )
@@ -101,7 +103,27 @@ func (c ListenConfig) Wrap(ln net.Listener) (*Listener, error) {
 	if failure != nil {
 		return nil, fmt.Errorf("linger: listener %s: %w", ln.Addr(), failure)
 	}
+	if l.tcp.IsValid() {
+		l.makeClaim()
+	}
 	return l, nil
+}
+
+// makeClaim claims what l has on its port until it is torn down or, if it never is, forgotten.
+func (l *Listener) makeClaim() {
+	known := weak.Make(l)
+	l.claim = NewClaim(l.tcp.Port(), func() []uint64 {
+		l := known.Value()
+		if l == nil {
+			return nil
+		}
+		cookies := l.conns.Cookies()
+		if !isClosed(l.refused) {
+			cookies = append(cookies, l.cookie)
+		}
+		return cookies
+	})
+	runtime.AddCleanup(l, (*Claim).Drop, l.claim)
 }
 
 // Listener is a [net.Listener] that can let go of its port and of every connection that it has accepted, at once or in order,
@@ -121,6 +143,8 @@ type Listener struct {
 	raw    syscall.RawConn // of below
 	config ListenConfig
 	tcp    netip.AddrPort // where it listens; the zero AddrPort if the socket is not one of TCP
+	cookie uint64         // of the socket
+	claim  *Claim         // nil if the socket is not one of TCP
 	armed  bool           // it was this Listener that armed the socket, so it disarms it in the end, for others who hold it too
 	// residue is nil if nothing is to be swept.
 	residue *Residue
@@ -201,6 +225,7 @@ func (l *Listener) adopt(fd int) error {
 	default:
 		return nil // there is nothing to arm
 	}
+	l.cookie, _ = Cookie(fd) // there are none before Linux 4.6
 	if !l.config.Armed {
 		return nil
 	}

@@ -105,8 +105,9 @@ func milliseconds(d time.Duration) float64 {
 	return math.Round(float64(d)/1e3) / 1e3
 }
 
-// Complete tells whether the kernel was asked and nothing that was to end is left, in every mode: connections that a drain or
-// a release left to end by themselves have, or it is not complete. Residue of closes and sockets of others do not count.
+// Complete reports whether the kernel was asked and nothing that was to end is left, in every mode: connections that a drain or
+// a release left to end by themselves have, or it is not complete. Nor is it while this process holds a socket on the port that
+// none of its servers knows. Residue of closes and sockets of others do not count.
 func (r Report) Complete() bool {
-	return r.Mode != ModeNone && r.Unverified == "" && r.Steps.Verified != 0 && r.Left.Outlived.Total() == 0
+	return r.Mode != ModeNone && r.Unverified == "" && r.Steps.Verified != 0 && r.Left.Outlived.Total()+r.Left.Unowned.Total() == 0
 }

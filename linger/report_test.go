@@ -565,7 +565,8 @@ func TestReportJSON(t *testing.T) {
     "source": "",
     "outlived": {},
     "residue": {},
-    "others": {}
+    "others": {},
+    "unowned": {}
   }
 }`},
 		{name: "everything", report: Report{
@@ -610,7 +611,8 @@ func TestReportJSON(t *testing.T) {
     },
     "others": {
       "listen": 13
-    }
+    },
+    "unowned": {}
   },
   "unverified": "because"
 }`},
@@ -638,7 +640,8 @@ func TestReportJSON(t *testing.T) {
     "source": "",
     "outlived": {},
     "residue": {},
-    "others": {}
+    "others": {},
+    "unowned": {}
   }
 }`},
 		{name: "drain", report: Report{
@@ -669,7 +672,8 @@ func TestReportJSON(t *testing.T) {
     "source": "netlink",
     "outlived": {},
     "residue": {},
-    "others": {}
+    "others": {},
+    "unowned": {}
   },
   "closed_in_order": 12,
   "cut_at_deadline": {
@@ -700,7 +704,8 @@ func TestReportJSON(t *testing.T) {
     "source": "",
     "outlived": {},
     "residue": {},
-    "others": {}
+    "others": {},
+    "unowned": {}
   },
   "closed_in_order": 0,
   "cut_at_deadline": {}

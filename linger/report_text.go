@@ -66,6 +66,9 @@ func (r Report) writeDone(b *strings.Builder) {
 		row(b, "left, ours", r.Left.Outlived.String())
 		row(b, "left, residue", r.Left.Residue.String())
 		row(b, "left, others", r.Left.Others.String())
+		if r.Left.Unowned.Total() > 0 {
+			row(b, "left, unowned", r.Left.Unowned.String()+", held by this process, which does not know it")
+		}
 	}
 }
 
@@ -77,6 +80,8 @@ func (r Report) verdict() string {
 		return "not finished"
 	case r.Left.Outlived.Total() > 0:
 		return "NOT complete, connections of ours are left"
+	case r.Left.Unowned.Total() > 0:
+		return "NOT complete, this process holds sockets on the port that it does not know"
 	case r.Left.Free():
 		return "nothing is left, the port is free"
 	default:

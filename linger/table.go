@@ -257,3 +257,20 @@ func (t *Table) Live() Tally {
 	}
 	return tally
 }
+
+// Cookies returns those of the connections that are in it (see [Cookie]). The list is a snapshot that other goroutines may be changing.
+func (t *Table) Cookies() []uint64 {
+	var cookies []uint64
+	for i := range t.usedChunks() {
+		c := t.chunks[i].Load()
+		if c == nil {
+			continue
+		}
+		for k := range c {
+			if c[k].state.Load()&phaseMask != phaseFree {
+				cookies = append(cookies, c[k].cookie.Load())
+			}
+		}
+	}
+	return cookies
+}

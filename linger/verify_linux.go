@@ -5,10 +5,12 @@ package linger
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -25,58 +27,109 @@ type Left struct {
 	// LAST_ACK of connections closed before, by this server or by another that uses the port, and SYN_RECV when nobody
 	// listens any more.
 	Residue sockdiag.Counts `json:"residue"`
-	// Others counts what somebody else has on the port: a successor, a sibling with SO_REUSEPORT, a holder of the listener.
+	// Others counts what somebody else has on the port: a successor, a sibling with SO_REUSEPORT, another process that holds
+	// the listening socket.
 	Others sockdiag.Counts `json:"others"`
+	// Unowned counts sockets that this process holds, but that no live server of it knows (see [Claim]): the listening socket by
+	// a File or another duplicate that was not closed, or a connection.
+	Unowned sockdiag.Counts `json:"unowned"`
 }
 
-// Free tells whether the port is free: no socket of any state is left on it.
+// Free reports whether the port is free: no socket of any state is left on it.
 func (l Left) Free() bool {
-	return l.Outlived.Total()+l.Residue.Total()+l.Others.Total() == 0
+	return l.Outlived.Total()+l.Residue.Total()+l.Others.Total()+l.Unowned.Total() == 0
 }
 
-// Verify asks the kernel what is left on the local port and sorts it by whose it is. ended holds the cookies of the
-// connections that were to end (see [Sweep]); Verify sorts it. Any goroutine may call it, no privilege is needed.
+// Failure is the error that a teardown which left this is not complete; nil if it is. refused is why the kernel did not reset
+// connections in place, if it did not.
+func (l Left) Failure(refused error) error {
+	var errs []error
+	if n := l.Outlived.Total(); n > 0 {
+		errs = append(errs, fmt.Errorf("linger: %d connections outlived the teardown: %s", n, l.Outlived), refused)
+	}
+	if n := l.Unowned.Total(); n > 0 {
+		errs = append(errs, fmt.Errorf("linger: this process holds %d sockets on the port that none of its servers knows: %s; "+
+			"a File or another duplicate of the listener or of a connection was not closed", n, l.Unowned))
+	}
+	return errors.Join(errs...)
+}
+
+// Verify asks the kernel what is left on the local port and sorts it by whose it is. ended holds the cookies of the connections
+// that were to end (see [Sweep]) and of the listening socket that was given up; Verify sorts it. Any goroutine may call it, no
+// privilege is needed.
 //
 // A socket is told from a successor's by its cookie, never by its addresses, since a client may have connected to the
 // successor from the same port by then. Where the kernel's list has no cookie that helps (one read from /proc/net/tcp has
 // none, and one of netlink has that of the TCP socket below an MPTCP connection), the descriptors of this process are asked
 // for theirs. An error means that nothing could be verified.
+//
+// What this process holds is others' if a [Claim] says so. It is others' too, as far as it is not in ended, while the process
+// listens on the port by a socket that nobody claims: a server that does not know this package may have it. Servers close
+// what they have dropped some microseconds later, so what is held by nobody is looked at for a while before it is Unowned.
 func Verify(port uint16, ended []uint64) (Left, error) {
 	slices.Sort(ended)
-	for tries := 3; ; tries-- {
-		left, err := verify(port, ended)
-		// A dump that the kernel could not finish consistently counts for nothing.
-		if err == nil || tries == 0 || !errors.Is(err, sockdiag.ErrInterrupted) {
-			return left, err
+	var suspects map[uint64]bool
+	for deadline := time.Now().Add(unownedPatience); ; time.Sleep(unownedInterval) {
+		c, err := verify(port, ended)
+		if err != nil {
+			return Left{}, err
+		}
+		if suspects != nil {
+			maps.DeleteFunc(c.suspects, func(cookie uint64, _ sockdiag.State) bool { return !suspects[cookie] })
+		}
+		suspects = make(map[uint64]bool)
+		for cookie := range c.suspects {
+			suspects[cookie] = true
+		}
+		if len(suspects) == 0 || time.Now().After(deadline) {
+			for _, state := range c.suspects {
+				tally(&c.left.Unowned, state)
+			}
+			return c.left, nil
 		}
 	}
 }
 
-func verify(port uint16, ended []uint64) (Left, error) {
-	c := census{ended: ended}
-	source, err := sockdiag.Each(port, func(s *sockdiag.Socket) bool {
-		c.add(s)
-		return true
-	})
-	if err != nil {
-		return Left{}, err
+// What is held by nobody is looked at every unownedInterval for unownedPatience.
+const (
+	unownedInterval = time.Millisecond
+	unownedPatience = 100 * time.Millisecond
+)
+
+func verify(port uint16, ended []uint64) (c census, err error) {
+	for tries := 3; ; tries-- {
+		c = census{port: port, ended: ended}
+		source, err := sockdiag.Each(port, func(s *sockdiag.Socket) bool {
+			c.add(s)
+			return true
+		})
+		// A dump that the kernel could not finish consistently counts for nothing.
+		if errors.Is(err, sockdiag.ErrInterrupted) && tries > 0 {
+			continue
+		}
+		if err != nil {
+			return c, err
+		}
+		c.left.Source = source
+		// Without /proc the sockets that netlink lists are still told apart, save those of MPTCP.
+		if err := c.settle(); err != nil && source == sockdiag.FromProc {
+			return c, err
+		}
+		return c, nil
 	}
-	c.left.Source = source
-	// Without /proc the sockets that netlink lists are still told apart, save those of MPTCP.
-	if err := c.settle(); err != nil && source == sockdiag.FromProc {
-		return Left{}, err
-	}
-	return c.left, nil
 }
 
 // census sorts the sockets of a port by whose they are.
 type census struct {
+	port  uint16
 	left  Left
 	ended []uint64 // cookies in ascending order
-	// unclear are sockets that have a descriptor in some process and no cookie of ended. They are not looked into before
-	// settle, since the kernel waits while it is asked what is on the port.
+	// unclear are sockets that have a descriptor in some process, and that are not sure to be of ended by what the kernel's list
+	// says. They are not looked into before settle, since the kernel waits while it is asked what is on the port.
 	unclear  []held
 	halfOpen int // in SYN_RECV: whoever listens will get them
+	// suspects are sockets of this process that nobody claims, by cookie.
+	suspects map[uint64]sockdiag.State
 }
 
 // held is a socket that some process has a descriptor of.
@@ -89,7 +142,7 @@ type held struct {
 func (c *census) add(s *sockdiag.Socket) {
 	switch {
 	case s.State == sockdiag.Listen:
-		tally(&c.left.Others, s.State)
+		c.unclear = append(c.unclear, held{s.Inode, s.State})
 	case s.State == sockdiag.TimeWait:
 		// Both sides had closed before the teardown came to it, even if it is one of ended: no abort makes TIME_WAIT.
 		tally(&c.left.Residue, s.State)
@@ -128,10 +181,12 @@ func leaving(s sockdiag.State) bool {
 	return false
 }
 
-// settle counts the unclear sockets: those of this process whose descriptor has a cookie of ended outlived the teardown,
-// the rest are others'. On an error all of them count as others'.
+// settle counts the unclear sockets: those of this process whose descriptor has a cookie of ended outlived the teardown, or
+// are suspects if they listen; those that nobody claims are suspects; the rest are others'. On an error all of them count as
+// others'.
 func (c *census) settle() error {
-	if c.left.Others[sockdiag.Listen] > 0 {
+	listening := slices.ContainsFunc(c.unclear, func(h held) bool { return h.state == sockdiag.Listen })
+	if listening {
 		c.left.Others[sockdiag.SynRecv] += c.halfOpen
 	} else {
 		c.left.Residue[sockdiag.SynRecv] += c.halfOpen
@@ -140,34 +195,56 @@ func (c *census) settle() error {
 	if len(c.unclear) == 0 {
 		return nil
 	}
-	ours := make(map[uint32]bool, len(c.unclear)) // by inode
-	for _, h := range c.unclear {
-		ours[h.inode] = false
+	ours, err := c.cookies()
+	var claims map[uint64]bool
+	if len(ours) > 0 {
+		claims = claimed(c.port)
 	}
+	foreign := false // this process listens for somebody who claims nothing
+	c.suspects = make(map[uint64]sockdiag.State)
+	for _, h := range c.unclear {
+		switch cookie, held := ours[h.inode]; {
+		case !held || cookie != 0 && claims[cookie]:
+			tally(&c.left.Others, h.state)
+		case h.state == sockdiag.Listen && !c.hasEnded(cookie):
+			foreign = true
+			tally(&c.left.Others, h.state)
+		case h.state != sockdiag.Listen && (cookie == 0 || c.hasEnded(cookie)):
+			// Where sockets have no cookies, whatever this process still holds is taken for what was to end.
+			tally(&c.left.Outlived, h.state)
+		default:
+			c.suspects[cookie] = h.state
+		}
+	}
+	c.unclear = nil
+	if foreign {
+		for cookie, state := range c.suspects {
+			if !c.hasEnded(cookie) {
+				tally(&c.left.Others, state)
+				delete(c.suspects, cookie)
+			}
+		}
+	}
+	return err
+}
+
+// cookies returns those of the unclear sockets that this process holds, by inode.
+func (c *census) cookies() (map[uint32]uint64, error) {
+	wanted := make(map[uint32]bool, len(c.unclear))
+	for _, h := range c.unclear {
+		wanted[h.inode] = true
+	}
+	ours := make(map[uint32]uint64)
 	slots, err := descriptorSlots()
 	var st unix.Stat_t
 	for fd := range slots {
 		// Descriptors come and go meanwhile: one that cannot be asked any more is not held any more.
-		if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK || !wanted[uint32(st.Ino)] {
 			continue
 		}
-		if _, wanted := ours[uint32(st.Ino)]; !wanted {
-			continue
-		}
-		// Where sockets have no cookies, whatever this process still holds is taken for what was to end.
-		if cookie, err := Cookie(fd); err != nil || c.hasEnded(cookie) {
-			ours[uint32(st.Ino)] = true
-		}
+		ours[uint32(st.Ino)], _ = Cookie(fd)
 	}
-	for _, h := range c.unclear {
-		if ours[h.inode] {
-			tally(&c.left.Outlived, h.state)
-		} else {
-			tally(&c.left.Others, h.state)
-		}
-	}
-	c.unclear = nil
-	return err
+	return ours, err
 }
 
 // descriptorSlots returns how many descriptors this process's table has room for; every number in use is below. To try

@@ -212,7 +212,7 @@ func TestCensus(t *testing.T) {
 		{name: "netlink, ended", in: sockdiag.Socket{State: sockdiag.Established, Cookie: ended.cookie(t)}, want: outlived},
 		{name: "netlink, ended, with descriptor", want: outlived,
 			in: sockdiag.Socket{State: sockdiag.Established, Cookie: ended.cookie(t), Inode: ended.inode(t)}},
-		{name: "netlink, another of this process", want: others,
+		{name: "netlink, another of this process", want: unowned,
 			in: sockdiag.Socket{State: sockdiag.Established, Cookie: other.cookie(t), Inode: other.inode(t)}},
 		{name: "netlink, below an ended one", want: outlived,
 			in: sockdiag.Socket{State: sockdiag.Established, Cookie: 1 << 60, Inode: ended.inode(t)}},
@@ -222,11 +222,12 @@ func TestCensus(t *testing.T) {
 		{name: "netlink, TIME_WAIT of an ended one", want: residue,
 			in: sockdiag.Socket{State: sockdiag.TimeWait, Cookie: ended.cookie(t)}},
 		{name: "proc, ended", in: sockdiag.Socket{State: sockdiag.Established, Inode: ended.inode(t)}, want: outlived},
-		{name: "proc, another of this process", in: sockdiag.Socket{State: sockdiag.Established, Inode: other.inode(t)}, want: others},
+		{name: "proc, another of this process", in: sockdiag.Socket{State: sockdiag.Established, Inode: other.inode(t)}, want: unowned},
 		{name: "proc, another process's", in: sockdiag.Socket{State: sockdiag.Established, Inode: 1}, want: others},
 		{name: "proc, not accepted yet", in: sockdiag.Socket{State: sockdiag.Established}, want: others},
 		{name: "proc, FIN_WAIT2 with descriptor", in: sockdiag.Socket{State: sockdiag.FinWait2, Inode: 1}, want: others},
-		{name: "listener of this process", in: sockdiag.Socket{State: sockdiag.Listen, Inode: ended.inode(t)}, want: others},
+		{name: "listener of this process", in: sockdiag.Socket{State: sockdiag.Listen, Inode: other.inode(t)}, want: others},
+		{name: "listener of this process, given up", in: sockdiag.Socket{State: sockdiag.Listen, Inode: ended.inode(t)}, want: unowned},
 		{name: "connection request without a listener", in: sockdiag.Socket{State: sockdiag.SynRecv, Cookie: 6}, want: residue},
 		{name: "FIN_WAIT1 orphan", in: sockdiag.Socket{State: sockdiag.FinWait1, Cookie: 6}, want: residue},
 		{name: "FIN_WAIT2 orphan", in: sockdiag.Socket{State: sockdiag.FinWait2}, want: residue},
@@ -244,9 +245,13 @@ func TestCensus(t *testing.T) {
 			}
 			var want Left
 			tt.want(&want)[tt.as] = 1
-			c := census{ended: cookies}
+			c := census{port: s.addr.Port(), ended: cookies}
 			c.add(&tt.in)
-			if err := c.settle(); c.left != want || err != nil {
+			err := c.settle()
+			for _, state := range c.suspects {
+				tally(&c.left.Unowned, state)
+			}
+			if c.left != want || err != nil {
 				t.Errorf("%+v counts as %+v, %v, want %+v", tt.in, c.left, err, want)
 			}
 		})
@@ -268,6 +273,7 @@ func TestCensusConnectionRequest(t *testing.T) {
 func outlived(l *Left) *sockdiag.Counts { return &l.Outlived }
 func residue(l *Left) *sockdiag.Counts  { return &l.Residue }
 func others(l *Left) *sockdiag.Counts   { return &l.Others }
+func unowned(l *Left) *sockdiag.Counts  { return &l.Unowned }
 
 func (a *accepted) inode(t testing.TB) uint32 {
 	t.Helper()

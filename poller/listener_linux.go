@@ -54,7 +54,8 @@ func Listen(ctx context.Context, addr string, reusePort bool) (net.Listener, err
 
 // listener is what there is to know of the listening socket that all loops accept from. Immutable.
 type listener struct {
-	addr netip.AddrPort
+	addr   netip.AddrPort
+	cookie uint64
 	// armed: it was this server that armed the socket, so it disarms it in the end, for others who hold it too.
 	armed bool
 	// queued is how many connections were established before the socket was armed. They did not inherit that, and the queue is
@@ -124,6 +125,7 @@ func (l *listener) prepare(fd int, arm bool) error {
 	if l.addr, err = engine.LocalAddr(fd); err != nil {
 		return err
 	}
+	l.cookie, _ = linger.Cookie(fd) // there are none before Linux 4.6
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return os.NewSyscallError("fcntl O_NONBLOCK", err)
 	}

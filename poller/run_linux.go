@@ -44,6 +44,7 @@ type run struct {
 	processors  processors // for the teardown
 	pool        *pool
 	hijacked    linger.Conns
+	claim       *linger.Claim
 	residue     *linger.Residue // nil: what ordinary closes have left stays
 	date        date
 	ctx         context.Context // of all requests to the handler
@@ -178,6 +179,7 @@ func (s *Server) start(ln net.Listener) (*run, error) {
 	for i := range cfg.loops {
 		r.loops = append(r.loops, newLoop(r, i))
 	}
+	r.claim = linger.NewClaim(r.listener.addr.Port(), r.cookies)
 	s.run = r
 	s.report.Address = r.listener.addr.String()
 	s.state.Store(stateServing)
@@ -207,6 +209,15 @@ func (r *run) watch(serving func()) error {
 	case err := <-r.failed:
 		return err
 	}
+}
+
+// cookies are those of all sockets that the server has on its port.
+func (r *run) cookies() []uint64 {
+	cookies := append(r.table.Cookies(), r.hijacked.Cookies()...)
+	if !isClosed(r.refused) {
+		cookies = append(cookies, r.listener.cookie)
+	}
+	return cookies
 }
 
 // closing tells whether the teardown has begun.
