@@ -68,7 +68,7 @@ func (b *boot) connect(e gnet.Engine) error {
 }
 
 // bootConn is OnOpen for what reaches the placeholder.
-func (l callbacks) bootConn(gc gnet.Conn) gnet.Action {
+func (l *callbacks) bootConn(gc gnet.Conn) gnet.Action {
 	// Whoever it is, a reset keeps TIME_WAIT off the loopback port.
 	defer linger.Abort(gc.Fd())
 	if (Conn{gc: gc}).RemoteAddr() != l.boot.own {
@@ -89,7 +89,7 @@ func (l callbacks) bootConn(gc gnet.Conn) gnet.Action {
 }
 
 // takeOver makes the engine reachable and puts the port's socket under the placeholder's number.
-func (l callbacks) takeOver(gc gnet.Conn) error {
+func (l *callbacks) takeOver(gc gnet.Conn) error {
 	epoll, err := findEpoll(gc.Fd(), l.boot.number)
 	if err != nil {
 		return err

@@ -70,13 +70,17 @@ func NewLoop(p *Port, h Handler) *Loop { return &Loop{port: p, handler: h} }
 // Run runs an engine to its end and returns why it ended, or nil after [Loop.End] or [Port.GiveUp]. ready is called on the loop
 // when it accepts connections. Every connection is closed when Run returns. It may be called again then.
 func (l *Loop) Run(ready func()) error {
-	g := &logger{acceptFailed: l.acceptFailed}
+	g, c := &logger{acceptFailed: l.acceptFailed}, &callbacks{Loop: l}
 	l.boot = boot{fd: -1}
 	l.ready, l.taken, l.ending = ready, 0, false
-	err := gnet.Run(callbacks{l}, "tcp://127.0.0.1:0", gnet.WithNumEventLoop(1), gnet.WithReusePort(true), gnet.WithLogger(g))
+	c.restore = keepDefaultLogger()
+	err := gnet.Run(c, "tcp://127.0.0.1:0", gnet.WithNumEventLoop(1), gnet.WithReusePort(true), gnet.WithLogger(g))
+	c.restore()
 	l.forget()
 	l.boot.close()
-	return errors.Join(err, l.boot.err, g.last())
+	// gnet remembers an engine that has ended until the next one starts, but need not remember all that it served.
+	c.Loop = nil
+	return errors.Join(err, l.boot.err, g.close())
 }
 
 // Post has f run on the loop, and reports whether it was taken. A task that was taken is dropped all the same when the engine
@@ -98,6 +102,7 @@ type task struct {
 func (t task) Run(context.Context) error {
 	t.f()
 	if t.l.ending {
+		t.l.port.detach(t.l)
 		return gneterrors.ErrEngineShutdown
 	}
 	return nil
@@ -115,10 +120,14 @@ func (l *Loop) forget() {
 }
 
 // callbacks are what gnet calls.
-type callbacks struct{ *Loop }
+type callbacks struct {
+	*Loop
+	restore func() // gnet's default logger
+}
 
 // OnBoot implements gnet.EventHandler: the engine has its listener and does not poll it yet.
-func (l callbacks) OnBoot(e gnet.Engine) gnet.Action {
+func (l *callbacks) OnBoot(e gnet.Engine) gnet.Action {
+	l.restore()
 	if err := l.boot.connect(e); err != nil {
 		l.boot.failed(err)
 		return gnet.Shutdown
@@ -127,7 +136,7 @@ func (l callbacks) OnBoot(e gnet.Engine) gnet.Action {
 }
 
 // OnOpen implements gnet.EventHandler: a connection was accepted.
-func (l callbacks) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
+func (l *callbacks) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 	if !l.boot.done {
 		return nil, l.bootConn(gc)
 	}
@@ -143,14 +152,14 @@ func (l callbacks) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 }
 
 // OnTraffic implements gnet.EventHandler: bytes were read.
-func (l callbacks) OnTraffic(gc gnet.Conn) gnet.Action {
+func (l *callbacks) OnTraffic(gc gnet.Conn) gnet.Action {
 	s, ok := gc.Context().(Session)
 	data, _ := gc.Next(-1)
 	return action(ok && s.Received(data))
 }
 
 // OnClose implements gnet.EventHandler: the descriptor is about to be closed.
-func (l callbacks) OnClose(gc gnet.Conn, err error) gnet.Action {
+func (l *callbacks) OnClose(gc gnet.Conn, err error) gnet.Action {
 	c, ok := gc.Context().(Session)
 	if !ok {
 		return gnet.None
@@ -164,14 +173,15 @@ func (l callbacks) OnClose(gc gnet.Conn, err error) gnet.Action {
 	return gnet.None
 }
 
-// OnShutdown implements gnet.EventHandler: the engine has been told to end, and has not closed its descriptors yet.
-func (l callbacks) OnShutdown(gnet.Engine) {
+// OnShutdown implements gnet.EventHandler: the engine has closed its connections, and has not closed its own descriptors yet. It
+// runs on the goroutine of Run.
+func (l *callbacks) OnShutdown(gnet.Engine) {
 	l.port.detach(l.Loop)
 	l.forget()
 }
 
 // OnTick implements gnet.EventHandler. The engine runs without gnet's ticker, which is not on the loop.
-func (callbacks) OnTick() (time.Duration, gnet.Action) { return time.Hour, gnet.None }
+func (*callbacks) OnTick() (time.Duration, gnet.Action) { return time.Hour, gnet.None }
 
 func action(open bool) gnet.Action {
 	if open {
