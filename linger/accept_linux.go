@@ -46,7 +46,7 @@ func (l *Listener) accept() (net.Conn, error) {
 		return nil, err
 	}
 	c, err := l.track(below)
-	if err != nil {
+	if err != nil && below != nil {
 		_ = below.Close()
 	}
 	return c, err
@@ -67,7 +67,7 @@ func (l *Listener) keepNonblocking() {
 func (l *Listener) track(below net.Conn) (net.Conn, error) {
 	reachable, ok := below.(reachableConn)
 	if !ok {
-		return nil, fmt.Errorf("linger: Accept of a %T returned a %T, which has no SyscallConn", l.below, below)
+		return nil, fmt.Errorf("linger: Accept of a %T returned a %T, which has no SyscallConn", l.below, below) // or nil
 	}
 	raw, err := reachable.SyscallConn()
 	if err != nil {

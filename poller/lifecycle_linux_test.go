@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"syscall"
@@ -376,18 +377,36 @@ func TestServeMultipathListener(t *testing.T) {
 	s.assertGone(t)
 }
 
-// Somebody else — a service manager, a parent process — may hold the same listening socket.
-func TestCloseLeavesASharedListenerAlone(t *testing.T) {
-	ln := listenAlone(t)
+// holdElsewhere gives the listening socket to another process, as a service manager has it, until release is called.
+func holdElsewhere(t *testing.T, ln net.Listener) (release func()) {
+	t.Helper()
 	f, err := ln.(*net.TCPListener).File()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	s := startOn(t, &Server{Loops: 2}, ln)
-	if armed, err := linger.Armed(int(f.Fd())); err != nil || !armed {
-		t.Fatalf("Armed() = %v, %v while it is served", armed, err)
+	holder := exec.Command("cat")
+	holder.ExtraFiles = []*os.File{f}
+	in, err := holder.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
 	}
+	if err := holder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	release = sync.OnceFunc(func() {
+		in.Close()
+		_ = holder.Wait()
+	})
+	t.Cleanup(release)
+	return release
+}
+
+// Another process, such as a service manager, may hold the same listening socket.
+func TestCloseLeavesASharedListenerAlone(t *testing.T) {
+	ln := listenAlone(t)
+	release := holdElsewhere(t, ln)
+	s := startOn(t, &Server{Loops: 2}, ln)
 	c := s.dial(t)
 	c.get("/")
 	if err := s.Close(); err != nil {
@@ -398,17 +417,42 @@ func TestCloseLeavesASharedListenerAlone(t *testing.T) {
 	if !rep.Complete() || rep.Left.Free() || rep.Left.Others[sockdiag.Listen] != 1 {
 		t.Errorf("Report() = %s, want the other's listener named", rep)
 	}
+	release()
+	s.assertGone(t)
+}
+
+// A File of the listening socket that this process has not closed keeps the port, so that no teardown is complete with it. The
+// socket is as good as it was before the server had it.
+func TestFileOfTheListenerIsUnowned(t *testing.T) {
+	ln := listenAlone(t)
+	f, err := ln.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	s := startOn(t, &Server{StuckGrace: DefaultStuckGrace}, ln)
+	if armed, err := linger.Armed(int(f.Fd())); err != nil || !armed {
+		t.Fatalf("Armed() = %v, %v while it is served", armed, err)
+	}
+	c := s.dial(t)
+	c.get("/")
+	if err := s.Close(); err == nil || !strings.Contains(err.Error(), "LISTEN 1") {
+		t.Errorf("Close() = %v, want an error that names the socket", err)
+	}
+	c.wantReset()
+	if rep := s.Report(); rep.Complete() || rep.Left.Unowned != (sockdiag.Counts{sockdiag.Listen: 1}) {
+		t.Errorf("Report() = %s, want one unowned socket", rep)
+	}
 	if armed, err := linger.Armed(int(f.Fd())); err != nil || armed {
 		t.Errorf("Armed() = %v, %v after the teardown, want what it was before", armed, err)
 	}
-	// The socket is as good as it was.
 	again, err := net.FileListener(f)
 	if err != nil {
 		t.Fatal(err)
 	}
+	f.Close()
 	s2 := startOn(t, &Server{}, again)
 	s2.dial(t).get("/")
-	f.Close()
 	if err := s2.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -441,9 +485,11 @@ func TestListenerThatWasMadeBlocking(t *testing.T) {
 			_ = c.Close()
 		}
 	}
+	f.Close() // or this process is found to hold the socket
 	if err := s.Close(); err != nil {
 		t.Errorf("Close() = %v", err)
 	}
+	s.assertGone(t)
 }
 
 func TestServeTheSamePort1000Times(t *testing.T) {

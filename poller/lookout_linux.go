@@ -20,12 +20,13 @@ type lookout struct {
 	known   bool // the watcher knows the listening socket
 	timer   *time.Timer
 	every   time.Duration
+	rouse   int   // loops, next time
 	accepts int64 // when the timer was set
 }
 
 // A queue in which somebody waits is looked at again after leastLookout, and for as long as it makes no progress after twice the
-// time, up to half of Server.StuckGrace.
-const leastLookout = 5 * time.Millisecond
+// time, up to a fourth of Server.StuckGrace. Each time twice as many loops are roused as before.
+const leastLookout = 20 * time.Millisecond
 
 func newLookout(r *run) *lookout {
 	k := &lookout{run: r}
@@ -38,13 +39,17 @@ func newLookout(r *run) *lookout {
 
 // watchLocked waits for the next client.
 func (k *lookout) watchLocked() {
-	k.every = leastLookout
+	k.reset()
 	k.run.port.Control(func(fd int) {
 		if err := k.run.watcher.add(fd, &k.known, k, unix.EPOLLIN); err != nil {
-			k.timer.Reset(k.run.cfg.stuckGrace / 2) // as often as that, then
+			k.timer.Reset(k.most()) // as often as that, then
 		}
 	})
 }
+
+func (k *lookout) reset() { k.every, k.rouse = min(leastLookout, k.most()), 1 }
+
+func (k *lookout) most() time.Duration { return max(k.run.cfg.stuckGrace/4, time.Millisecond) }
 
 // ready implements waiter: a client waits.
 func (k *lookout) ready(uint32) {
@@ -75,13 +80,14 @@ func (k *lookout) lookAfter() (err error) {
 	case !port.Waits():
 		k.watchLocked()
 	case port.Accepts() != k.accepts:
-		k.every = leastLookout
+		k.reset()
 		k.waitLocked()
 	default:
-		if !k.run.admission.paused.Load() {
-			err = port.Rouse()
+		err = port.Rouse(k.rouse)
+		k.every, k.rouse = min(2*k.every, k.most()), 2*k.rouse
+		if k.every == k.most() {
+			k.rouse = len(k.run.loops) // there is no time for more rounds
 		}
-		k.every = min(2*k.every, max(k.run.cfg.stuckGrace/2, leastLookout))
 		k.waitLocked()
 	}
 	return err

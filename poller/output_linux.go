@@ -87,21 +87,28 @@ func (c *conn) sendSource() bool {
 // read reads the next piece of the source.
 func (c *conn) read() (piece []byte, err error) {
 	l := c.loop
+	room := l.piece[:min(int64(len(l.piece)), c.left)]
+	clear(room) // of other clients' content: what Read says that it has written, it may not have
 	n := 0
-	returned := l.call(c.id, "content's Read", func() {
-		n, err = c.source.Read(l.piece[:min(int64(len(l.piece)), c.left)])
-	})
+	returned := l.call(c.id, "content's Read", func() { n, err = c.source.Read(room) })
 	switch {
 	case !returned:
 		return nil, errors.New("its Read panicked")
+	case n < 0 || n > len(room):
+		return nil, invalidRead(n, len(room))
 	case n > 0:
-		return l.piece[:n], nil
+		return room[:n], nil
 	case err == io.EOF:
 		return nil, io.ErrUnexpectedEOF
 	case err == nil:
 		return nil, io.ErrNoProgress
 	}
 	return nil, fmt.Errorf("reading it: %w", err)
+}
+
+// invalidRead is the error that an io.Reader has broken its contract.
+func invalidRead(n, room int) error {
+	return fmt.Errorf("poller: its Read returned %d for a slice of %d bytes", n, room)
 }
 
 func (c *conn) dropSource() {

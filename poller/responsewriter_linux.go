@@ -374,8 +374,12 @@ func (w *responseWriter) completeNow() (o outcome, ok bool) {
 func (w *responseWriter) ReadFrom(r io.Reader) (n int64, err error) {
 	buf := pieces.Get().(*[]byte)
 	defer pieces.Put(buf)
+	clear(*buf) // of other clients' content: what Read says that it has written, it may not have
 	for {
 		m, err := r.Read(*buf)
+		if m < 0 || m > len(*buf) {
+			return n, invalidRead(m, len(*buf))
+		}
 		if m > 0 {
 			written, werr := w.Write((*buf)[:m])
 			n += int64(written)

@@ -22,8 +22,8 @@ import (
 //
 // The kernel takes a client for looked after once it has woken a loop, but that loop may be stuck in what it does before, and
 // a round may wait for one that is. So somebody has to look now and then whether a client waits ([Port.Waits]) and whether that
-// makes progress ([Port.Accepts]), and if not, wake all of them ([Port.Rouse]). That covers other processes that poll the same
-// socket too.
+// makes progress ([Port.Accepts]), and if not, wake others ([Port.Rouse]). That helps as well where another process polls the
+// same socket, and is woken and does not accept.
 type Port struct {
 	empty   int          // a listening socket that nobody can reach, see openEmpty
 	accepts atomic.Int64 // connections that were accepted
@@ -36,6 +36,7 @@ type Port struct {
 	fd     int        // -1: given up
 	paused bool
 	loops  []*Loop // attached
+	roused int     // which of them was roused last
 }
 
 // errGivenUp is the end of an engine that finds no port.

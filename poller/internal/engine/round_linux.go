@@ -73,14 +73,23 @@ func (p *Port) rejoin() error {
 	return errors.Join(errs...)
 }
 
-// Rouse begins a round anew, which wakes all loops if a client waits, and frees those that are blocked in accept, which takes
-// some milliseconds if there may be such.
-func (p *Port) Rouse() error {
+// Rouse has n more loops look for a client who waits, whatever part of the round they have had, and frees those that are blocked
+// in accept, which takes some milliseconds if there may be such.
+func (p *Port) Rouse(n int) error {
 	p.unblock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stretch.Store(min(max(1, 2*p.stretch.Load()), mostStretch))
-	return p.rejoin()
+	if p.paused {
+		return nil
+	}
+	var errs []error
+	for range min(n, len(p.loops)) {
+		p.roused++
+		l := p.loops[p.roused%len(p.loops)]
+		errs = append(errs, l.leave(), l.join()) // what has come already is an event again
+	}
+	return errors.Join(errs...)
 }
 
 // join has the loop poll the socket; port.mu is held, here and below.
