@@ -177,6 +177,36 @@ func (s *served) dialWith(t testing.TB, d net.Dialer) *client {
 	return &client{c, t, bufio.NewReader(c)}
 }
 
+// onLoop runs f on the loop, and returns when it has.
+func onLoop(l *loop, f func()) {
+	done := make(chan struct{})
+	l.post(func() {
+		defer close(done)
+		f()
+	})
+	<-done
+}
+
+// timeOut has the time be over for the connection that waits longest for kind, as soon as there is one of which ok is true.
+func (s *served) timeOut(t testing.TB, kind timeoutKind, ok func(*conn) bool) {
+	t.Helper()
+	lingertest.Wait(t, "a connection that waits", func() (found bool) {
+		l := s.run.loops[0]
+		onLoop(l, func() {
+			c := l.lists[kind].first
+			if found = c != nil && ok(c); !found {
+				return
+			}
+			if in := c.deadline - l.clock.now; in > l.duration(kind)+timeoutSlack {
+				t.Errorf("a timeout of %s is over in %s", l.duration(kind), in)
+			}
+			c.deadline = 0
+			l.expire()
+		})
+		return found
+	})
+}
+
 func (c *client) send(s string) {
 	c.t.Helper()
 	if _, err := io.WriteString(c, s); err != nil {
