@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"rstserver/linger/lingertest"
 )
 
 // TestConnsHammer does to a set of RawConns what TestTableHammer does to a table. Here owners forget: they close before they
@@ -21,8 +23,8 @@ func TestConnsHammer(t *testing.T) {
 	const (
 		owners   = 4
 		aborters = 4
-		rounds   = 3000 // of each owner
 	)
+	rounds := lingertest.Times(1000, 3000) // of each owner
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2 * (owners + aborters)))
 	var (
 		arena connsArena

@@ -27,8 +27,8 @@ func TestTableHammer(t *testing.T) {
 	const (
 		owners   = 4
 		aborters = 4
-		rounds   = 3000 // of each owner
 	)
+	rounds := lingertest.Times(1000, 3000) // of each owner
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2 * (owners + aborters)))
 	var (
 		table Table

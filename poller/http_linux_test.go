@@ -216,7 +216,7 @@ func TestLimits(t *testing.T) {
 // A client that is refused while it still sends must be able to read why: closing at once would reset the connection.
 func TestRefusalReachesAClientThatStillSends(t *testing.T) {
 	s := start(t, &Server{})
-	for range 20 {
+	for range lingertest.Times(4, 20) {
 		c := s.dial(t)
 		c.send(fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", 64<<20))
 		piece := []byte(strings.Repeat("a", 1<<20))

@@ -377,7 +377,7 @@ func TestLettingGoFromHandler(t *testing.T) {
 		"Release":  (*Server).Release,
 	}
 	for name, call := range calls {
-		for range 20 {
+		for range lingertest.Times(5, 20) {
 			results := make(chan error, 1)
 			s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path != "/stop" {
@@ -540,7 +540,7 @@ func TestShutdownWithAnotherRequest(t *testing.T) {
 
 // An answer of a handler that calls Close is whole also where nothing but the end of the connection says so.
 func TestCloseFromHandlerOfOldClient(t *testing.T) {
-	for range 20 {
+	for range lingertest.Times(5, 20) {
 		s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, "server is going ")
 			w.(http.Flusher).Flush()

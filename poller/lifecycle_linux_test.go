@@ -492,11 +492,12 @@ func TestListenerThatWasMadeBlocking(t *testing.T) {
 	s.assertGone(t)
 }
 
-func TestServeTheSamePort1000Times(t *testing.T) {
+func TestServeTheSamePortManyTimes(t *testing.T) {
+	rounds := lingertest.Times(100, 1000)
 	before := lingertest.Descriptors()
 	s := start(t, &Server{})
 	addr := s.addr
-	for i := range 1000 {
+	for i := range rounds {
 		c := s.dial(t)
 		c.get("/")
 		if err := s.Close(); err != nil {
@@ -511,7 +512,7 @@ func TestServeTheSamePort1000Times(t *testing.T) {
 		if err := linger.CheckFree(addr); err != nil {
 			t.Fatalf("round %d: %v", i, err)
 		}
-		if i == 999 {
+		if i == rounds-1 {
 			break
 		}
 		ln, err := Listen(context.Background(), addr.String(), false)
@@ -648,9 +649,9 @@ func TestHooks(t *testing.T) {
 
 // Clients dial with all they have while the server is torn down. Each of them must be told, and nothing may be left.
 func TestCloseUnderDialStorm(t *testing.T) {
-	const rounds, dialers = 200, 8
+	const dialers = 8
 	before := lingertest.Descriptors()
-	for round := range rounds {
+	for round := range lingertest.Times(20, 200) {
 		s := start(t, &Server{Loops: 2})
 		stop := make(chan struct{})
 		var all sync.WaitGroup

@@ -29,7 +29,7 @@ import (
 )
 
 var (
-	schedules    = flag.Int("schedules", 1000, "random schedules that TestSchedules runs")
+	schedules    = flag.Int("schedules", 0, "random schedules that TestSchedules runs; 0: 80 with -short, else 1000")
 	scheduleSeed = flag.Uint64("schedule-seed", 0, "the one schedule that TestSchedules is to run again")
 )
 
@@ -40,9 +40,13 @@ func TestSchedules(t *testing.T) {
 		runSchedule(t, *scheduleSeed)
 		return
 	}
+	n := *schedules
+	if n == 0 {
+		n = lingertest.Times(80, 1000)
+	}
 	base := rand.Uint64()
 	t.Logf("seeds from %d on", base)
-	for i := range *schedules {
+	for i := range n {
 		seed := base + uint64(i)
 		if runSchedule(t, seed); t.Failed() {
 			t.Fatalf("replay: go test -race -run TestSchedules ./poller -schedule-seed %d", seed)

@@ -80,9 +80,9 @@ func (s *served) wantSwept(t testing.TB, destroyed int) {
 	}
 }
 
-func TestSweepOfFiveThousand(t *testing.T) {
+func TestSweepOfThousands(t *testing.T) {
 	needDestroy(t)
-	const n = 5000
+	n := lingertest.Times(1000, 5000)
 	s := start(t, &Server{Sweep: true})
 	s.leaveTimeWait(t, n)
 	idle := s.dial(t)

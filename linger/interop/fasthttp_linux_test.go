@@ -13,6 +13,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"rstserver/linger"
+	"rstserver/linger/lingertest"
 )
 
 // handleFast is the handler of fasthttp's servers.
@@ -77,7 +78,7 @@ func fastStates(open func(func(*rawClient) error) func(testing.TB, *served) (cli
 func TestFasthttp(t *testing.T) {
 	bare := func(ln net.Listener) net.Listener { return ln }
 	t.Run("Abort", func(t *testing.T) {
-		abortsAll(t, startFast(t, linger.ListenConfig{Armed: true}, bare), 1000, fastStates(raw))
+		abortsAll(t, startFast(t, linger.ListenConfig{Armed: true}, bare), lingertest.Times(200, 1000), fastStates(raw))
 	})
 	t.Run("Abort, TLS", func(t *testing.T) {
 		server, config := selfSigned(t)

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"rstserver/linger"
+	"rstserver/linger/lingertest"
 )
 
 // streams answers every method, on as few messages as there are in the modules anyway: those of the health service.
@@ -179,7 +180,9 @@ func grpcStates(secure bool) []state {
 }
 
 func TestGRPC(t *testing.T) {
-	t.Run("Abort", func(t *testing.T) { abortsAll(t, startGRPC(t, linger.ListenConfig{}, false), 1000, grpcStates(false)) })
+	t.Run("Abort", func(t *testing.T) {
+		abortsAll(t, startGRPC(t, linger.ListenConfig{}, false), lingertest.Times(200, 1000), grpcStates(false))
+	})
 	t.Run("Abort, TLS", func(t *testing.T) {
 		abortsAll(t, startGRPC(t, linger.ListenConfig{Armed: true}, true), 100, grpcStates(true))
 	})

@@ -19,6 +19,7 @@ import (
 	"github.com/coder/websocket"
 
 	"rstserver/linger"
+	"rstserver/linger/lingertest"
 )
 
 // ServeHTTP is the handler of all of net/http's servers here.
@@ -113,14 +114,18 @@ func tlsStates(t testing.TB) []state {
 }
 
 func TestHTTP(t *testing.T) {
-	t.Run("Abort", func(t *testing.T) { abortsAll(t, startHTTP(t, linger.ListenConfig{}), 1000, plainStates()) })
+	t.Run("Abort", func(t *testing.T) {
+		abortsAll(t, startHTTP(t, linger.ListenConfig{}), lingertest.Times(200, 1000), plainStates())
+	})
 	t.Run("Abort, armed", func(t *testing.T) { abortsAll(t, startHTTP(t, linger.ListenConfig{Armed: true}), 100, plainStates()) })
 	t.Run("Drain", func(t *testing.T) { drainsAll(t, startHTTP(t, linger.ListenConfig{Armed: true}), plainStates()) })
 	t.Run("Drain in order", func(t *testing.T) { finishesInDrain(t, startHTTP(t, linger.ListenConfig{Armed: true}), finishing(raw)) })
 }
 
 func TestHTTPS(t *testing.T) {
-	t.Run("Abort", func(t *testing.T) { abortsAll(t, startHTTPS(t, linger.ListenConfig{}, false), 1000, tlsStates(t)) })
+	t.Run("Abort", func(t *testing.T) {
+		abortsAll(t, startHTTPS(t, linger.ListenConfig{}, false), lingertest.Times(200, 1000), tlsStates(t))
+	})
 	t.Run("Abort, tls.NewListener", func(t *testing.T) {
 		abortsAll(t, startHTTPS(t, linger.ListenConfig{Armed: true}, true), 100, tlsStates(t))
 	})

@@ -187,7 +187,7 @@ func TestMixed(t *testing.T) {
 	var all sync.WaitGroup
 	for range 64 {
 		all.Go(func() {
-			for range 32 {
+			for range lingertest.Times(8, 32) {
 				r := requests[rand.IntN(len(requests))]
 				if err := r.do(t, c, s.url); err != nil {
 					t.Errorf("%s: %v", r.name, err)

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"rstserver/httpcodec"
+	"rstserver/linger/lingertest"
 	"rstserver/poller"
 )
 
@@ -85,7 +86,7 @@ func TestPipelined(t *testing.T) {
 			random := rand.New(rand.NewPCG(1, uint64(seed)))
 			var exchanges []exchange
 			var requests strings.Builder
-			for number := range 60 {
+			for number := range lingertest.Times(20, 60) {
 				e := randomExchange(random, number)
 				exchanges = append(exchanges, e)
 				requests.WriteString(e.request)
@@ -136,7 +137,7 @@ func TestKeepAlive(t *testing.T) {
 	for i := range 32 {
 		c := s.dial(t)
 		all.Go(func() {
-			for j := range 60 {
+			for j := range lingertest.Times(20, 60) {
 				target := fmt.Sprintf("/%s?%d.%d", []string{"loop", "handler"}[(i+j)%2], i, j)
 				if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", target); err != nil {
 					t.Error(err)

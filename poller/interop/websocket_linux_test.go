@@ -173,7 +173,7 @@ func TestWebSocketsAtATime(t *testing.T) {
 			for i := range 32 {
 				c := dialSocket(t, echoes[i%2].name, s.url)
 				all.Go(func() {
-					for j := range 20 {
+					for j := range lingertest.Times(5, 20) {
 						message := strings.Repeat("m", i*j*10)
 						got, err := c.roundTrip([]byte(message))
 						if err != nil || string(got) != message {
