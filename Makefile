@@ -11,7 +11,7 @@ PEERS       ?= bin/peers
 # Modules of their own, so that what their tests need is not what rstserver needs.
 MODULES     := poller/interop linger/interop bench/peers
 
-.PHONY: all run build fmt lint test fuzz bench bench-micro peers bench-http clean
+.PHONY: all run build fmt lint test soak fuzz bench bench-micro peers bench-http clean
 
 all: lint test
 
@@ -24,16 +24,26 @@ run: build ## the server, with ARGS
 fmt:
 	gofmt -w .
 
+# What the modules need is compiled under the race detector for their tests, and is not compiled a second time to be looked at: no
+# file of theirs depends on it.
 lint:
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt would change:"; echo "$$unformatted"; exit 1; }
+	GOBIN=$(CURDIR)/bin go install $(STATICCHECK)
 	go vet ./...
-	go run $(STATICCHECK) ./...
-	@for module in $(MODULES); do (set -x; cd $$module && go vet ./... && go run $(STATICCHECK) ./...) || exit 1; done
+	bin/staticcheck ./...
+	@for module in $(MODULES); do (set -x; cd $$module && export GOFLAGS="$$GOFLAGS -race" && \
+	  go vet ./... && $(CURDIR)/bin/staticcheck ./...) || exit 1; done
 
+# With -short, what tests repeat and choose at random is less, so that all takes some minutes; no test is left out.
 test: lint ## gofmt, vet, staticcheck and all tests under the race detector; the last line is for what race hides
-	go test -race -shuffle=on ./...
-	@for module in $(MODULES); do (set -x; cd $$module && go test -race -shuffle=on -count=1 ./...) || exit 1; done
+	go test -race -short -shuffle=on ./...
+	@for module in $(MODULES); do (set -x; cd $$module && go test -race -short -shuffle=on -count=1 ./...) || exit 1; done
 	go test -run Alloc ./httpcodec ./poller
+
+soak: ## all tests, with every repetition and random schedule: before a release, and after a change to what runs at the same time
+	go test -race -shuffle=on -count=1 -timeout 60m ./...
+	@for module in $(MODULES); do (set -x; cd $$module && go test -race -shuffle=on -count=1 -timeout 60m ./...) || exit 1; done
+	go test -run Alloc -count=1 ./httpcodec ./poller
 
 fuzz: ## every fuzz target for FUZZTIME
 	@for package in $$(go list ./...); do \
