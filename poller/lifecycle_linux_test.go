@@ -651,7 +651,7 @@ func TestHooks(t *testing.T) {
 func TestCloseUnderDialStorm(t *testing.T) {
 	const dialers = 8
 	before := lingertest.Descriptors()
-	for round := range lingertest.Times(20, 200) {
+	for round := range lingertest.Times(8, 200) {
 		s := start(t, &Server{Loops: 2})
 		stop := make(chan struct{})
 		var all sync.WaitGroup

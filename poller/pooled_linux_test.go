@@ -370,7 +370,7 @@ func TestUnreadContent(t *testing.T) {
 
 // While the handler does not read, the client cannot send more than the kernel's buffers hold.
 func TestUploadWaitsForTheHandler(t *testing.T) {
-	const total = 64 << 20
+	total := lingertest.Times(32, 64) << 20
 	proceed := make(chan struct{})
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		<-proceed
@@ -392,7 +392,7 @@ func TestUploadWaitsForTheHandler(t *testing.T) {
 		lingertest.Wait(t, "the client's output stalls", func() bool { return stalls(c) })
 		select {
 		case err := <-sent:
-			t.Fatalf("64 MB were taken while the handler reads nothing: %v", err)
+			t.Fatalf("%d bytes were taken while the handler reads nothing: %v", total, err)
 		default:
 		}
 		proceed <- struct{}{}

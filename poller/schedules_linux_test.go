@@ -29,7 +29,7 @@ import (
 )
 
 var (
-	schedules    = flag.Int("schedules", 0, "random schedules that TestSchedules runs; 0: 80 with -short, else 1000")
+	schedules    = flag.Int("schedules", 0, "random schedules that TestSchedules runs; 0: 60 with -short, else 1000")
 	scheduleSeed = flag.Uint64("schedule-seed", 0, "the one schedule that TestSchedules is to run again")
 )
 
@@ -42,7 +42,7 @@ func TestSchedules(t *testing.T) {
 	}
 	n := *schedules
 	if n == 0 {
-		n = lingertest.Times(80, 1000)
+		n = lingertest.Times(60, 1000)
 	}
 	base := rand.Uint64()
 	t.Logf("seeds from %d on", base)
