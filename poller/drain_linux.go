@@ -54,7 +54,10 @@ func (c *conn) drain() (idle bool) {
 	case c.gone || c.ending || c.idleInDrain || c.lease != nil:
 		return false
 	case c.lingering:
-		c.awaitAck()
+		// One that does so for the drain, as its last answer was given between the beginning and now, has its time to close.
+		if c.lingersBy > 0 {
+			c.awaitAck()
+		}
 		return false
 	}
 	return c.pending == nil && !c.begun() && c.orderly() && c.unread() == 0
