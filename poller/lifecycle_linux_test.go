@@ -431,6 +431,7 @@ func TestFileOfTheListenerIsUnowned(t *testing.T) {
 	}
 	defer f.Close()
 	s := startOn(t, &Server{StuckGrace: DefaultStuckGrace}, ln)
+	s.holds = true
 	if armed, err := linger.Armed(int(f.Fd())); err != nil || !armed {
 		t.Fatalf("Armed() = %v, %v while it is served", armed, err)
 	}

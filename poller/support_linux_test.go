@@ -31,6 +31,7 @@ type served struct {
 	addr   netip.AddrPort
 	result chan error // what Serve returned
 	log    *lockedBuffer
+	holds  bool // the test holds a socket on the port beside the server, which is to be found
 }
 
 // start has srv serve on a free port of 127.0.0.1. At the end of the test it is closed, and nothing may be left of it.
@@ -85,6 +86,12 @@ func startOn(t testing.TB, srv *Server, ln net.Listener) *served {
 		case <-s.result:
 		case <-time.After(lingertest.Patience):
 			t.Error("Serve does not return after Close")
+		}
+		if left := s.Report().Left.Unowned; left.Total() > 0 && !s.holds {
+			t.Errorf("this process holds sockets that no server of it knows: %s", left)
+		}
+		if s.log.contains("gnet") {
+			t.Error("the log has words of gnet's")
 		}
 		if t.Failed() {
 			t.Logf("the server's log:\n%s", s.log)
