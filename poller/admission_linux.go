@@ -234,7 +234,8 @@ func (a *admission) review() {
 		c.parked = false
 		c.loop.post(c.admit)
 	}
-	if !a.full(a.held.Load()) && (!a.short.Load() || a.hasRoom()) {
+	// With none there is one at least, from the reserve: nobody else may make room.
+	if held := a.held.Load(); !a.full(held) && (!a.short.Load() || held == 0 || a.hasRoom()) {
 		a.paused.Store(false)
 		_ = a.run.port.Resume() // the lookout tries again, and logs why
 	}
