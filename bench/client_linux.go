@@ -41,7 +41,7 @@ func (c *client) dial(ctx context.Context, until deadline, addr netip.AddrPort, 
 			return os.NewSyscallError("setsockopt SO_RCVBUF", err)
 		}
 	}
-	if err := c.bind(addr.Addr().Unmap(), from); err != nil {
+	if err := bindSource(c.fd, addr.Addr(), clientSource(from)); err != nil {
 		return err
 	}
 	if err := c.connect(ctx, until, addr); err != nil {
@@ -78,20 +78,6 @@ func (c *client) connect(ctx context.Context, until deadline, addr netip.AddrPor
 		}
 	}
 	return os.NewSyscallError("connect", err)
-}
-
-// bind spreads clients over the addresses of the loopback interface, of which IPv4 has many: once half of an address's ports
-// are taken, the kernel looks long for a free one.
-func (c *client) bind(server netip.Addr, from int) error {
-	if !server.Is4() || !server.IsLoopback() {
-		return nil
-	}
-	if err := unix.SetsockoptInt(c.fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
-		return os.NewSyscallError("setsockopt IP_BIND_ADDRESS_NO_PORT", err)
-	}
-	// Not 127.0.0.1: the server's port is to be nobody else's on the server's address.
-	sa := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, byte(2 + from%250)}}
-	return os.NewSyscallError("bind", unix.Bind(c.fd, sa))
 }
 
 func domain(addr netip.AddrPort) int {

@@ -29,8 +29,9 @@ type fault struct {
 	answer    string                      // to every request; empty: as it ought to be
 	answered  func(c *net.TCPConn, n int) // behind the n-th answer
 	signalled func(s *faultyServer) error // in place of resetting; the process ends when it returns
-	ignores   bool                        // SIGTERM
-	begun     func()                      // before anything else
+	accepted  func(c *net.TCPConn)
+	ignores   bool   // SIGTERM
+	begun     func() // before anything else
 }
 
 const goodAnswer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -45,6 +46,28 @@ var faults = map[string]fault{
 		s.ln.Close()
 		fmt.Fprintln(os.Stderr, "closing")
 		select {}
+	}},
+	"keeps-one": {signalled: func(s *faultyServer) error {
+		s.ln.Close()
+		s.conns = s.conns[1:]
+		s.reset()
+		fmt.Fprintln(os.Stderr, "closing")
+		select {}
+	}},
+	"serves-one": {signalled: func(s *faultyServer) error {
+		clients := s.conns
+		s.conns = clients[1:]
+		s.reset()
+		fmt.Fprintln(os.Stderr, "closing")
+		s.mu.Unlock()
+		select {}
+	}},
+	"time-wait-one": {signalled: func(s *faultyServer) error {
+		s.ln.Close()
+		s.conns[0].Close()
+		s.conns = s.conns[1:]
+		s.reset()
+		return nil
 	}},
 	"late": {signalled: func(s *faultyServer) error {
 		s.ln.Close()
@@ -117,10 +140,23 @@ var faults = map[string]fault{
 	"everywhere": {listen: func(addr string) string { // dual stack, and MPTCP, as Go has it
 		return strings.TrimPrefix(addr, "127.0.0.1")
 	}},
-	"stubborn": {ignores: true},
+	"stubborn": {ignores: true, accepted: func(c *net.TCPConn) {
+		if c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr() == sourceAddr(probeSource) {
+			fmt.Fprintln(os.Stderr, "probed")
+		}
+	}},
 	"heir": {signalled: func(s *faultyServer) error {
-		fmt.Fprintln(os.Stderr, "leaving")
+		defer fmt.Fprintln(os.Stderr, "leaving")
 		return s.bequeath("1000")
+	}},
+	"heir-one": {signalled: func(s *faultyServer) error {
+		all := s.conns
+		s.conns = all[:1]
+		err := s.bequeath("1000")
+		s.conns = all[1:]
+		s.reset()
+		fmt.Fprintln(os.Stderr, "leaving")
+		return err
 	}},
 	"heir-once": {signalled: func(s *faultyServer) error { return s.bequeath(fmt.Sprint(lateBy.Seconds())) }},
 	"404":       {answer: "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"},
@@ -192,6 +228,9 @@ func (f fault) serve(addr string) error {
 			s.mu.Lock()
 			s.conns = append(s.conns, c)
 			s.mu.Unlock()
+			if f.accepted != nil {
+				f.accepted(c)
+			}
 			s.reading.Go(func() { s.read(c, f) })
 		}
 	}()

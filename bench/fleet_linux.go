@@ -179,18 +179,25 @@ func (f *Fleet) Repeat(kind Kind, patience time.Duration) error {
 	return f.settle(context.Background(), deadline{time.Now().Add(patience), patience})
 }
 
-// poll waits for events at most so long, and notes them.
+// poll waits for events at most so long, and notes all that there are.
 func (f *Fleet) poll(wait time.Duration) error {
-	n, err := unix.EpollWait(f.epoll, f.events, int(wait/time.Millisecond))
-	if err == unix.EINTR {
-		return nil
-	}
-	if err != nil {
-		return os.NewSyscallError("epoll_wait", err)
-	}
-	at := now()
-	for _, ev := range f.events[:max(n, 0)] {
-		f.event(f.index[ev.Fd], ev.Events&(unix.EPOLLERR|unix.EPOLLHUP) != 0, at)
+	// A client that goes on being sent something has another event each time, so there is no waiting for none.
+	for range 1 + len(f.clients)/len(f.events) {
+		n, err := unix.EpollWait(f.epoll, f.events, int(wait/time.Millisecond))
+		if err == unix.EINTR {
+			return nil
+		}
+		if err != nil {
+			return os.NewSyscallError("epoll_wait", err)
+		}
+		at := now()
+		for _, ev := range f.events[:max(n, 0)] {
+			f.event(f.index[ev.Fd], ev.Events&(unix.EPOLLERR|unix.EPOLLHUP) != 0, at)
+		}
+		if n < len(f.events) {
+			return nil
+		}
+		wait = 0
 	}
 	return nil
 }

@@ -13,9 +13,12 @@ import (
 // there: what is left of a server then looks less than it is.
 const overflow = "TCPTimeWaitOverflow"
 
+// resets counts those that were sent, whichever end of a connection sent them.
+const resets = "OutRsts"
+
 // counterNames are what a run is interested in, of /proc/net/netstat and /proc/net/snmp.
 var counterNames = []string{
-	overflow, "TCPAbortOnData", "TCPAbortOnClose", "TCPAbortFailed", "OutRsts", "ListenOverflows", "TCPMemoryPressures", "TCPAbortOnMemory",
+	overflow, "TCPAbortOnData", "TCPAbortOnClose", "TCPAbortFailed", resets, "ListenOverflows", "TCPMemoryPressures", "TCPAbortOnMemory",
 }
 
 // counters reads the counters of the network namespace.

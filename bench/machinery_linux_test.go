@@ -4,7 +4,6 @@ package bench
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -19,7 +18,6 @@ import (
 
 	"rstserver/linger"
 	"rstserver/linger/lingertest"
-	"rstserver/linger/sockdiag"
 )
 
 // The port that a server is given is free, and none that the kernel gives a client meanwhile.
@@ -268,29 +266,5 @@ func TestPrinted(t *testing.T) {
 			t.Errorf("of %q: %q, want %q", in, got, want)
 		}
 		file.Close()
-	}
-}
-
-// A probe says that a port is free when nothing is left on it, and not before.
-func TestProbe(t *testing.T) {
-	if err := sockdiag.CanDestroy(); err != nil {
-		t.Skip(err)
-	}
-	port := leave(t, 10)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	got := make(chan probed, 1)
-	began := now()
-	go func() { got <- probe(ctx, localPort(int(port))) }()
-	destroyed := now()
-	if _, err := clean(ctx, port, func(sockdiag.Counts) {}); err != nil {
-		t.Fatal(err)
-	}
-	p := <-got
-	if p.err != nil || p.refused == nil || p.free == nil {
-		t.Fatalf("got %+v", p)
-	}
-	if p.refused.At < began || p.free.At < destroyed || p.free.Before > p.free.At || p.refused.Before > p.refused.At {
-		t.Errorf("began at %s, destroyed from %s on: refused %+v, free %+v", began, destroyed, *p.refused, *p.free)
 	}
 }

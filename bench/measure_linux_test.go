@@ -5,12 +5,14 @@ package bench
 import (
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -82,6 +84,10 @@ func TestFaults(t *testing.T) {
 	established := state(sockdiag.Established, n)
 	listening := established
 	listening[sockdiag.Listen] = 1
+	one := state(sockdiag.Established, 1)
+	listeningToOne := one
+	listeningToOne[sockdiag.Listen] = 1
+	const stillRuns = "still runs 1m0s after SIGTERM, and was killed; --timeout gives it longer"
 	program := filepath.Base(os.Args[0])
 	program = program[:min(len(program), 15)] // as much as the kernel keeps
 	tests := []struct {
@@ -105,24 +111,32 @@ func TestFaults(t *testing.T) {
 		{fault: "panic", endings: map[string]int{"eof": n}, taken: true, left: state(sockdiag.TimeWait, n), exit: "exit code 2"},
 		{fault: "abort", endings: map[string]int{"eof": n}, taken: true, left: state(sockdiag.TimeWait, n), exit: "SIGABRT"},
 		{fault: "heir-once", endings: map[string]int{"eof": n}, taken: true, left: state(sockdiag.TimeWait, n), exit: "exit code 0"},
-		{
-			fault: "keeps", endings: map[string]int{"untold": n}, untold: true, taken: true, left: established, holder: program,
-			failure: "still runs 500ms after SIGTERM, and was killed; --timeout gives it longer",
-		},
-		{
-			fault: "stubborn", endings: map[string]int{"untold": n}, untold: true, serves: true, taken: true, left: listening, holder: program,
-			failure: "still runs 500ms after SIGTERM, and was killed; --timeout gives it longer",
-		},
+		{fault: "keeps", endings: map[string]int{"untold": n}, untold: true, taken: true, left: established, holder: program, failure: stillRuns},
+		{fault: "stubborn", endings: map[string]int{"untold": n}, untold: true, serves: true, taken: true, left: listening, holder: program, failure: stillRuns},
 		{
 			fault: "heir", endings: map[string]int{"untold": n}, untold: true, taken: true, left: established, holder: "sleep",
-			failure: "processes that it has started still run 500ms after SIGTERM, and were killed: sleep (pid ",
+			failure: "processes that it has started still run 1m0s after SIGTERM, and were killed: sleep (pid ",
+		},
+		// One connection is what no figure may be wrong by.
+		{fault: "time-wait-one", endings: map[string]int{"reset": n - 1, "eof": 1}, taken: true, left: state(sockdiag.TimeWait, 1), exit: "exit code 0"},
+		{fault: "keeps-one", endings: map[string]int{"reset": n - 1, "untold": 1}, untold: true, taken: true, left: one, holder: program, failure: stillRuns},
+		{
+			fault: "serves-one", endings: map[string]int{"reset": n - 1, "untold": 1}, untold: true, serves: true, taken: true, left: listeningToOne, holder: program,
+			failure: stillRuns,
+		},
+		{
+			fault: "heir-one", endings: map[string]int{"reset": n - 1, "untold": 1}, untold: true, taken: true, left: one, holder: "sleep",
+			failure: "processes that it has started still run 1m0s after SIGTERM, and were killed: sleep (pid ",
 		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.fault, func(t *testing.T) {
 			r := Run{Server: faulty(tt.fault), Mix: All(n, Idle), Timeout: patience}
-			if tt.failure != "" {
-				r.Timeout = 500 * time.Millisecond
+			switch {
+			case tt.holder == "sleep":
+				r.Server.overdue = func(p *Processes) <-chan struct{} { return p.started[0].ended }
+			case tt.failure != "":
+				r.Server.overdue, r.Stderr = onLine()
 			}
 			rep, err := measure(t, r)
 			expectFailure(t, err, tt.failure)
@@ -147,6 +161,10 @@ func TestFaults(t *testing.T) {
 			}
 			if rep.Free == nil != tt.taken {
 				t.Errorf("free after %v, want that there is none: %v", rep.Free, tt.taken)
+			}
+			// What a process holds is gone by then: the clients reset before it is killed.
+			if want := tt.left[sockdiag.TimeWait]; rep.Cleaned != want {
+				t.Errorf("%d cleaned, want %d", rep.Cleaned, want)
 			}
 			if rep.Left[0].States != tt.left {
 				t.Errorf("left: %s, want %s", rep.Left[0].States, tt.left)
@@ -174,6 +192,12 @@ func TestFaults(t *testing.T) {
 			}
 		})
 	}
+}
+
+// onLine is for a server that prints a line when it has done all that it does, and goes on.
+func onLine() (overdue func(*Processes) <-chan struct{}, stderr io.Writer) {
+	printed := make(chan struct{})
+	return func(*Processes) <-chan struct{} { return printed }, onWrite{sync.OnceFunc(func() { close(printed) })}
 }
 
 // expectFailure expects a Failure that contains want, or no error if that is empty.

@@ -208,9 +208,10 @@ func (r Run) teardown(ctx context.Context, p *Processes, crew *crew, rep *report
 	rep.At = at
 	probing, stopProbing := context.WithCancel(ctx)
 	probes := make(chan probed, 1)
+	port := &watched{addr: p.Addr}
 	go func() {
 		defer close(probes)
-		probes <- probe(probing, p.Addr)
+		probes <- port.probe(probing)
 	}()
 	defer func() {
 		stopProbing()
@@ -219,6 +220,16 @@ func (r Run) teardown(ctx context.Context, p *Processes, crew *crew, rep *report
 	}()
 
 	ending, stopWaiting := context.WithTimeout(ctx, r.Timeout)
+	if r.Server.overdue != nil {
+		overdue := r.Server.overdue(p)
+		go func() {
+			select {
+			case <-overdue:
+				stopWaiting()
+			case <-ending.Done():
+			}
+		}()
+	}
 	watching, stopWatching := context.WithCancel(ctx)
 	defer stopWatching()
 	gone := make(chan goneAt, 1)
@@ -256,13 +267,15 @@ func (r Run) teardown(ctx context.Context, p *Processes, crew *crew, rep *report
 			wrong = failure(fmt.Errorf("it had ended by itself before it was sent the signal, with %s", strings.Join(rep.Exit, ", ")))
 		}
 	}
-	if err := r.left(ctx, p.Addr.Port(), signalled, rep, probes, stopProbing); err != nil {
+	got, err := r.left(ctx, port, signalled, rep, probes, stopProbing)
+	if err != nil {
 		return err
 	}
 	after, err := counters()
 	if err != nil {
 		return err
 	}
+	after[resets] -= got.resets
 	rep.Kernel = since(before, after)
 	if end.err != nil {
 		return failure(p.stillRuns(fmt.Sprintf("%s after %s", r.Timeout, unix.SignalName(r.Server.Signal))))
@@ -303,20 +316,20 @@ func told(rep *report.Run, e Endings, signalled time.Duration) error {
 }
 
 // left watches what is on the port until nothing is, or the settle time is over, and takes what the probe has seen.
-func (r Run) left(ctx context.Context, port uint16, signalled time.Duration, rep *report.Run, probes <-chan probed, stopProbing func()) error {
+func (r Run) left(ctx context.Context, port *watched, signalled time.Duration, rep *report.Run, probes <-chan probed, stopProbing func()) (*probed, error) {
 	ended := now()
 	deadline := ended + r.Settle
 	interval := max(sampleInterval, r.Settle/maxSamples)
 	var got *probed
 	for {
-		dump, err := sockdiag.Port(port)
+		dump, err := port.sockets()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		at, counts := now(), dump.Count()
 		if n := len(rep.Left); n == 0 {
 			if rep.Holders, err = holders(dump); err != nil {
-				return err
+				return nil, err
 			}
 			rep.Left = append(rep.Left, report.Left{At: at - signalled, States: counts})
 		} else if rep.Left[n-1].States != counts || at >= deadline && counts.Total() > 0 { // and what is there at the end
@@ -324,7 +337,7 @@ func (r Run) left(ctx context.Context, port uint16, signalled time.Duration, rep
 		}
 		if counts.Total() == 0 {
 			// What the probe has yet to see is there.
-			deadline = max(deadline, ended+grace)
+			deadline = max(deadline, ended+r.Patience)
 		}
 		if got != nil && (counts.Total() == 0 || got.err != nil) || at >= deadline {
 			break
@@ -336,7 +349,7 @@ func (r Run) left(ctx context.Context, port uint16, signalled time.Duration, rep
 			probes = nil
 		case <-pause.C:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		}
 		pause.Stop()
 	}
@@ -346,10 +359,10 @@ func (r Run) left(ctx context.Context, port uint16, signalled time.Duration, rep
 		got = &p
 	}
 	if got.err != nil {
-		return fmt.Errorf("bench: probing port %d: %w", port, got.err)
+		return nil, fmt.Errorf("bench: probing port %d: %w", port.addr.Port(), got.err)
 	}
 	rep.Refused, rep.Free = from(got.refused, signalled), from(got.free, signalled)
-	return nil
+	return got, nil
 }
 
 // How often the port is looked at that does not become free, and how often at the most.

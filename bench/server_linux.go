@@ -32,6 +32,10 @@ type Server struct {
 	Version func() string
 	// Needs is a file without which it cannot be started, and Remedy is the command that makes it.
 	Needs, Remedy string
+
+	// overdue returns what ends the time that the server may take to end, when it is closed. Tests have it, so as to wait for what a
+	// server does and not for a time in which it may have. Nil: that time ends by itself.
+	overdue func(*Processes) <-chan struct{}
 }
 
 // Paths are the request-targets that kinds of connections need. An empty one is missing.

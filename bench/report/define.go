@@ -20,7 +20,8 @@ func Definitions() []Definition {
 			"A TIME_WAIT can be ended early by a segment of the client's that crosses (RFC 1337), so there may be some fewer than connections."},
 		{"refused", "from the signal until a connect is refused, found like port free."},
 		{"process gone", "from the signal until the last process of the server has ended, as fine as its parent is woken."},
-		{"processor", "time of the server's processes on all processors, from the signal to their end, by the kernel's accounting."},
+		{"processor", "time of the server's processes on all processors, from the signal to their end, by the kernel's accounting. " +
+			"The connects of the probe, until one is refused, are part of the work."},
 		{"resident", "memory of the server's processes before the signal, in pages, by the kernel's accounting."},
 		{"µs per connection", "the median divided by the number of connections."},
 		{"median (least–greatest)", "over all runs. A run without the figure counts as slower than all others, so there is a median only " +

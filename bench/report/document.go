@@ -106,7 +106,7 @@ type Run struct {
 
 	CPU      time.Duration    `json:"cpu_ns"`         // processor time of the server from the signal to its end
 	Resident int64            `json:"resident_bytes"` // of the server before the signal
-	Kernel   map[string]int64 `json:"kernel"`         // what counters of /proc/net/netstat and /proc/net/snmp rose by
+	Kernel   map[string]int64 `json:"kernel"`         // what counters of /proc/net/netstat and /proc/net/snmp rose by, all of the machine's, without the resets that the probe has caused
 	Cleaned  int              `json:"cleaned"`        // sockets that were destroyed or waited out after the run
 }
 
