@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -74,4 +75,21 @@ func network(sysctls map[string]string) error {
 // unprivileged takes CAP_NET_ADMIN from what the thread executes.
 func unprivileged() error {
 	return os.NewSyscallError("prctl PR_CAPBSET_DROP", unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_NET_ADMIN, 0, 0, 0))
+}
+
+// Whatever signals the caller ignores, programs that tests start meet the default action of each.
+func TestChildrenIgnoreNoSignal(t *testing.T) {
+	if !elsewhere(t, nothing, "sh", "-c", `trap "" HUP INT QUIT USR1 TERM && exec "$@"`, "sh") {
+		return
+	}
+	out, err := exec.Command("grep", "SigIgn", "/proc/self/status").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if mask := strings.TrimSpace(strings.TrimPrefix(string(out), "SigIgn:")); strings.Trim(mask, "0") != "" {
+		t.Errorf("a child ignores %s, want no signal", mask)
+	}
+	if err := unix.Kill(os.Getpid(), unix.SIGHUP); err != nil { // as before
+		t.Error(err)
+	}
 }

@@ -7,9 +7,11 @@ package lingertest
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -22,6 +24,7 @@ const Patience = 30 * time.Second
 // Main runs the tests of a package and exits. It fails them when goroutines or descriptors are left. Goroutines that a
 // library starts for good are named by opts.
 func Main(m *testing.M, opts ...goleak.Option) {
+	takeSignals()
 	before := Descriptors()
 	code := m.Run()
 	// What a test has told to end may take a moment to do so.
@@ -38,6 +41,18 @@ func Main(m *testing.M, opts ...goleak.Option) {
 		}
 	}
 	os.Exit(code)
+}
+
+// takeSignals has programs that the tests start meet the default action of each signal, whatever the tests were started with: nohup
+// ignores SIGHUP, and a shell SIGINT and SIGQUIT of what it puts in the background, and programs inherit that. A signal that is caught
+// is reset by execve(2). This process goes on without it, as nobody reads what is caught.
+func takeSignals() {
+	nobody := make(chan os.Signal, 1)
+	for sig := syscall.Signal(1); sig < 32; sig++ {
+		if signal.Ignored(sig) {
+			signal.Notify(nobody, sig)
+		}
+	}
 }
 
 // Descriptors lists the open descriptors of the process, each as "number target". The Go runtime's own epoll, which comes
