@@ -5,8 +5,10 @@ import (
 	"time"
 )
 
-// countdown logs how long the server has to live: when it starts, and in each of the last ten seconds.
+// countdown logs how long the server has to live: when it begins, and in each of the last ten seconds.
 type countdown struct {
+	d    time.Duration
+	log  *slog.Logger
 	over chan struct{} // closed at the end; never, when there is nothing to count
 	quit chan struct{}
 }
@@ -14,15 +16,18 @@ type countdown struct {
 const countedSeconds = 10
 
 func newCountdown(d time.Duration, log *slog.Logger) *countdown {
-	c := &countdown{over: make(chan struct{}), quit: make(chan struct{})}
-	if d > 0 {
-		go c.run(d, time.Now().Add(d), log)
-	}
-	return c
+	return &countdown{d: d, log: log, over: make(chan struct{}), quit: make(chan struct{})}
 }
 
-func (c *countdown) run(d time.Duration, end time.Time, log *slog.Logger) {
-	log.Info("shutting down", "in", d)
+// begin is called when the server serves, so that it does whatever time its start takes.
+func (c *countdown) begin() {
+	if c.d > 0 {
+		go c.run(time.Now().Add(c.d))
+	}
+}
+
+func (c *countdown) run(end time.Time) {
+	c.log.Info("shutting down", "in", c.d)
 	for {
 		left := time.Until(end)
 		if left <= 0 {
@@ -37,7 +42,7 @@ func (c *countdown) run(d time.Duration, end time.Time, log *slog.Logger) {
 		case <-time.After(left - next*time.Second):
 		}
 		if next > 0 {
-			log.Info("shutting down", "in", next*time.Second)
+			c.log.Info("shutting down", "in", next*time.Second)
 		}
 	}
 }

@@ -25,6 +25,7 @@ func TestCountdown(t *testing.T) {
 			var log bytes.Buffer
 			began := time.Now()
 			c := newCountdown(tc.d, slog.New(slog.NewTextHandler(&log, nil)))
+			c.begin()
 			<-c.over
 			c.stop()
 			if took := time.Since(began); took != tc.d {
@@ -44,7 +45,9 @@ func TestCountdown(t *testing.T) {
 func TestCountdownStops(t *testing.T) {
 	for _, d := range []time.Duration{0, time.Hour} {
 		synctest.Test(t, func(t *testing.T) { // which fails if a goroutine is left
-			newCountdown(d, slog.New(slog.DiscardHandler)).stop()
+			c := newCountdown(d, slog.New(slog.DiscardHandler))
+			c.begin()
+			c.stop()
 		})
 	}
 }

@@ -104,10 +104,13 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) error {
 			out = access // so that no line comes between the parts of another
 		}
 	}
+	countdown := newCountdown(c.ShutdownAfter, log)
+	defer countdown.stop()
 	served := false // what Serve calls and what comes after Serve are one after the other
 	srv.Serving = func(addr netip.AddrPort) {
 		served = true
 		c.printListening(out, addr)
+		countdown.begin()
 	}
 
 	// Before the port is open, so that no signal meets the default action once somebody can connect.
@@ -122,8 +125,6 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) error {
 	if err != nil {
 		return explainListen(c.Addr, err)
 	}
-	countdown := newCountdown(c.ShutdownAfter, log)
-	defer countdown.stop()
 	l := life{
 		serve:    func() error { return c.explainServe(srv.Serve(ln)) },
 		release:  srv.Release,

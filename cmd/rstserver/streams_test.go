@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -82,7 +81,7 @@ func TestFullStdout(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer full.Close()
-	cmd := exec.Command(binary, "--addr", "127.0.0.1:0", "--shutdown-after", (100 * time.Millisecond).String())
+	cmd := exec.Command(binary, "--addr", "127.0.0.1:0", "--shutdown-after", "1ns")
 	cmd.Stdout = full
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
