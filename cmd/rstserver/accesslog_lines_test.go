@@ -46,7 +46,9 @@ func fileLines(t testing.TB, name string) []string {
 // TestAccessLog asks one question after the other and looks for a line about each.
 func TestAccessLog(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "access.log")
-	p := start(t, "--access-log", name, "--root", makeRoot(t), "--header-timeout", "300ms", "--handler-timeout", "300ms",
+	t.Parallel()
+	// Longer than what is no slow request ever takes.
+	p := start(t, "--access-log", name, "--root", makeRoot(t), "--header-timeout", "2s", "--handler-timeout", "2s",
 		"--max-body-bytes", "1000", "--max-header-bytes", "4096")
 	var want []string
 	var modified string
@@ -188,7 +190,7 @@ func TestAccessLogErrors(t *testing.T) {
 		dir:                                "is a directory",
 		filepath.Join(dir, "missing", "x"): "no such file or directory",
 	} {
-		_, stderr, code := runCommand(t, "--access-log", name)
+		_, stderr, code := runCommand("--access-log", name)
 		if code != 1 || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "--access-log="+name) || !strings.Contains(stderr, want) {
 			t.Errorf("--access-log=%s: exit code %d, %q; want 1, %q", name, code, stderr, want)
 		}

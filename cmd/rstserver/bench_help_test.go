@@ -12,7 +12,7 @@ import (
 
 func TestBenchHelp(t *testing.T) {
 	for _, columns := range []string{"", "60", "100", "500"} {
-		cmd := exec.Command(binary, "bench", "--help")
+		cmd := exec.Command(light, "bench", "--help")
 		cmd.Env = append(cmd.Environ(), "COLUMNS="+columns)
 		var stdout, stderr output
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -65,18 +65,18 @@ func serverKeyNames() []string {
 
 // TestHelpNamesCommands: the program's help names the commands for users, and only these.
 func TestHelpNamesCommands(t *testing.T) {
-	stdout, _, _ := runCommand(t, "--help")
+	stdout, _, _ := runCommand("--help")
 	want := "Usage: rstserver [serve] [flags]\n       rstserver bench [flags]\n       rstserver free <port> [flags]\n\n"
 	if !strings.HasPrefix(stdout, want) {
 		t.Errorf("the help begins with %.200q, want %q", stdout, want)
 	}
 	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"bench", "--help"}, {"free", "--help"}} {
-		if stdout, _, _ := runCommand(t, args...); strings.Contains(stdout, "bench-peer") || strings.Contains(stdout, "bench-clients") {
+		if stdout, _, _ := runCommand(args...); strings.Contains(stdout, "bench-peer") || strings.Contains(stdout, "bench-clients") {
 			t.Errorf("%q shows what is not for users:\n%s", args, stdout)
 		}
 	}
 	// Nor are they what a mistyped command is said to mean.
-	if _, stderr, code := runCommand(t, "bench-"); code != exitUsage || strings.Contains(stderr, "bench-peer") || strings.Contains(stderr, "bench-clients") {
+	if _, stderr, code := runCommand("bench-"); code != exitUsage || strings.Contains(stderr, "bench-peer") || strings.Contains(stderr, "bench-clients") {
 		t.Errorf("exit code, stderr = %d, %q", code, stderr)
 	}
 }

@@ -82,8 +82,8 @@ func TestBenchOutputs(t *testing.T) {
 			t.Errorf("%s does not have both", name)
 		}
 	}
-	stdout, stderr, code := runCommand(t, "bench", from, "--from", second, "--json", file("both.json"))
-	expectUsage(t, stdout, stderr, code, "--json holds what one call has measured, and --from names 2")
+	stdout, stderr, code := runCommand("bench", from, "--from", second, "--json", file("both.json"))
+	expectUsage(t, stdout, stderr, code, "rstserver bench", "--json holds what one call has measured, and --from names 2")
 	if _, err := os.Stat(file("both.json")); err == nil {
 		t.Error("both.json was made")
 	}
@@ -105,9 +105,9 @@ func TestBenchFromErrors(t *testing.T) {
 			if err := os.WriteFile(file, []byte(tt.content), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			stdout, stderr, code := runCommand(t, "bench", "--from", file, "--html", out)
-			expectUsage(t, stdout, stderr, code, "--from="+file+": report: ")
-			expectUsage(t, stdout, stderr, code, tt.want)
+			stdout, stderr, code := runCommand("bench", "--from", file, "--html", out)
+			expectUsage(t, stdout, stderr, code, "rstserver bench", "--from="+file+": report: ")
+			expectUsage(t, stdout, stderr, code, "rstserver bench", tt.want)
 			if _, err := os.Stat(out); err == nil {
 				t.Error("the page was made")
 			}
@@ -135,7 +135,7 @@ func TestBenchUnwritable(t *testing.T) {
 	}
 	defer full.Close()
 	for _, args := range [][]string{nil, {"--json=-"}} {
-		cmd := exec.Command(binary, append([]string{"bench", "--peers", "floor", "--n", "5", "--runs", "1", "--html", filepath.Join(dir, "c.html")}, args...)...)
+		cmd := exec.Command(light, append([]string{"bench", "--peers", "floor", "--n", "5", "--runs", "1", "--html", filepath.Join(dir, "c.html")}, args...)...)
 		var stderr output
 		cmd.Stdout, cmd.Stderr = full, &stderr
 		launch(t, cmd).exit(1)

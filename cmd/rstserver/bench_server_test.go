@@ -15,7 +15,7 @@ import (
 // TestBenchForeign measures servers that are not this project's, some of which fail, and all that can be is measured.
 func TestBenchForeign(t *testing.T) {
 	needDestroy(t) // or each TIME_WAIT would be waited out
-	f := buildForeign(t)
+	f := newForeign(t)
 	file := filepath.Join(f.dir, "bench.json")
 	fixed := listen(t, "127.0.0.1")
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
@@ -27,7 +27,7 @@ func TestBenchForeign(t *testing.T) {
 	number := strconv.Itoa(int(fixed.addr.Port()))
 	takenNumber := strconv.Itoa(taken.Addr().(*net.TCPAddr).Port)
 
-	cmd := benchCommandLine("--peers", "floor", "--n", "30", "--runs", "2", "--settle", "200ms", "--timeout", "1s", "--json", file,
+	cmd := benchCommandLine("--peers", "floor", "--n", "30", "--runs", "2", "--settle", "200ms", "--timeout", "3s", "--json", file,
 		"--server", `path=/hello,late=/late?ms={ms},cmd=./foreign -port {port} -diary diary -usr1 -greeting "two words, and 'more'",name=by USR1,signal=usr1`,
 		"--server", f.spec("name=fails", "-fails 'no licence found'"),
 		"--server", "name=missing,cmd=./missing {port}",
@@ -84,7 +84,7 @@ func TestBenchForeign(t *testing.T) {
 		"fails":      "it ended at the start, with exit code 7; it printed: no licence found",
 		"missing":    "./missing: no such file or directory",
 		"wrong path": "404 Not Found: name a path that it serves",
-		"stays":      "it still runs 1s after SIGTERM, and was killed; --timeout gives it longer",
+		"stays":      "it still runs 3s after SIGTERM, and was killed; --timeout gives it longer",
 		"port taken": "port " + takenNumber + ", which it listens on, is in use: rstserver free " + takenNumber + " shows by whom",
 	}
 	unstarted := []string{"fails", "missing"} // these are out for good
@@ -117,7 +117,7 @@ func TestBenchForeign(t *testing.T) {
 // TestBenchLate: in-flight requests of a server that has a path for them.
 func TestBenchLate(t *testing.T) {
 	needDestroy(t) // or each TIME_WAIT would be waited out
-	f := buildForeign(t)
+	f := newForeign(t)
 	file := filepath.Join(f.dir, "bench.json")
 	_, code := runBench(t, "--peers", "none", "--n", "20", "--runs", "1", "--kind", "in-flight", "--late", "1m", "--settle", "0", "--json", file,
 		"--server", f.spec("late=/late?ms={ms}", ""))
@@ -133,7 +133,7 @@ func TestBenchLate(t *testing.T) {
 
 // TestBenchNothingStarts: no server can be measured, and yet all forms say why.
 func TestBenchNothingStarts(t *testing.T) {
-	f := buildForeign(t)
+	f := newForeign(t)
 	file, markdown := filepath.Join(f.dir, "bench.json"), filepath.Join(f.dir, "bench.md")
 	b, code := runBench(t, "--peers", "none", "--n", "20", "--runs", "3", "--json", file, "--markdown", markdown, "--server", f.spec("name=fails", "-fails 'no licence'"))
 	if code != 1 || b.stderr.String() != "" {
@@ -165,7 +165,7 @@ func TestBenchPrintedByServer(t *testing.T) {
 // TestBenchManyProcesses: servers and clients that may not have as many open files as there are connections.
 func TestBenchManyProcesses(t *testing.T) {
 	needDestroy(t) // or each TIME_WAIT would be waited out
-	f := buildForeign(t)
+	f := newForeign(t)
 	file := filepath.Join(f.dir, "bench.json")
 	cmd := benchCommandLine("--n", "1000", "--peers", "rstserver,floor,nethttp-close", "--runs", "1", "--settle", "100ms", "--json", file, "--server", f.spec("name=foreign", ""))
 	cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", `ulimit -n 700 && exec "$0" "$@"`}, cmd.Args...)

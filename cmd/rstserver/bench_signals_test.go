@@ -14,7 +14,7 @@ import (
 
 // TestBenchSignals ends the benchmark in the midst of a run, behind one that was whole.
 func TestBenchSignals(t *testing.T) {
-	f := buildForeign(t)
+	f := newForeign(t)
 	const told = "told terminated"
 	for _, tt := range []struct {
 		name   string
@@ -65,7 +65,8 @@ func TestBenchSignals(t *testing.T) {
 
 // TestBenchSignalWithoutPrivilege: nothing is left that would have to be waited for, since clients reset before the server is killed.
 func TestBenchSignalWithoutPrivilege(t *testing.T) {
-	f := buildForeign(t)
+	needNobody(t)
+	f := newForeign(t)
 	f.open(t)
 	var b *benchmark
 	ns := inNetwork(t, func() {
@@ -80,7 +81,7 @@ func TestBenchSignalWithoutPrivilege(t *testing.T) {
 
 // TestBenchIgnoredSignals: nohup, and a shell that puts it in the background, have it go on.
 func TestBenchIgnoredSignals(t *testing.T) {
-	f := buildForeign(t)
+	f := newForeign(t)
 	cmd := benchCommandLine("--peers", "none", "--n", "10", "--runs", "1", "--timeout", "1h",
 		"--server", "name=asks,cmd=sh -c 'grep SigIgn /proc/self/status >>"+f.diary+"' {port}", "--server", f.spec("name=foreign", "-stays"))
 	cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", `trap "" HUP INT; exec "$0" "$@"`}, cmd.Args...)
@@ -100,7 +101,8 @@ func TestBenchIgnoredSignals(t *testing.T) {
 
 // TestBenchSignalWhileWaiting: a signal also ends the wait for what the benchmark may not destroy.
 func TestBenchSignalWhileWaiting(t *testing.T) {
-	f := buildForeign(t)
+	needNobody(t)
+	f := newForeign(t)
 	f.open(t)
 	var b *benchmark
 	ns := inNetwork(t, func() {
@@ -120,7 +122,7 @@ func TestBenchSignalWhileWaiting(t *testing.T) {
 
 // TestBenchKilled: servers and clients end with the benchmark when it is killed.
 func TestBenchKilled(t *testing.T) {
-	f := buildForeign(t)
+	f := newForeign(t)
 	var b *benchmark
 	ns := inNetwork(t, func() {
 		b = startBench(t, benchCommandLine("--peers", "none", "--n", "50", "--runs", "1", "--timeout", "1h", "--server", f.spec("name=foreign", "-stays")))

@@ -29,7 +29,7 @@ type benchmark struct {
 
 // benchCommandLine is rstserver bench with args, and with a mark of its own.
 func benchCommandLine(args ...string) *exec.Cmd {
-	cmd := exec.Command(binary, append([]string{"bench"}, args...)...)
+	cmd := exec.Command(light, append([]string{"bench"}, args...)...)
 	cmd.Env = append(os.Environ(), newMark())
 	return cmd
 }
@@ -218,12 +218,12 @@ type foreign struct {
 	dir, program, diary string
 }
 
-func buildForeign(t testing.TB) *foreign {
+func newForeign(t testing.TB) *foreign {
 	t.Helper()
 	dir := t.TempDir()
 	f := &foreign{dir, filepath.Join(dir, "foreign"), filepath.Join(dir, "diary")}
-	if out, err := exec.Command("go", "build", "-o", f.program, "./testdata/foreign").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	if err := os.Symlink(foreignServer, f.program); err != nil {
+		t.Fatal(err)
 	}
 	return f
 }

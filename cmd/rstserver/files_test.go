@@ -204,7 +204,7 @@ func TestRootErrors(t *testing.T) {
 	}
 	missing := filepath.Join(dir, "missing")
 	for name, want := range map[string]string{missing: "no such file or directory", file: "not a directory"} {
-		_, stderr, code := runCommand(t, "--root", name)
+		_, stderr, code := runCommand("--root", name)
 		if code != 1 || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "--root="+name) || !strings.Contains(stderr, want) {
 			t.Errorf("--root=%s: exit code %d, %q; want 1, %q", name, code, stderr, want)
 		}

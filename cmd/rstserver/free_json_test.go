@@ -91,7 +91,7 @@ func TestFreeAsJSON(t *testing.T) {
 }
 
 func TestFreeAsJSONWithoutPrivilege(t *testing.T) {
-	needRoot(t, "to run the command as somebody else")
+	needNobody(t)
 	p := listen(t, "127.0.0.1")
 	p.leave()
 	cmd := launch(t, asNobody(p.free("--json", "--yes")))

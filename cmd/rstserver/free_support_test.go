@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -32,7 +33,25 @@ func needRoot(t testing.TB, why string) {
 	}
 }
 
-// asNobody has the command run without a privilege.
+// needNobody skips the test where nobody, an ordinary user, cannot be had, or cannot run the programs of the tests.
+func needNobody(t testing.TB) {
+	t.Helper()
+	needRoot(t, "to run the command as somebody else")
+	for dir := filepath.Dir(light); ; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode()&1 == 0 {
+			t.Skipf("needs a directory for temporary files that every user can enter, which %s is not: set TMPDIR to another, or chmod o+x it", dir)
+		}
+		if dir == filepath.Dir(dir) {
+			return
+		}
+	}
+}
+
+// asNobody has the command run without a privilege, for which a test needs nobody.
 func asNobody(cmd *exec.Cmd) *exec.Cmd {
 	const nobody = 65534
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
@@ -128,7 +147,7 @@ func (p *port) leave() (established *client) {
 
 // free is the command that frees the port.
 func (p *port) free(flags ...string) *exec.Cmd {
-	return exec.Command(binary, append([]string{"free", strconv.Itoa(int(p.addr.Port()))}, flags...)...)
+	return exec.Command(light, append([]string{"free", strconv.Itoa(int(p.addr.Port()))}, flags...)...)
 }
 
 // expectText checks what the command has printed: all parts, in lines of at most 100 columns.

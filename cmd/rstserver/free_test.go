@@ -74,7 +74,7 @@ func TestFreeWithListener(t *testing.T) {
 	p := startQuiet(t)
 	c := dial(t, p.addr)
 	c.expectHello()
-	cmd := launch(t, exec.Command(binary, "free", strconv.Itoa(int(p.addr.Port())), "--yes"))
+	cmd := launch(t, exec.Command(light, "free", strconv.Itoa(int(p.addr.Port())), "--yes"))
 	cmd.exit(1)
 	c.expectReset()
 	cmd.expectText("destroyed 1 socket", fmt.Sprintf("is not free: rstserver (pid %d) listens on %s", p.cmd.Process.Pid, p.addr), "--stop-owner")
@@ -83,7 +83,7 @@ func TestFreeWithListener(t *testing.T) {
 }
 
 func TestFreeWithoutPrivilege(t *testing.T) {
-	needRoot(t, "to run the command as somebody else")
+	needNobody(t)
 	p := listen(t, "127.0.0.1")
 	p.leave()
 	before := p.counts()

@@ -45,12 +45,8 @@ func TestFreeUsage(t *testing.T) {
 	} {
 		t.Run(tt.args, func(t *testing.T) {
 			for _, more := range []string{"", "--yes"} {
-				cmd := launch(t, exec.Command(binary, append([]string{"free"}, strings.Fields(tt.args+" "+more)...)...))
-				cmd.exit(2)
-				if got := cmd.stderr.String(); cmd.stdout.String() != "" || !strings.HasPrefix(got, "rstserver: ") ||
-					!strings.HasSuffix(got, "Try 'rstserver free --help'.\n") || !strings.Contains(cmd.stderr.lines()[0], tt.want) {
-					t.Errorf("stdout, stderr = %q, %q; want nothing, %q", cmd.stdout.String(), got, tt.want)
-				}
+				stdout, stderr, code := runCommand(append([]string{"free"}, strings.Fields(tt.args+" "+more)...)...)
+				expectUsage(t, stdout, stderr, code, "rstserver free", tt.want)
 			}
 		})
 	}
@@ -60,7 +56,7 @@ func TestFreeHelp(t *testing.T) {
 	flags := strings.Fields(`--yes --dry-run --state=STATE,... --peer=NET,... --local=NET,... --idle=D --queued=N --process=NAME|PID,...
 		--stop-owner --wait=D --json`)
 	for _, columns := range []string{"", "60", "500"} {
-		cmd := exec.Command(binary, "free", "--help")
+		cmd := exec.Command(light, "free", "--help")
 		cmd.Env = append(cmd.Environ(), "COLUMNS="+columns)
 		p := launch(t, cmd)
 		p.exit(0)

@@ -8,10 +8,11 @@ import (
 )
 
 // logBuffer keeps lines until a writer takes them, so that a reader who has stalled holds up neither the event loops nor a
-// teardown. Beyond logBufferBytes lines are dropped and counted. Write may be called from any goroutine.
+// teardown. Beyond a limit lines are dropped and counted. Write may be called from any goroutine.
 type logBuffer struct {
-	w    io.Writer
-	note func(lines int) []byte // the line that says how many were dropped; called by the buffer's goroutine
+	w     io.Writer
+	limit int                    // of bytes that wait
+	note  func(lines int) []byte // the line that says how many were dropped; called by the buffer's goroutine
 
 	mu      sync.Mutex // guards what follows
 	waiting []byte
@@ -34,7 +35,7 @@ const (
 )
 
 func newLogBuffer(w io.Writer, note func(int) []byte) *logBuffer {
-	b := &logBuffer{w: w, note: note, wake: make(chan struct{}, 1), taken: make(chan struct{}), done: make(chan struct{})}
+	b := &logBuffer{w: w, limit: logBufferBytes, note: note, wake: make(chan struct{}, 1), taken: make(chan struct{}), done: make(chan struct{})}
 	go b.run()
 	return b
 }
@@ -43,7 +44,7 @@ func newLogBuffer(w io.Writer, note func(int) []byte) *logBuffer {
 func (b *logBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.waiting)+len(p) > logBufferBytes {
+	if len(b.waiting)+len(p) > b.limit {
 		b.dropped++
 	} else {
 		b.waiting = append(b.waiting, p...)

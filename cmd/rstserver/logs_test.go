@@ -72,7 +72,7 @@ func TestQuiet(t *testing.T) {
 		t.Errorf("stdout = %q, want the address and the report", got)
 	}
 	// What ends the program is still said.
-	if _, stderr, code := runCommand(t, "--quiet", "--addr", "192.0.2.1:80"); code != 1 || stderr == "" {
+	if _, stderr, code := runCommand("--quiet", "--addr", "192.0.2.1:80"); code != 1 || stderr == "" {
 		t.Errorf("a failed start = exit code %d, stderr %q; want 1 and the reason", code, stderr)
 	}
 }

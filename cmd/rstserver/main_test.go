@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -13,11 +15,20 @@ import (
 	"rstserver/linger/lingertest"
 )
 
-// binary is the command that the tests start, built as the tests are: with the race detector, or without.
-var binary string
+// Programs that the tests start.
+var (
+	// binary is the command, built as the tests are: with the race detector, or without.
+	binary string
+	// light is what tests of bench and free start, dozens of times: without the race detector under -short, else binary. What they
+	// are made of is in packages of its own, which are tested with it.
+	light string
+	// foreignServer is testdata/foreign.
+	foreignServer string
+)
 
 func TestMain(m *testing.M) {
-	if err := build(); err != nil {
+	flag.Parse()
+	if err := buildAll(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -27,9 +38,12 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreTopFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))
 }
 
-func build() error {
+func buildAll() error {
 	dir, err := os.MkdirTemp("", "rstserver-test-")
 	if err != nil {
+		return err
+	}
+	if dir, err = filepath.Abs(dir); err != nil { // TMPDIR may be relative
 		return err
 	}
 	if err := removeAtExit(dir); err != nil {
@@ -43,15 +57,26 @@ func build() error {
 	if err := os.Setenv("GORACE", "atexit_sleep_ms=0"); err != nil {
 		return err
 	}
-	binary = filepath.Join(dir, "rstserver")
-	args := []string{"build", "-o", binary}
-	if raceEnabled {
-		args = append(args, "-race")
+	binary, foreignServer = filepath.Join(dir, "rstserver"), filepath.Join(dir, "foreign")
+	light = binary
+	err = build(foreignServer, "./testdata/foreign")
+	if !raceEnabled {
+		return errors.Join(err, build(binary, "."))
 	}
-	if out, err := exec.Command("go", append(args, ".")...).CombinedOutput(); err != nil {
+	err = errors.Join(err, build(binary, "-race", "."))
+	if testing.Short() {
+		light = filepath.Join(dir, "light", "rstserver")
+		err = errors.Join(err, build(light, "."))
+	}
+	return err
+}
+
+func build(program string, args ...string) error {
+	if out, err := exec.Command("go", append([]string{"build", "-o", program}, args...)...).CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, out)
 	}
-	return nil
+	// Whatever the umask is, and go build's directories.
+	return errors.Join(os.Chmod(program, 0o755), os.Chmod(filepath.Dir(program), 0o755))
 }
 
 // removeAtExit has dir removed when this process is no more, however it ends: a shell waits for the end of a pipe.

@@ -186,10 +186,10 @@ func (p *process) stop() {
 	p.exit(0)
 }
 
-// runCommand runs the command to its end.
-func runCommand(t testing.TB, args ...string) (stdout, stderr string, code int) {
-	t.Helper()
-	p := launch(t, exec.Command(binary, args...))
-	code = p.wait()
-	return p.stdout.String(), p.stderr.String(), code
+// runCommand runs the command to its end, in this process: what comes to its end by itself is no server, and takes nothing from its
+// environment. TestExit is what is left of main.
+func runCommand(args ...string) (stdout, stderr string, code int) {
+	var out, err bytes.Buffer
+	code = run(args, &out, &err)
+	return out.String(), err.String(), code
 }

@@ -112,7 +112,9 @@ func TestBodyLimit(t *testing.T) {
 }
 
 func TestHeaderTimeout(t *testing.T) {
-	p := start(t, "--header-timeout", "200ms")
+	t.Parallel()
+	const timeout = 2 * time.Second // longer than a client that is not slow takes on any machine
+	p := start(t, "--header-timeout", timeout.String())
 	for _, tc := range []struct {
 		name, sent, drip string
 		status           int // 0: none
@@ -122,6 +124,7 @@ func TestHeaderTimeout(t *testing.T) {
 		{name: "one byte at a time", sent: "GET / HTTP/1.1\r\n", drip: "X: y\r\n", status: 408},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			began := time.Now()
 			c := dial(t, p.addr)
 			c.send("%s", tc.sent)
@@ -143,7 +146,7 @@ func TestHeaderTimeout(t *testing.T) {
 				}
 			}
 			c.expectEnd()
-			if took := time.Since(began); took < 200*time.Millisecond {
+			if took := time.Since(began); took < timeout {
 				t.Errorf("it ended after %s already", took)
 			}
 			close(over)
@@ -151,6 +154,7 @@ func TestHeaderTimeout(t *testing.T) {
 		})
 	}
 	t.Run("a second request", func(t *testing.T) {
+		t.Parallel()
 		c := dial(t, p.addr)
 		c.expectHello()
 		c.send("GET")
@@ -162,7 +166,9 @@ func TestHeaderTimeout(t *testing.T) {
 }
 
 func TestIdleTimeout(t *testing.T) {
-	p := start(t, "--idle-timeout", "300ms", "--header-timeout", "0s")
+	t.Parallel()
+	const timeout = 2 * time.Second // much longer than the pauses of a connection that is busy
+	p := start(t, "--idle-timeout", timeout.String(), "--header-timeout", "0s")
 	idle, busy := dial(t, p.addr), dial(t, p.addr)
 	idle.expectHello()
 	began := time.Now()
@@ -175,7 +181,7 @@ func TestIdleTimeout(t *testing.T) {
 		busy.expectHello()
 		select {
 		case <-over:
-			if took := time.Since(began); took < 250*time.Millisecond {
+			if took := time.Since(began); took < timeout-200*time.Millisecond { // its end is as fine as the server's ticks
 				t.Errorf("the idle connection ended after %s already", took)
 			}
 			busy.expectHello()

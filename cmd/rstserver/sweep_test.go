@@ -51,7 +51,7 @@ func (p *process) swept() (swept struct {
 }
 
 func TestSweepWithoutPrivilege(t *testing.T) {
-	needRoot(t, "to run the command as somebody else")
+	needNobody(t)
 	p := startOnce(t, asNobody(exec.Command(binary, "--sweep", "--log-format", "json")))
 	p.leaveTimeWait(2)
 	p.stop() // which is no failure

@@ -9,7 +9,8 @@ import (
 
 // TestHandlerTimeout has answers that take too long: one that has not begun, and one that has.
 func TestHandlerTimeout(t *testing.T) {
-	p := start(t, "--handler-timeout", "200ms")
+	t.Parallel()
+	p := start(t, "--handler-timeout", "2s") // longer than what is no slow request ever takes
 	slow, stream, quick := dial(t, p.addr), dial(t, p.addr), dial(t, p.addr)
 	slow.send("%s", patientSlow)
 	stream.send("%s", head("GET", "/stream?chunks=2&bytes=10&ms=86400000"))

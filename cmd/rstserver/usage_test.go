@@ -58,20 +58,44 @@ func TestUsageErrors(t *testing.T) {
 				continue
 			}
 			t.Run(args, func(t *testing.T) {
-				// An address that is bad enough would be overridden by the one that tests add.
-				cmd := exec.Command(binary, strings.Fields(args)...)
-				var stdout, stderr output
-				cmd.Stdout, cmd.Stderr = &stdout, &stderr
-				_ = cmd.Run()
-				if code := cmd.ProcessState.ExitCode(); code != 2 {
-					t.Errorf("exit code = %d, want 2", code)
-				}
-				if stdout.String() != "" || !strings.HasPrefix(stderr.String(), "rstserver: ") ||
-					!strings.HasSuffix(stderr.String(), "Try 'rstserver --help'.\n") ||
-					!strings.Contains(stderr.lines()[0], tc.want) {
-					t.Errorf("stdout, stderr = %q, %q; want nothing, %q", stdout.String(), stderr.String(), tc.want)
-				}
+				stdout, stderr, code := runCommand(strings.Fields(args)...)
+				expectUsage(t, stdout, stderr, code, "rstserver", tc.want)
 			})
+		}
+	}
+}
+
+// expectUsage expects exit code 2, a message with want, and the command whose help to look at.
+func expectUsage(t *testing.T, stdout, stderr string, code int, command, want string) {
+	t.Helper()
+	if code != exitUsage {
+		t.Errorf("exit code = %d, want %d", code, exitUsage)
+	}
+	message, hint, _ := strings.Cut(stderr, "\n")
+	if stdout != "" || !strings.HasPrefix(message, "rstserver: ") || !strings.Contains(message, want) || hint != "Try '"+command+" --help'.\n" {
+		t.Errorf("stdout, stderr = %q, %q; want nothing, %q", stdout, stderr, want)
+	}
+}
+
+// TestExit has the process itself tell what run comes to.
+func TestExit(t *testing.T) {
+	for _, tt := range []struct {
+		args           string
+		code           int
+		stdout, stderr string
+	}{
+		{"--help", exitOK, "Usage: rstserver [serve] [flags]", ""},
+		{"--nope", exitUsage, "", "--nope"},
+		{"free http", exitUsage, "", `port "http"`},
+		{"bench --n=0", exitUsage, "", "--n=0"},
+		{"--addr 192.0.2.1:80", exitFailed, "", "cannot listen on 192.0.2.1:80"},
+	} {
+		p := launchAs(t, exec.Command(binary, strings.Fields(tt.args)...))
+		p.exit(tt.code)
+		for what, s := range map[string][2]string{"stdout": {p.stdout.String(), tt.stdout}, "stderr": {p.stderr.String(), tt.stderr}} {
+			if got, want := s[0], s[1]; !strings.Contains(got, want) || (want == "") != (got == "") {
+				t.Errorf("%s: %s = %q, want %q", tt.args, what, got, want)
+			}
 		}
 	}
 }
@@ -83,7 +107,7 @@ func TestHelp(t *testing.T) {
 	for _, args := range [][]string{{"--help"}, {"-h"}, {"serve", "--help"}} {
 		for _, columns := range []string{"", "60", "500"} {
 			t.Run(strings.Join(args, " ")+" in "+columns, func(t *testing.T) {
-				cmd := exec.Command(binary, args...)
+				cmd := exec.Command(light, args...)
 				cmd.Env = append(cmd.Environ(), "COLUMNS="+columns)
 				var stdout, stderr output
 				cmd.Stdout, cmd.Stderr = &stdout, &stderr
