@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"rstserver/bench/report"
 	"rstserver/linger/sockdiag"
@@ -30,17 +29,26 @@ func expectTally(t *testing.T, what string, got, want map[string]int) {
 	}
 }
 
+// overdueAtOnce is for a server that is known not to end.
+func overdueAtOnce(*Processes) <-chan struct{} {
+	over := make(chan struct{})
+	close(over)
+	return over
+}
+
 // A comparison has a cell for whoever could be measured, and says of everybody else why not.
 func TestComparison(t *testing.T) {
 	missing := peer("nginx")
 	missing.Needs, missing.Remedy = filepath.Join(t.TempDir(), "nginx"), "make peers"
 	simple := faulty("fin")
 	simple.Paths = Paths{Get: "/"}
+	stubborn := faulty("stubborn")
+	stubborn.overdue = overdueAtOnce
 	c := &Comparison{
-		Servers: []Server{faulty("none"), simple, faulty("absent"), missing, faulty("stubborn"), faulty("404")},
+		Servers: []Server{faulty("none"), simple, faulty("absent"), missing, stubborn, faulty("404")},
 		N:       []int{40, 20},
 		Shares:  []Shares{{{Idle, 1}}, {{Fresh, 3}, {Stuck, 1}}},
-		Runs:    2, Clients: clients, Timeout: 300 * time.Millisecond,
+		Runs:    2, Clients: clients, Timeout: patience,
 	}
 	var order []string
 	last := Progress{}
@@ -96,7 +104,7 @@ func TestComparison(t *testing.T) {
 			t.Errorf("%s: %s", o.Server, o.Reason)
 		}
 	}
-	expectReason(t, d.Failed, "faulty stubborn", "still runs 300ms after SIGTERM")
+	expectReason(t, d.Failed, "faulty stubborn", "still runs 1m0s after SIGTERM")
 	// The servers take turns, and each round begins with the next.
 	if want := []string{"faulty none 40", "faulty fin 40", "faulty absent 40", "faulty stubborn 40", "faulty 404 40", "faulty fin 40"}; !slices.Equal(order[:len(want)], want) {
 		t.Errorf("order: %q, want %q first", order, want)

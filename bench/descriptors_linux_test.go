@@ -109,20 +109,26 @@ func (o *opening) served(t *testing.T) {
 // are kept waiting until there are descriptors again.
 func TestDescriptors(t *testing.T) {
 	const fleets = 3
+	limit, scale := 12_000, 1
+	if testing.Short() {
+		limit, scale = 3_000, 4
+	}
 	tests := []struct {
 		name                  string
 		before, during, after int // clients, in fleets
 		files                 int
 		all                   bool // there are not so many
 	}{
-		{name: "files first", files: 10_000, after: 800},
-		{name: "clients first", before: 800, files: hoarderLimit, after: 30, all: true},
-		{name: "all at a time", before: 150, during: 500, files: hoarderLimit, after: 30, all: true},
+		{name: "files first", files: 10_000 / scale, after: 800 / scale},
+		{name: "clients first", before: 800 / scale, files: limit, after: 30, all: true},
+		{name: "all at a time", before: 150 / scale, during: 500 / scale, files: limit, after: 30, all: true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			stderr := &capture{}
-			p := run(t, peer("hoarder"), stderr)
+			server := peer("hoarder")
+			server.Env = append(server.Env, fmt.Sprint(hoarderVariable, "=", limit))
+			p := run(t, server, stderr)
 			c := dialControl(t, p.Addr)
 			before := openAll(p.Addr, fleets, tt.before)
 			before.all.Wait()

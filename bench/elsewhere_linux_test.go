@@ -25,7 +25,8 @@ func elsewhere(t *testing.T, prepare func() error, wrap ...string) bool {
 	if os.Getenv(elsewhereVariable) == t.Name() {
 		return true
 	}
-	args := append(wrap, os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=2m")
+	_ = peerProgram() // once for both
+	args := append(wrap, os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=2m", fmt.Sprintf("-test.short=%t", testing.Short()))
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), elsewhereVariable+"="+t.Name())
 	var out []byte

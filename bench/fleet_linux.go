@@ -71,7 +71,7 @@ func (o Order) Open(ctx context.Context, progress func(opened int)) (_ *Fleet, e
 			return nil, fmt.Errorf("bench: connection %d of %d to %s: %w", o.From+i+1, o.Mix.Total(), f.addr, err)
 		}
 		if len(f.clients)%perRound == 0 || len(f.clients) == len(kinds) {
-			if err := f.settle(ctx, until); err != nil {
+			if err := f.settle(ctx, until, f.early); err != nil {
 				return nil, err
 			}
 			if progress != nil {
@@ -122,8 +122,8 @@ func (c *client) events() uint32 {
 	return unix.EPOLLIN
 }
 
-// settle waits until all clients have done all steps of their scripts.
-func (f *Fleet) settle(ctx context.Context, until deadline) error {
+// settle waits until all clients have done all steps of their scripts, or until early returns an error.
+func (f *Fleet) settle(ctx context.Context, until deadline, early func() error) error {
 	for f.ready < len(f.clients) {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -135,7 +135,7 @@ func (f *Fleet) settle(ctx context.Context, until deadline) error {
 		if err := f.poll(100 * time.Millisecond); err != nil {
 			return err
 		}
-		if err := f.early(); err != nil {
+		if err := early(); err != nil {
 			return err
 		}
 	}
@@ -176,7 +176,13 @@ func (f *Fleet) Repeat(kind Kind, patience time.Duration) error {
 			return fmt.Errorf("bench: asking %s again: %w", f.addr, err)
 		}
 	}
-	return f.settle(context.Background(), deadline{time.Now().Add(patience), patience})
+	told := f.told[kind]
+	return f.settle(context.Background(), deadline{time.Now().Add(patience), patience}, func() error {
+		if f.told[kind] == told { // the others may end meanwhile
+			return nil
+		}
+		return f.early()
+	})
 }
 
 // poll waits for events at most so long, and notes all that there are.

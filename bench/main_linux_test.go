@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -68,7 +69,7 @@ func clients() *exec.Cmd {
 // peer is one of the servers in this program.
 func peer(key string) Server {
 	return Server{
-		Name: key, Command: []string{os.Args[0], "127.0.0.1:{port}"}, Env: []string{insideVariable + "=" + key, atOnce},
+		Name: key, Command: []string{peerProgram(), "127.0.0.1:{port}"}, Env: []string{insideVariable + "=" + key, atOnce},
 		Signal: syscall.SIGTERM, Paths: OurPaths, Share: []string{share},
 	}
 }
@@ -76,13 +77,45 @@ func peer(key string) Server {
 // share makes a peer listen with SO_REUSEPORT.
 const share = "--share"
 
-// ours is the real binary, which is built for the test.
-func ours(t testing.TB, args ...string) Server {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "rstserver")
-	if out, err := exec.Command("go", "build", "-o", path, "rstserver/cmd/rstserver").CombinedOutput(); err != nil {
-		t.Fatalf("building the command: %v\n%s", err, out)
+// build builds a program that the tests start, once for all of them, those in processes that the tests start too.
+func build(name, of string, command ...string) string {
+	variable := "RSTSERVER_BENCH_BUILT_" + strings.ToUpper(name)
+	if path := os.Getenv(variable); path != "" {
+		return path
 	}
+	dir, err := os.MkdirTemp("", "rstserver-bench-test-")
+	if err == nil {
+		lingertest.AtExit(func() { os.RemoveAll(dir) })
+		dir, err = filepath.Abs(dir) // TMPDIR may be relative
+	}
+	if err != nil {
+		panic(err)
+	}
+	path := filepath.Join(dir, name)
+	if out, err := exec.Command("go", append(command, "-o", path, of)...).CombinedOutput(); err != nil {
+		panic(fmt.Sprintf("building %s: %v\n%s", name, err, out))
+	}
+	if err := os.Setenv(variable, path); err != nil {
+		panic(err)
+	}
+	return path
+}
+
+// plainProgram is this program without the race detector, which costs memory and time that is not the server's.
+func plainProgram() string { return build("plain", ".", "test", "-c") }
+
+// peerProgram is what servers in this program are started as. Under -short most are without the race detector: what is tested with
+// them is in this process and in those of the clients.
+func peerProgram() string {
+	if testing.Short() {
+		return plainProgram()
+	}
+	return os.Args[0]
+}
+
+// ours is the real binary.
+func ours(args ...string) Server {
+	path := build("rstserver", "rstserver/cmd/rstserver", "build")
 	return Server{
 		Name: "rstserver", Command: append([]string{path, "--addr", "127.0.0.1:{port}", "--quiet"}, args...),
 		Signal: syscall.SIGTERM, Paths: OurPaths, Share: []string{"--reuseport"},

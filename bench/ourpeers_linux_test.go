@@ -7,13 +7,10 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"syscall"
-	"testing"
 
 	"golang.org/x/sys/unix"
 
@@ -45,12 +42,16 @@ func sink(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "%d\n", n)
 }
 
-// hoarderLimit is how many files the hoarder may have open, connections included.
-const hoarderLimit = 12_000
+// hoarderVariable holds how many files the hoarder may have open, connections included.
+const hoarderVariable = "RSTSERVER_BENCH_HOARDER_FILES"
 
 // hoarder serves a handler that opens as many files as it is asked to, and holds them until it is asked to close them.
 func hoarder(addr string) error {
-	limit := unix.Rlimit{Cur: hoarderLimit, Max: hoarderLimit}
+	files, err := strconv.ParseUint(os.Getenv(hoarderVariable), 10, 64)
+	if err != nil {
+		return err
+	}
+	limit := unix.Rlimit{Cur: files, Max: files}
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return os.NewSyscallError("setrlimit", err)
 	}
@@ -84,14 +85,9 @@ func hoarder(addr string) error {
 	return serveHandler(addr, mux)
 }
 
-// plain is peer without the race detector, which costs memory that is not the server's.
-func plain(t testing.TB, key string) Server {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "peers")
-	if out, err := exec.Command("go", "test", "-c", "-o", path, ".").CombinedOutput(); err != nil {
-		t.Fatalf("building the peers: %v\n%s", err, out)
-	}
+// plain is peer of the plain program.
+func plain(key string) Server {
 	server := peer(key)
-	server.Command[0] = path
+	server.Command[0] = plainProgram()
 	return server
 }

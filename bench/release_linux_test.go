@@ -13,8 +13,8 @@ import (
 // After a release a successor has the port while the connections live on, and the process ends with the last of them.
 func TestRelease(t *testing.T) {
 	mix := Mix{{Idle, 2_000}, {InFlight, 200}, {Stuck, 100}, {Upgraded, 100}}
-	server := ours(t)
-	p, f := begin(t, server, mix)
+	server := ours()
+	p, f, mix := begin(t, server, mix)
 	send(t, p, syscall.SIGUSR1)
 	// As everywhere in Go it has SO_REUSEADDR, which is of no use while another socket listens.
 	var successor net.Listener

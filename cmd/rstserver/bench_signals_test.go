@@ -67,10 +67,9 @@ func TestBenchSignals(t *testing.T) {
 func TestBenchSignalWithoutPrivilege(t *testing.T) {
 	needNobody(t)
 	f := newForeign(t)
-	f.open(t)
 	var b *benchmark
 	ns := inNetwork(t, func() {
-		b = startBench(t, asNobody(benchCommandLine("--peers", "none", "--n", "20", "--runs", "1", "--timeout", "1h", "--server", f.spec("name=foreign", "-stays"))))
+		b = startBench(t, f.asNobody(t, benchCommandLine("--peers", "none", "--n", "20", "--runs", "1", "--timeout", "1h", "--server", f.spec("name=foreign", "-stays"))))
 	})
 	f.waitNote(t, "told terminated")
 	b.signal(syscall.SIGINT)
@@ -103,10 +102,9 @@ func TestBenchIgnoredSignals(t *testing.T) {
 func TestBenchSignalWhileWaiting(t *testing.T) {
 	needNobody(t)
 	f := newForeign(t)
-	f.open(t)
 	var b *benchmark
 	ns := inNetwork(t, func() {
-		cmd := asNobody(benchCommandLine("--peers", "none", "--n", "20", "--runs", "1", "--settle", "0", "--server", f.spec("name=foreign", "")))
+		cmd := f.asNobody(t, benchCommandLine("--peers", "none", "--n", "20", "--runs", "1", "--settle", "0", "--server", f.spec("name=foreign", "")))
 		p, _ := onTerminalOf(t, cmd, 200)
 		b = &benchmark{p, cmd.Env[len(cmd.Env)-1]}
 	})

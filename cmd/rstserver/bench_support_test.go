@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -228,14 +229,16 @@ func newForeign(t testing.TB) *foreign {
 	return f
 }
 
-// open has other users run it, and note something.
-func (f *foreign) open(t testing.TB) {
+// asNobody has nobody run cmd, which is of benchCommandLine, and this server with it: it can enter the directories, and write there.
+func (f *foreign) asNobody(t testing.TB, cmd *exec.Cmd) *exec.Cmd {
 	t.Helper()
 	for _, dir := range []string{f.dir, filepath.Dir(f.dir)} {
 		if err := os.Chmod(dir, 0o777); err != nil {
 			t.Fatal(err)
 		}
 	}
+	cmd.Env = slices.Insert(cmd.Env, len(cmd.Env)-1, "TMPDIR="+f.dir)
+	return asNobody(cmd)
 }
 
 // spec is the value of --server for it: keys, and the flags of the program.

@@ -40,8 +40,16 @@ func Main(m *testing.M, opts ...goleak.Option) {
 			break
 		}
 	}
+	for _, f := range atExit {
+		f()
+	}
 	os.Exit(code)
 }
+
+var atExit []func()
+
+// AtExit has Main call f when all tests are over. Tests may call it, one at a time.
+func AtExit(f func()) { atExit = append(atExit, f) }
 
 // takeSignals has programs that the tests start meet the default action of each signal, whatever the tests were started with: nohup
 // ignores SIGHUP, and a shell SIGINT and SIGQUIT of what it puts in the background, and programs inherit that. A signal that is caught
