@@ -82,7 +82,7 @@ func TestBenchSignalWithoutPrivilege(t *testing.T) {
 func TestBenchIgnoredSignals(t *testing.T) {
 	f := newForeign(t)
 	cmd := benchCommandLine("--peers", "none", "--n", "10", "--runs", "1", "--timeout", "1h",
-		"--server", "name=asks,cmd=sh -c 'grep SigIgn /proc/self/status >>"+f.diary+"' {port}", "--server", f.spec("name=foreign", "-stays"))
+		"--server", "name=asks,cmd=sh -c 'grep SigIgn /proc/self/status >>\""+f.diary+"\"' {port}", "--server", f.spec("name=foreign", "-stays"))
 	cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", `trap "" HUP INT; exec "$0" "$@"`}, cmd.Args...)
 	b := startBench(t, cmd)
 	f.waitNote(t, "told terminated")

@@ -243,7 +243,7 @@ func (f *foreign) asNobody(t testing.TB, cmd *exec.Cmd) *exec.Cmd {
 
 // spec is the value of --server for it: keys, and the flags of the program.
 func (f *foreign) spec(keys, flags string) string {
-	return fmt.Sprintf("%s,path=/hello,cmd=%s -port {port} -diary %s %s", keys, f.program, f.diary, flags)
+	return fmt.Sprintf("%s,path=/hello,cmd='%s' -port {port} -diary '%s' %s", keys, f.program, f.diary, flags)
 }
 
 // notes are the lines of the diary so far.

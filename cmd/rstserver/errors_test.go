@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -133,9 +132,8 @@ func TestLowPort(t *testing.T) {
 	addr := "127.0.0.1:" + strconv.Itoa(start-1)
 	cmd := exec.Command(binary, "--addr", addr)
 	if os.Geteuid() == 0 {
-		// With the user the capabilities go.
-		const nobody = 65534
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		needNobody(t)
+		cmd = asNobody(cmd) // with the user the capabilities go
 	}
 	launch(t, cmd).expectFailedStart(addr, "no right to a port this low", "--addr", "CAP_NET_BIND_SERVICE")
 }
