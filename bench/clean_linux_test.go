@@ -41,11 +41,17 @@ func leave(t *testing.T, n int) (port uint16) {
 	return port
 }
 
+// needDestroy skips a test that leaves TIME_WAIT, each of which would take a minute.
+func needDestroy(t *testing.T) {
+	t.Helper()
+	if err := sockdiag.CanDestroy(); err != nil {
+		t.Skipf("needs CAP_NET_ADMIN and a kernel with CONFIG_INET_DIAG_DESTROY (run the tests as root): %v", err)
+	}
+}
+
 // What is left is destroyed, also when ctx has ended.
 func TestClean(t *testing.T) {
-	if err := sockdiag.CanDestroy(); err != nil {
-		t.Skip(err)
-	}
+	needDestroy(t)
 	const n = 20
 	port := leave(t, n)
 	ctx, cancel := context.WithCancel(t.Context())

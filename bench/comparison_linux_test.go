@@ -38,6 +38,7 @@ func overdueAtOnce(*Processes) <-chan struct{} {
 
 // A comparison has a cell for whoever could be measured, and says of everybody else why not.
 func TestComparison(t *testing.T) {
+	needDestroy(t)
 	missing := peer("nginx")
 	missing.Needs, missing.Remedy = filepath.Join(t.TempDir(), "nginx"), "make peers"
 	simple := faulty("fin")

@@ -150,9 +150,8 @@ func start(cmd *exec.Cmd) (*member, error) {
 	return m, nil
 }
 
-// open opens the connections of a mix, one process after the other. alive, which tells whether the server still is, is asked now and
-// then. What the server does wrong is a Failure.
-func (c *crew) open(ctx context.Context, o Order, progress func(opened int), alive func() error) error {
+// open opens the connections of a mix, one process after the other. What the server does wrong is a Failure: its end, above all.
+func (c *crew) open(ctx context.Context, o Order, progress func(opened int), server *Processes) error {
 	n := o.Mix.Total()
 	each := (n + len(c.members) - 1) / len(c.members)
 	ticker := time.NewTicker(20 * time.Millisecond)
@@ -169,12 +168,7 @@ func (c *crew) open(ctx context.Context, o Order, progress func(opened int), ali
 					return errors.New("bench: a process of clients has ended")
 				}
 				if a.Err != "" {
-					// It may be that the server is no more, which says more than how the clients see it.
-					select {
-					case <-time.After(20 * time.Millisecond):
-					case <-ctx.Done():
-					}
-					return failure(both(alive(), errors.New(a.Err)))
+					return failure(both(server.ending(ctx), errors.New(a.Err)))
 				}
 				if ready = a.Ready; ready {
 					a.Opened = o.To - o.From
@@ -183,7 +177,7 @@ func (c *crew) open(ctx context.Context, o Order, progress func(opened int), ali
 					progress(o.From + a.Opened)
 				}
 			case <-ticker.C:
-				if err := alive(); err != nil {
+				if err := server.Alive(); err != nil {
 					return failure(err)
 				}
 			case <-ctx.Done():

@@ -50,6 +50,9 @@ func TestInterrupted(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.phase, func(t *testing.T) {
+			if tt.left > 0 {
+				needDestroy(t)
+			}
 			ctx, cancel := context.WithCancelCause(t.Context())
 			defer cancel(nil)
 			cut := errors.New("cut short")
@@ -92,6 +95,7 @@ func TestInterrupted(t *testing.T) {
 
 // A server that ends by itself when all are connected has not been measured.
 func TestEndsBeforeTheSignal(t *testing.T) {
+	needDestroy(t)
 	const n = 50
 	r := Run{Server: onKnownPort(t, faulty("none")), Mix: All(n, Idle)}
 	killed := false

@@ -15,6 +15,7 @@ import (
 
 // Each kind of connection ends as the server's way of letting go has it, and is counted under its own name.
 func TestKinds(t *testing.T) {
+	needDestroy(t)
 	const each = 20
 	abort := ours()
 	drain := abort

@@ -131,6 +131,9 @@ func TestFaults(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.fault, func(t *testing.T) {
+			if tt.left[sockdiag.TimeWait] > 0 {
+				needDestroy(t)
+			}
 			r := Run{Server: faulty(tt.fault), Mix: All(n, Idle), Timeout: patience}
 			switch {
 			case tt.holder == "sleep":
@@ -238,6 +241,9 @@ func TestFaultsBeforeTheSignal(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.fault, func(t *testing.T) {
 			r := Run{Server: faulty(tt.fault), Mix: All(100, Idle), Patience: patience}
+			if tt.fault == "dies" || tt.fault == "fickle" {
+				needDestroy(t)
+			}
 			wrong := func(err error) bool {
 				return slices.ContainsFunc(tt.want, func(want string) bool { return err == nil || !strings.Contains(err.Error(), want) })
 			}

@@ -15,9 +15,7 @@ import (
 
 // A probe says that a port is free when nothing is left on it, and not before.
 func TestProbe(t *testing.T) {
-	if err := sockdiag.CanDestroy(); err != nil {
-		t.Skip(err)
-	}
+	needDestroy(t)
 	port := leave(t, 10)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

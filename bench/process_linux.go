@@ -168,6 +168,17 @@ func (p *Processes) Alive() error {
 	return nil
 }
 
+// ending is Alive when clients have met with an error. It may be that a process is about to end, which says more than how clients see it:
+// one that ends closes its listening socket before its connections, and is not waited for as long as that is there.
+func (p *Processes) ending(ctx context.Context) error {
+	for until := time.Now().Add(dismissal); time.Now().Before(until) && ctx.Err() == nil; time.Sleep(time.Millisecond) {
+		if n, err := listening(p.Addr.Port()); err != nil || n >= len(p.started) || p.Alive() != nil {
+			break
+		}
+	}
+	return p.Alive()
+}
+
 // Signal sends sig to each process.
 func (p *Processes) Signal(sig syscall.Signal) error {
 	for _, one := range p.started {

@@ -117,7 +117,7 @@ func (r Run) Measure(ctx context.Context) (rep report.Run, err error) {
 	}()
 	began := time.Now()
 	target := Target{Addr: addr, Paths: r.Server.Paths, Late: r.Late}
-	if err := crew.open(ctx, Order{Target: target, Mix: r.Mix, Patience: r.Patience}, r.Opened, p.Alive); err != nil {
+	if err := crew.open(ctx, Order{Target: target, Mix: r.Mix, Patience: r.Patience}, r.Opened, p); err != nil {
 		if ctx.Err() != nil {
 			return rep, context.Cause(ctx)
 		}

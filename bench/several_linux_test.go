@@ -13,6 +13,7 @@ import (
 
 // More connections than one process may have descriptors: several processes of clients, and of the server on one port.
 func TestSeveralProcesses(t *testing.T) {
+	needDestroy(t)
 	if !elsewhere(t, nothing, "sh", "-c", `ulimit -n 700 && exec "$@"`, "sh") {
 		return
 	}
