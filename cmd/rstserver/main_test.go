@@ -41,11 +41,13 @@ func TestMain(m *testing.M) {
 }
 
 func buildAll() error {
-	dir, err := os.MkdirTemp("", "rstserver-test-")
-	if err != nil {
+	// Programs are started elsewhere too.
+	tmp, err := filepath.Abs(os.TempDir())
+	if err := errors.Join(err, os.Setenv("TMPDIR", tmp)); err != nil {
 		return err
 	}
-	if dir, err = filepath.Abs(dir); err != nil { // TMPDIR may be relative
+	dir, err := os.MkdirTemp("", "rstserver-test-")
+	if err != nil {
 		return err
 	}
 	if err := removeAtExit(dir); err != nil {
