@@ -35,15 +35,17 @@ lint:
 	  go vet ./... && $(CURDIR)/bin/staticcheck ./...) || exit 1; done
 
 # With -short, what tests repeat and choose at random is less, so that all takes some minutes; no test is left out.
-test: lint ## gofmt, vet, staticcheck and all tests under the race detector; the last line is for what race hides
+test: lint ## gofmt, vet, staticcheck and all tests under the race detector, then what that hides, and gnet built in its other way
 	go test -race -short -shuffle=on ./...
 	@for module in $(MODULES); do (set -x; cd $$module && go test -race -short -shuffle=on -count=1 ./...) || exit 1; done
 	go test -run Alloc ./httpcodec ./poller
+	go test -short -tags gc_opt ./poller/internal/engine
 
 soak: ## all tests, with every repetition and random schedule: before a release, and after a change to what runs at the same time
 	go test -race -shuffle=on -count=1 -timeout 60m ./...
 	@for module in $(MODULES); do (set -x; cd $$module && go test -race -shuffle=on -count=1 -timeout 60m ./...) || exit 1; done
 	go test -run Alloc -count=1 ./httpcodec ./poller
+	go test -count=1 -tags gc_opt ./poller/...
 
 fuzz: ## every fuzz target for FUZZTIME
 	@for package in $$(go list ./...); do \

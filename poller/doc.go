@@ -3,9 +3,9 @@
 // bound again before Close has returned. [Server.Shutdown] lets them finish first, and [Server.Release] gives up the port
 // and keeps them.
 //
-// A loop is one gnet engine with one event loop. All of them poll the same listening socket, so each accepts for itself
-// and nothing is handed over between them. One loop owns a connection from accept to close: its goroutine alone touches
-// the connection's state and closes its descriptor. From elsewhere there are two ways in: the [rstserver/linger.Table],
+// All event loops poll the same listening socket and take turns at it, so each accepts for itself and nothing is handed over
+// between them; what is below them, gnet, is behind package internal/engine. One loop owns a connection from accept to close:
+// its goroutine alone touches the connection's state and closes its descriptor. From elsewhere there are two ways in: the [rstserver/linger.Table],
 // through which any goroutine may abort any connection, and a task given to the loop, which is never promised to run.
 //
 // # Handlers
@@ -19,8 +19,7 @@
 //
 // # Backlog of bytes
 //
-// gnet's own output buffer is not used: it has no bound, and nobody is told when it is empty. What the kernel does not take
-// at once of a loop's answers waits in the connection, reading from that connection pauses, and the watcher says when to go
+// What the kernel does not take at once of a loop's answers waits in the connection, reading from that connection pauses, and the watcher says when to go
 // on (see turns). So a connection holds at most one batch of answers that its client does not read, and a client that has
 // half-closed still gets its answer whole.
 //
@@ -36,11 +35,22 @@
 // disarm first.
 //
 // A hijacked connection moves to a descriptor of Go's own and into a set of its kind ([rstserver/linger.Conns]), so that a
-// teardown finds it.
+// teardown finds it. That is its one descriptor from the moment on that Hijack returns.
 //
-// # Failures of accept
+// # The listening socket
 //
-// A gnet engine ends when its accept fails, and its connections with it. This package keeps it from that where descriptors or
-// memory are short (see acceptFailed); the means, a variable of gnet's, is the process's, so other engines of gnet in it do
-// not end then either.
+// What is set on a listening socket holds for everybody who has it too, and for the connections that they accept. So the
+// server sets SO_LINGER there, on purpose, and SO_REUSEADDR; what else a connection needs is set when it is accepted, and what
+// only the server wants is taken back from a connection that is hijacked. A File of the listener, or of a connection, that the
+// process has not closed keeps the port: the Report has it under Unowned, and the teardown is not complete.
+//
+// # What is the process's
+//
+// Where descriptors or memory are short, accepting pauses. A gnet engine would end there, with its connections; the means
+// against it, a variable of gnet's, is the process's, so other engines of gnet in it do not end then either.
+//
+// Importing gnet starts two goroutines for good, which tests for leaked goroutines find. With go.uber.org/goleak one line at the
+// beginning of TestMain leaves them out:
+//
+//	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
 package poller

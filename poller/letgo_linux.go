@@ -13,8 +13,8 @@ import (
 )
 
 // Shutdown drains: it gives up the port, lets clients that have sent a request have their answers, with "Connection: close",
-// and resets idle connections, at once or over Server.DrainSpread. Clients that wait in the accept queue are taken in first. It returns when the
-// teardown is complete; see [Server.Report].
+// and resets idle connections, at once or over Server.DrainSpread. Clients that wait in the accept queue are taken in first,
+// beyond Server.MaxConns too, as far as there are descriptors. It returns when the teardown is complete; see [Server.Report].
 //
 // When ctx ends before that, what is left is reset as by Close, and the result is ctx's error, or wraps it beside those of the
 // teardown. Without that a connection that does not come to an end, such as a hijacked one, is waited for without limit; see
@@ -55,8 +55,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 // Release gives up the port and keeps the connections that exist: they are served as before until they end, each by itself,
-// and then Serve returns. Clients that wait in the accept queue are taken in first. A successor can listen on the port as soon
-// as Release has returned; it needs SO_REUSEADDR while connections are left, which Go's and this package's listeners have.
+// and then Serve returns. Clients that wait in the accept queue are taken in first, as by Shutdown. A successor can listen on the
+// port as soon as Release has returned; it needs SO_REUSEADDR while connections are left, which Go's and this package's listeners have.
 //
 // It may be called from any goroutine and by handlers, repeatedly and concurrently, and followed by Shutdown or Close. While
 // one of these is under way, or over, Release only waits until the port has been given up. A Server that does not serve yet
