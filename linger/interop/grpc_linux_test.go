@@ -128,8 +128,13 @@ func grpcClient(secure bool, methods ...string) func(testing.TB, *served) (clien
 			}
 			c.streams = append(c.streams, stream)
 		}
-		if s := cc.GetState(); s != connectivity.Ready {
-			return nil, fmt.Errorf("the connection is %v", s)
+		// There is a stream before the state says that there is a connection.
+		ctx, cancel := context.WithTimeout(context.Background(), lingertest.Patience)
+		defer cancel()
+		for s := cc.GetState(); s != connectivity.Ready; s = cc.GetState() {
+			if s != connectivity.Connecting || !cc.WaitForStateChange(ctx, s) {
+				return nil, fmt.Errorf("the connection is %v", s)
+			}
 		}
 		return c, nil
 	}
