@@ -126,8 +126,8 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 			"connection hook or in the Close of an answer's content", l.index, r.cfg.stuckGrace))
 	}
 	r.pool.stop()
-	r.watcher.close()
 	r.admission.stop()
+	r.watcher.close()
 	late := r.hijacked.Late()
 	sweep.Add(late)
 	if n := running(stuck); n == 0 {
