@@ -21,6 +21,8 @@ func idleConnections(t *testing.T, s *served, n int) []*client {
 		c.get("/free")
 		clients = append(clients, c)
 	}
+	// A handler gives its connection back behind its answer.
+	lingertest.Wait(t, "all are idle", func() bool { return s.Report().Connections == linger.Tally{linger.Idle: n} })
 	return clients
 }
 

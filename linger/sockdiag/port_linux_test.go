@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -203,6 +204,9 @@ func many(t testing.TB, n int) uint16 {
 // manyRaw makes n connections with bare system calls. Where timeWait is set they are closed, by the server first.
 func manyRaw(t testing.TB, n int, timeWait bool) uint16 {
 	t.Helper()
+	// On one processor segments arrive in the order in which they were sent. A client's acknowledgement that came after its FIN
+	// would meet a TIME_WAIT, and end it (RFC 1337).
+	defer onOneProcessor(t)()
 	var (
 		ln   int
 		port uint16
@@ -252,6 +256,24 @@ func manyRaw(t testing.TB, n int, timeWait bool) uint16 {
 		}
 	}
 	return port
+}
+
+// onOneProcessor keeps the calling goroutine on a processor until done is called.
+func onOneProcessor(t testing.TB) (done func()) {
+	t.Helper()
+	runtime.LockOSThread()
+	var before, one unix.CPUSet
+	must(t, unix.SchedGetaffinity(0, &before))
+	for cpu := 0; one.Count() == 0; cpu++ {
+		if before.IsSet(cpu) {
+			one.Set(cpu)
+		}
+	}
+	must(t, unix.SchedSetaffinity(0, &one))
+	return func() {
+		must(t, unix.SchedSetaffinity(0, &before))
+		runtime.UnlockOSThread()
+	}
 }
 
 func TestFiveThousand(t *testing.T) {

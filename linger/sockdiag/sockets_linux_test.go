@@ -5,6 +5,7 @@ package sockdiag
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -152,7 +153,7 @@ func waitFor(t testing.TB, sys system, port uint16, ok func(Dump) bool) Dump {
 			return d
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("port %d has %v after 20 s: %+v", port, d.Count(), d.Sockets)
+			t.Fatalf("port %d has %v after 20 s: %.2000s", port, d.Count(), fmt.Sprintf("%+v", d.Sockets))
 		}
 		time.Sleep(time.Millisecond)
 	}
