@@ -86,14 +86,10 @@ func TestShutdown(t *testing.T) {
 
 	fresh.wantReset()
 	idle.wantReset()
-	if _, err := net.Dial("tcp", s.addr.String()); err == nil {
-		lingertest.Wait(t, "the port refuses", func() bool {
-			c, err := net.Dial("tcp", s.addr.String())
-			if err == nil {
-				c.Close()
-			}
-			return err != nil
-		})
+	<-s.run.refused // before that a client would be one more
+	if c, err := net.Dial("tcp", s.addr.String()); err == nil {
+		c.Close()
+		t.Error("the port takes a client in")
 	}
 	close(g.open)
 	half.send("Host: x\r\n\r\n")
