@@ -112,16 +112,18 @@ func (c ListenConfig) Wrap(ln net.Listener) (*Listener, error) {
 // makeClaim claims what l has on its port until it is torn down or, if it never is, forgotten.
 func (l *Listener) makeClaim() {
 	known := weak.Make(l)
-	l.claim = NewClaim(l.tcp.Port(), func() []uint64 {
+	l.claim = NewClaim(l.tcp.Port(), func() (cookies []uint64, more bool) {
 		l := known.Value()
 		if l == nil {
-			return nil
+			return nil, false
 		}
-		cookies := l.conns.Cookies()
+		cookies = l.conns.Cookies()
 		if !isClosed(l.refused) {
 			cookies = append(cookies, l.cookie)
 		}
-		return cookies
+		// An Accept that is not package net's may do something with a connection before it returns it.
+		_, plain := l.below.(*net.TCPListener)
+		return cookies, !plain && l.accepting.Load() > 0
 	})
 	runtime.AddCleanup(l, (*Claim).Drop, l.claim)
 }

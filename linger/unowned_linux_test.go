@@ -124,12 +124,12 @@ func TestSiblingsAreOthers(t *testing.T) {
 func TestClaimOfAForgottenListener(t *testing.T) {
 	l := trackedOn4(t, ListenConfig{})
 	port := l.tcp.Port()
-	if claimed(port)[l.cookie] == false {
-		t.Error("the listening socket is not claimed")
+	if cookies, more := claimed(port); !cookies[l.cookie] || more {
+		t.Errorf("claimed: %v, %v, want the listening socket %d", cookies, more, l.cookie)
 	}
 	must(t, l.Listener.Close())
-	if len(claimed(port)) != 0 {
-		t.Errorf("%v is claimed after Close", claimed(port))
+	if cookies, more := claimed(port); len(cookies) != 0 || more {
+		t.Errorf("claimed after Close: %v, %v", cookies, more)
 	}
 	l.Listener = nil
 	waitCollected(t, func() bool {

@@ -6,14 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/internal/descriptors"
 	"rstserver/linger/sockdiag"
 )
 
@@ -48,8 +46,8 @@ func (l Left) Failure(refused error) error {
 		errs = append(errs, fmt.Errorf("linger: %d connections outlived the teardown: %s", n, l.Outlived), refused)
 	}
 	if n := l.Unowned.Total(); n > 0 {
-		errs = append(errs, fmt.Errorf("linger: this process holds %d sockets on the port that none of its servers knows: %s; "+
-			"a File or another duplicate of the listener or of a connection was not closed", n, l.Unowned))
+		errs = append(errs, fmt.Errorf("linger: this process holds %d sockets on the port that none of its servers knows: %s "+
+			"(mostly a File or another duplicate of the listener or of a connection that was not closed)", n, l.Unowned))
 	}
 	return errors.Join(errs...)
 }
@@ -65,12 +63,16 @@ func (l Left) Failure(refused error) error {
 //
 // What this process holds is others' if a [Claim] says so. It is others' too, as far as it is not in ended, while the process
 // listens on the port by a socket that nobody claims: a server that does not know this package may have it. Servers close
-// what they have dropped some microseconds later, so what is held by nobody is looked at for a while before it is Unowned.
-func Verify(port uint16, ended []uint64) (Left, error) {
+// what they have dropped some microseconds later, so what is held by nobody is looked at for a while before it is Unowned. A
+// client's socket of this process that was bound to the port by number cannot be told from a connection that was forgotten.
+func Verify(port uint16, ended []uint64) (Left, error) { return verifyUntilClear(port, ended, nil) }
+
+// verifyUntilClear is Verify; what is in before, and not in ended, is others'.
+func verifyUntilClear(port uint16, ended []uint64, before map[uint64]bool) (Left, error) {
 	slices.Sort(ended)
 	var suspects map[uint64]bool
 	for deadline := time.Now().Add(unownedPatience); ; time.Sleep(unownedInterval) {
-		c, err := verify(port, ended)
+		c, err := verify(port, ended, before)
 		if err != nil {
 			return Left{}, err
 		}
@@ -96,9 +98,9 @@ const (
 	unownedPatience = 100 * time.Millisecond
 )
 
-func verify(port uint16, ended []uint64) (c census, err error) {
+func verify(port uint16, ended []uint64, before map[uint64]bool) (c census, err error) {
 	for tries := 3; ; tries-- {
-		c = census{port: port, ended: ended}
+		c = census{port: port, ended: ended, before: before}
 		source, err := sockdiag.Each(port, func(s *sockdiag.Socket) bool {
 			c.add(s)
 			return true
@@ -124,6 +126,8 @@ type census struct {
 	port  uint16
 	left  Left
 	ended []uint64 // cookies in ascending order
+	// before are cookies of others.
+	before map[uint64]bool
 	// unclear are sockets that have a descriptor in some process, and that are not sure to be of ended by what the kernel's list
 	// says. They are not looked into before settle, since the kernel waits while it is asked what is on the port.
 	unclear  []held
@@ -197,14 +201,14 @@ func (c *census) settle() error {
 	}
 	ours, err := c.cookies()
 	var claims map[uint64]bool
+	foreign := false // this process has connections of somebody who does not claim each
 	if len(ours) > 0 {
-		claims = claimed(c.port)
+		claims, foreign = claimed(c.port)
 	}
-	foreign := false // this process listens for somebody who claims nothing
 	c.suspects = make(map[uint64]sockdiag.State)
 	for _, h := range c.unclear {
 		switch cookie, held := ours[h.inode]; {
-		case !held || cookie != 0 && claims[cookie]:
+		case !held || cookie != 0 && (claims[cookie] || c.before[cookie] && !c.hasEnded(cookie)):
 			tally(&c.left.Others, h.state)
 		case h.state == sockdiag.Listen && !c.hasEnded(cookie):
 			foreign = true
@@ -235,7 +239,10 @@ func (c *census) cookies() (map[uint32]uint64, error) {
 		wanted[h.inode] = true
 	}
 	ours := make(map[uint32]uint64)
-	slots, err := descriptorSlots()
+	slots, err := descriptors.Slots() // to try them all takes a quarter of the time of listing /proc/self/fd
+	if err != nil {
+		err = fmt.Errorf("linger: %w", err)
+	}
 	var st unix.Stat_t
 	for fd := range slots {
 		// Descriptors come and go meanwhile: one that cannot be asked any more is not held any more.
@@ -245,19 +252,4 @@ func (c *census) cookies() (map[uint32]uint64, error) {
 		ours[uint32(st.Ino)], _ = Cookie(fd)
 	}
 	return ours, err
-}
-
-// descriptorSlots returns how many descriptors this process's table has room for; every number in use is below. To try
-// them all takes a quarter of the time of listing /proc/self/fd.
-func descriptorSlots() (int, error) {
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0, fmt.Errorf("linger: %w", err)
-	}
-	for line := range strings.Lines(string(status)) {
-		if size, ok := strings.CutPrefix(line, "FDSize:"); ok {
-			return strconv.Atoi(strings.TrimSpace(size))
-		}
-	}
-	return 0, errors.New("linger: /proc/self/status has no FDSize")
 }

@@ -60,6 +60,9 @@ func (l *loop) AcceptFailed(err error) (passes bool) {
 		// The client waits in the kernel's queue, until the probe finds that there is room.
 		l.run.admission.exhausted(fmt.Errorf("accept: %w", err))
 		return true
+	case errors.Is(err, unix.EBADF), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOTSOCK), errors.Is(err, unix.EOPNOTSUPP),
+		errors.Is(err, unix.EFAULT), errors.Is(err, unix.ENOSYS):
+		return false // the listener is no good
 	}
-	return false // the listener is no good
+	return true // an error of one connection that accept passes on (accept(2): EPROTO, ENETDOWN, EHOSTUNREACH and so on), or a firewall's
 }

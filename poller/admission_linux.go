@@ -74,13 +74,15 @@ func (a *admission) opened(c *conn) {
 	if most := a.most(); most > 0 && held > most {
 		a.held.Add(-1)
 		c.parked, c.wasParked = true, true
-		c.pauseReading()
-		c.loop.clearTimeout(c)
 		a.parked = append(a.parked, c)
 	}
 	warn := short && a.shortLocked()
 	a.pauseLocked()
 	a.mu.Unlock()
+	if c.wasParked { // admit comes to this loop, and so later
+		c.pauseReading()
+		c.loop.clearTimeout(c)
+	}
 	if warn {
 		a.warn(errNearLimit)
 	}

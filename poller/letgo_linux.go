@@ -140,22 +140,27 @@ const (
 
 // acceptQueue has the loops accept whoever waits by now, MaxConns or not: under a storm of clients the queue is never empty.
 func (r *run) acceptQueue() {
-	r.admission.lift()
-	from, known := r.port.Accepts(), false
-	var waiting int
+	// The length first: who is accepted in between is counted twice otherwise.
+	waiting, known := 0, false
 	r.port.Control(func(fd int) { waiting, known = queueLength(fd) })
+	from := r.port.Accepts()
+	enough := from + int64(waiting+len(r.loops)) // each loop may have taken one that it has not counted yet
+	r.admission.lift()
 	ticker := time.NewTicker(queueInterval)
 	defer ticker.Stop()
-	progress, at := from, time.Now()
+	progress, at, roused := from, time.Now(), time.Now()
 	for r.port.Waits() {
 		accepts := r.port.Accepts()
 		switch {
-		case known && accepts-from >= int64(waiting):
+		case known && accepts >= enough:
 			return
 		case accepts > progress:
-			progress, at = accepts, time.Now()
+			progress, at, roused = accepts, time.Now(), time.Now()
 		case time.Since(at) > queuePatience:
 			return
+		case time.Since(roused) > leastLookout:
+			_ = r.port.Rouse(len(r.loops)) // the loop that is to accept may be stuck
+			roused = time.Now()
 		}
 		select {
 		case <-ticker.C:

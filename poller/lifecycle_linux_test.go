@@ -291,8 +291,10 @@ func TestServeTakesTheListenerOver(t *testing.T) {
 			return tls.NewListener(listen(t, "tcp", "127.0.0.1:0"), &tls.Config{})
 		}, "its Accept would be passed over"},
 		{"Unix", func(t *testing.T) net.Listener { return listen(t, "unix", "@rstserver-test") }, "not a TCP socket"},
-		{"nil", func(t *testing.T) net.Listener { return nil }, "not nil"},
+		{"nil", func(t *testing.T) net.Listener { return nil }, "not a nil"},
 		{"nil of a type", func(t *testing.T) net.Listener { return (*net.TCPListener)(nil) }, "*net.TCPListener"},
+		{"nil of a Unix type", func(t *testing.T) net.Listener { return (*net.UnixListener)(nil) }, "*net.UnixListener"},
+		{"nil of a Listener", func(t *testing.T) net.Listener { return (*linger.Listener)(nil) }, "*linger.Listener"},
 		{"closed", func(t *testing.T) net.Listener {
 			ln := listen(t, "tcp", "127.0.0.1:0")
 			ln.Close()

@@ -79,6 +79,19 @@ func adopt(ln net.Listener, arm bool) (l listener, port *engine.Port, err error)
 	return l, port, nil
 }
 
+// isNil reports whether ln is a nil pointer of one of the types that are known here, of which no method can be called.
+func isNil(ln net.Listener) bool {
+	switch ln := ln.(type) {
+	case *net.TCPListener:
+		return ln == nil
+	case *net.UnixListener:
+		return ln == nil
+	case *linger.Listener:
+		return ln == nil
+	}
+	return false
+}
+
 // takeSocket closes ln and returns its socket.
 func takeSocket(ln net.Listener) (fd int, err error) {
 	defer func() {
@@ -158,8 +171,11 @@ func (l *listener) letGo(fd int) error {
 	return linger.Disarm(fd)
 }
 
-// queueLength is how many connections wait to be accepted, where the kernel tells (not of an MPTCP socket).
+// queueLength is how many connections wait to be accepted, where the kernel tells: of an MPTCP socket it does not.
 func queueLength(fd int) (n int, ok bool) {
+	if protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL); err != nil || protocol != unix.IPPROTO_TCP {
+		return 0, false
+	}
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
 		return 0, false

@@ -47,7 +47,7 @@ func (k *lookout) watchLocked() {
 	})
 }
 
-func (k *lookout) reset() { k.every, k.rouse = min(leastLookout, k.most()), 1 }
+func (k *lookout) reset() { k.every, k.rouse = min(leastLookout, k.most()), 2 }
 
 func (k *lookout) most() time.Duration { return max(k.run.cfg.stuckGrace/4, time.Millisecond) }
 
@@ -75,8 +75,12 @@ func (k *lookout) look() {
 func (k *lookout) lookAfter() (err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	switch port := k.run.port; {
-	case k.ended:
+	if k.ended {
+		return nil
+	}
+	port := k.run.port
+	port.Unblock()
+	switch {
 	case !port.Waits():
 		k.watchLocked()
 	case port.Accepts() != k.accepts:

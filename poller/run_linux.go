@@ -127,8 +127,8 @@ func (s *Server) Serve(ln net.Listener) error {
 
 // start takes the listener over and starts the loops.
 func (s *Server) start(ln net.Listener) (*run, error) {
-	if ln == nil {
-		return nil, errors.New("poller: Serve needs a listener, not nil")
+	if ln == nil || isNil(ln) {
+		return nil, fmt.Errorf("poller: Serve needs a listener, not a nil %T", ln)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -212,12 +212,12 @@ func (r *run) watch(serving func()) error {
 }
 
 // cookies are those of all sockets that the server has on its port.
-func (r *run) cookies() []uint64 {
-	cookies := append(r.table.Cookies(), r.hijacked.Cookies()...)
+func (r *run) cookies() (cookies []uint64, more bool) {
+	cookies = append(r.table.Cookies(), r.hijacked.Cookies()...)
 	if !isClosed(r.refused) {
 		cookies = append(cookies, r.listener.cookie)
 	}
-	return cookies
+	return cookies, false
 }
 
 // closing tells whether the teardown has begun.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"rstserver/linger"
+	"rstserver/linger/sockdiag"
 )
 
 // Close lets go of the port at once: it refuses new connections, resets every one that exists, and has the kernel say what
@@ -99,13 +100,12 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 	if rep.Swept = r.destroyResidue(sweep.Cookies); rep.Swept != nil {
 		rep.Steps.PortFree = time.Since(rep.Started)
 	}
-	r.claim.Drop()
 	ended := append(sweep.Cookies, r.listener.cookie)
-	left, err := linger.Verify(r.listener.addr.Port(), ended)
+	left, err := r.claim.Verify(ended)
 	if err != nil || left.Outlived.Total() > 0 {
 		// What the kernel refused to reset in place goes with its descriptor.
 		_ = r.waitLoops(stuck)
-		left, err = linger.Verify(r.listener.addr.Port(), ended)
+		left, err = r.claim.Verify(ended)
 	}
 	rep.Steps.Verified = time.Since(rep.Started)
 	if err != nil {
@@ -199,6 +199,13 @@ func (r *run) abortAll() (sweep linger.Sweep, stuck []stuckLoop) {
 			close(expired) // for the other loops too
 		case <-expired:
 		}
+		if !isClosed(l.swept) && !isClosed(l.ended) && r.stillListens() {
+			// It is not a handler that it is stuck in, but accept.
+			r.port.Knock(func() bool {
+				time.Sleep(queueInterval)
+				return l.sweeping.Load()
+			})
+		}
 		own, done := l.ownSweep()
 		sweep.Add(own)
 		if done {
@@ -222,6 +229,16 @@ func (r *run) abortAll() (sweep linger.Sweep, stuck []stuckLoop) {
 		}
 	}
 	return sweep, stuck
+}
+
+// stillListens reports whether the listening socket is still there, although it was given up.
+func (r *run) stillListens() bool {
+	listens := false
+	_, _ = sockdiag.Each(r.listener.addr.Port(), func(s *sockdiag.Socket) bool {
+		listens = s.State == sockdiag.Listen && s.Cookie == r.listener.cookie
+		return !listens
+	})
+	return listens
 }
 
 // ownSweep is what the loop has aborted itself, and whether it is done with that.

@@ -15,6 +15,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
 
+	"rstserver/internal/descriptors"
 	"rstserver/linger"
 )
 
@@ -106,7 +107,7 @@ func twin(fd int) (number int, err error) {
 	if err := unix.Fstat(fd, &want); err != nil {
 		return 0, os.NewSyscallError("fstat", err)
 	}
-	limit, err := descriptorLimit()
+	slots, err := descriptors.Slots()
 	if err != nil {
 		return 0, err
 	}
@@ -119,23 +120,23 @@ func twin(fd int) (number int, err error) {
 			return n, nil
 		}
 	}
-	for n := fd + 1; n < limit; n++ {
+	for n := fd + 1; n < slots; n++ {
 		if is(n) {
 			return n, nil
 		}
 	}
-	return 0, fmt.Errorf("gnet's listener has no number of its own below %d", limit)
+	return 0, fmt.Errorf("gnet's listener has no number of its own below %d", slots)
 }
 
 // findEpoll returns the number of the epoll in which fd is registered: the eventpoll whose /proc/self/fdinfo names it as
 // tfd (proc(5)). It looks at the numbers above near first, then below: gnet has opened its epoll just after near.
 func findEpoll(fd, near int) (int, error) {
-	limit, err := descriptorLimit()
+	slots, err := descriptors.Slots()
 	if err != nil {
 		return 0, err
 	}
-	for i := range limit {
-		n := strconv.Itoa((near + i) % limit)
+	for i := range slots {
+		n := strconv.Itoa((near + i) % slots)
 		// A number that is not in use is not the one.
 		if target, err := os.Readlink("/proc/self/fd/" + n); err != nil || target != "anon_inode:[eventpoll]" {
 			continue
@@ -149,15 +150,6 @@ func findEpoll(fd, near int) (int, error) {
 		}
 	}
 	return 0, fmt.Errorf("finding gnet's epoll needs /proc: no eventpoll in /proc/self/fd watches descriptor %d", fd)
-}
-
-// descriptorLimit is the process's soft limit of open files, above the highest number that there is as a rule.
-func descriptorLimit() (int, error) {
-	var l unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
-		return 0, os.NewSyscallError("getrlimit", err)
-	}
-	return int(min(l.Cur, 1<<30)), nil
 }
 
 // watches reports whether the fdinfo of an eventpoll lists fd.

@@ -14,93 +14,159 @@ import (
 )
 
 // Whether accept blocks is a property of the open file, which others may share and change: os.File.Fd does, and with it os/exec
-// when the listening socket is passed on to a child. A loop that another loop or process is quicker than would then block
-// until somebody connects, and keep the socket open for that long. A limit for accept (SO_RCVTIMEO) would be inherited by
-// connections, others' too. So each accept sets the file right for the next, and for a loop that is blocked already the port
-// connects to itself.
+// when the listening socket is passed on to a child. A loop that another loop or process is quicker than then blocks until
+// somebody connects, and keeps the socket open for that long. A limit for accept (SO_RCVTIMEO) would be inherited by connections,
+// others' too. So the file is set right whenever it is found to block, and a loop that is blocked already is freed by
+// connections of the port to itself.
 
 // knocks are connections of the port to itself.
 type knocks struct {
-	seen atomic.Bool  // the file was found to block since unblock has last looked
-	open atomic.Int32 // len(from)
+	suspect atomic.Bool  // the file was found to block once: somebody shares it who does that
+	open    atomic.Int32 // len(from)
 
 	mu   sync.Mutex // guards from
 	from map[netip.AddrPort]bool
 }
 
-// knockPatience is how long a loop may take to run a task, before it is taken for blocked in accept. If it is not, it is
-// knocked at in vain.
-const knockPatience = 10 * time.Millisecond
+const (
+	// answerPatience is how long a loop may take to run a task, before it is taken for blocked in accept. If it is not, it is
+	// knocked at in vain.
+	answerPatience = 10 * time.Millisecond
+	// A knock can be taken by a sibling with SO_REUSEPORT, so there are some, so long after one another.
+	knockTries = 16
+	knockPause = 2 * time.Millisecond
+)
 
 // keepNonblocking sets the file of l's listening socket right. On the loop.
 func (p *Port) keepNonblocking(l *Loop) {
-	if flags, err := unix.FcntlInt(uintptr(l.number), unix.F_GETFL, 0); err == nil && flags&unix.O_NONBLOCK == 0 {
-		p.knocks.seen.Store(true)
-		_ = unix.SetNonblock(l.number, true)
+	if setNonblocking(l.number) {
+		p.knocks.suspect.Store(true)
 	}
 }
 
-// unblock frees loops that are blocked in accept, if there can be any.
-func (p *Port) unblock() {
+// setNonblocking sets the file of fd right, and reports whether that was necessary.
+func setNonblocking(fd int) bool {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err != nil || flags&unix.O_NONBLOCK != 0 {
+		return false
+	}
+	_ = unix.SetNonblock(fd, true)
+	return true
+}
+
+// Unblock frees loops that are blocked in accept. If there can be such it takes some milliseconds.
+func (p *Port) Unblock() {
 	var loops []*Loop
 	p.Control(func(fd int) {
-		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
-		blocks := err == nil && flags&unix.O_NONBLOCK == 0
-		if blocks {
-			_ = unix.SetNonblock(fd, true)
+		if setNonblocking(fd) {
+			p.knocks.suspect.Store(true)
 		}
-		if p.knocks.seen.Swap(false) || blocks {
+		if p.knocks.suspect.Load() {
 			loops = append(loops, p.loops...)
 		}
 	})
-	if len(loops) == 0 {
+	silent := dontAnswer(loops, answerPatience)
+	if len(silent) == 0 {
 		return
 	}
-	alive := make(chan struct{}, len(loops))
-	silent := 0
+	// Only those that are in accept are to be woken.
+	p.mu.Lock()
+	for _, l := range p.loops {
+		_ = l.leave()
+	}
+	p.mu.Unlock()
+	p.Knock(func() bool {
+		silent = dontAnswer(silent, knockPause)
+		return len(silent) == 0
+	})
+	p.mu.Lock()
+	_ = p.rejoin() // a loop that cannot is roused
+	p.mu.Unlock()
+}
+
+// dontAnswer returns the loops that do not run a task within so long.
+func dontAnswer(loops []*Loop, patience time.Duration) (silent []*Loop) {
+	if len(loops) == 0 {
+		return nil
+	}
+	answered := make(chan *Loop, len(loops))
+	asked := make(map[*Loop]bool)
 	for _, l := range loops {
-		if l.Post(func() { alive <- struct{}{} }) {
-			silent++
+		if l.Post(func() { answered <- l }) {
+			asked[l] = true
 		}
 	}
-	patience := time.NewTimer(knockPatience)
-	defer patience.Stop()
-	for silent > 0 {
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	for len(asked) > 0 {
 		select {
-		case <-alive:
-			silent--
+		case l := <-answered:
+			delete(asked, l)
 			continue
-		case <-patience.C:
+		case <-timeout.C:
 		}
 		break
 	}
-	for range silent {
-		p.Control(p.knock)
+	for l := range asked {
+		silent = append(silent, l)
 	}
+	return silent
 }
 
-// knock connects to the socket fd, and resets that connection.
-func (p *Port) knock(fd int) {
-	to, err := LocalAddr(fd)
-	if err != nil {
-		return
-	}
-	ip := to.Addr()
-	if ip.IsUnspecified() {
-		if ip = netip.AddrFrom4([4]byte{127, 0, 0, 1}); to.Addr().Is6() {
-			ip = netip.IPv6Loopback()
+// Knock connects to the port, given up or not, until enough reports true, which it asks between two connections and which takes
+// a moment then. It gives up in the end.
+func (p *Port) Knock(enough func() bool) {
+	k := &p.knocks
+	for range knockTries {
+		for _, to := range p.reachable() {
+			p.knock(to)
+		}
+		if enough() {
+			break
 		}
 	}
-	domain, address := unix.AF_INET6, func(port uint16) unix.Sockaddr { return &unix.SockaddrInet6{Port: int(port), Addr: ip.As16()} }
-	if ip.Is4() {
-		domain, address = unix.AF_INET, func(port uint16) unix.Sockaddr { return &unix.SockaddrInet4{Port: int(port), Addr: ip.As4()} }
+	// What somebody else has taken is not to be expected any more.
+	k.mu.Lock()
+	k.from = nil
+	k.open.Store(0)
+	k.mu.Unlock()
+}
+
+// reachable are addresses of this machine that lead to the socket.
+func (p *Port) reachable() []unix.Sockaddr {
+	switch sa := p.address.(type) {
+	case *unix.SockaddrInet4:
+		if sa.Addr == [4]byte{} {
+			return []unix.Sockaddr{&unix.SockaddrInet4{Port: sa.Port, Addr: [4]byte{127, 0, 0, 1}}}
+		}
+	case *unix.SockaddrInet6:
+		if sa.Addr == [16]byte{} {
+			// There may be no IPv6 but for the socket, or the socket may be for nothing else.
+			return []unix.Sockaddr{
+				&unix.SockaddrInet6{Port: sa.Port, Addr: netip.IPv6Loopback().As16()},
+				&unix.SockaddrInet6{Port: sa.Port, Addr: netip.MustParseAddr("::ffff:127.0.0.1").As16()},
+			}
+		}
+	}
+	return []unix.Sockaddr{p.address}
+}
+
+// knock connects to the address, from the same, and resets that connection.
+func (p *Port) knock(to unix.Sockaddr) {
+	var domain int
+	var from unix.Sockaddr
+	switch to := to.(type) {
+	case *unix.SockaddrInet4:
+		domain, from = unix.AF_INET, &unix.SockaddrInet4{Addr: to.Addr}
+	case *unix.SockaddrInet6:
+		domain, from = unix.AF_INET6, &unix.SockaddrInet6{Addr: to.Addr, ZoneId: to.ZoneId}
 	}
 	s, err := unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return
 	}
 	defer unix.Close(s)
-	if linger.Arm(s) != nil || unix.Bind(s, address(0)) != nil {
+	if linger.Arm(s) != nil || unix.Bind(s, from) != nil {
 		return
 	}
 	own, err := LocalAddr(s)
@@ -112,10 +178,10 @@ func (p *Port) knock(fd int) {
 	if k.from == nil {
 		k.from = make(map[netip.AddrPort]bool)
 	}
-	k.from[own] = true
+	k.from[withoutZone(own)] = true
 	k.open.Store(int32(len(k.from)))
 	k.mu.Unlock()
-	_ = unix.Connect(s, address(to.Port())) // EINPROGRESS, or done: the loopback answers at once
+	_ = unix.Connect(s, to) // EINPROGRESS, or done: the loopback answers at once
 }
 
 // isKnock reports whether c is the port's own. On the loop.
@@ -124,13 +190,11 @@ func (p *Port) isKnock(c Conn) bool {
 	if k.open.Load() == 0 {
 		return false
 	}
-	from := c.RemoteAddr()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !k.from[from] {
-		return false
-	}
-	delete(k.from, from)
-	k.open.Store(int32(len(k.from)))
-	return true
+	return k.from[withoutZone(c.RemoteAddr())]
+}
+
+func withoutZone(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().WithZone(""), a.Port())
 }

@@ -50,18 +50,20 @@ type Loop struct {
 	handle gnet.EventLoop
 
 	// Guarded by port.mu. They are valid while the loop is attached to the port.
-	epoll    int  // the engine's epoll descriptor
-	number   int  // under which the engine polls the port
-	attached bool // number is the port's
-	polling  bool // number is in the epoll
+	epoll    int   // the engine's epoll descriptor
+	number   int   // under which the engine polls the port
+	attached bool  // number is the port's
+	polling  bool  // number is in the epoll
+	seen     int64 // taken, when Rouse last looked
 
 	// Owned by the engine's goroutine.
 	boot   boot
 	ready  func()
-	taken  int64 // connections accepted since the loop joined the round
 	ending bool
 
-	live atomic.Int64 // connections; stored by the engine's goroutine
+	live   atomic.Int64 // connections; stored by the engine's goroutine
+	taken  atomic.Int64 // connections accepted in this round
+	absent atomic.Bool  // the round does not wait for this loop; stored under port.mu
 }
 
 // NewLoop returns a loop that accepts from p, once it runs.
@@ -72,7 +74,7 @@ func NewLoop(p *Port, h Handler) *Loop { return &Loop{port: p, handler: h} }
 func (l *Loop) Run(ready func()) error {
 	g, c := &logger{acceptFailed: l.acceptFailed}, &callbacks{Loop: l}
 	l.boot = boot{fd: -1}
-	l.ready, l.taken, l.ending = ready, 0, false
+	l.ready, l.ending = ready, false
 	c.restore = keepDefaultLogger()
 	err := gnet.Run(c, "tcp://127.0.0.1:0", gnet.WithNumEventLoop(1), gnet.WithReusePort(true), gnet.WithLogger(g))
 	c.restore()
@@ -141,11 +143,11 @@ func (l *callbacks) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 		return nil, l.bootConn(gc)
 	}
 	c := Conn{FD: gc.Fd(), epoll: l.epoll, gc: gc}
-	l.port.accepted(l.Loop)
+	l.port.keepNonblocking(l.Loop)
 	if l.port.isKnock(c) {
-		l.port.closed(l.Loop)
 		return nil, gnet.Close
 	}
+	l.port.accepted(l.Loop)
 	s, open := l.handler.Accepted(c)
 	gc.SetContext(s)
 	return nil, action(open)
@@ -169,7 +171,7 @@ func (l *callbacks) OnClose(gc gnet.Conn, err error) gnet.Action {
 		by = There
 	}
 	c.Closed(by)
-	l.port.closed(l.Loop)
+	l.live.Add(-1)
 	return gnet.None
 }
 

@@ -25,11 +25,10 @@ import (
 // makes progress ([Port.Accepts]), and if not, wake others ([Port.Rouse]). That helps as well where another process polls the
 // same socket, and is woken and does not accept.
 type Port struct {
-	empty   int          // a listening socket that nobody can reach, see openEmpty
-	accepts atomic.Int64 // connections that were accepted
-	live    atomic.Int64 // connections that the loops have
-	polls   atomic.Int64 // len(loops)
-	stretch atomic.Int64 // of a loop's part, see Rouse
+	empty   int           // a listening socket that nobody can reach, see openEmpty; immutable, as is the next
+	address unix.Sockaddr // of the socket
+	accepts atomic.Int64  // connections that were accepted
+	average atomic.Int64  // connections of a loop when the round began
 	knocks  knocks
 
 	mu     sync.Mutex // guards what follows, and those fields of Loop that say so; locked before Loop.mu
@@ -44,11 +43,15 @@ var errGivenUp = errors.New("engine: the port was given up")
 
 // NewPort takes over fd, a listening TCP socket that does not block. After an error fd is the caller's as before.
 func NewPort(fd int) (*Port, error) {
+	address, err := unix.Getsockname(fd)
+	if err != nil {
+		return nil, os.NewSyscallError("getsockname", err)
+	}
 	empty, err := openEmpty()
 	if err != nil {
 		return nil, err
 	}
-	return &Port{fd: fd, empty: empty}, nil
+	return &Port{fd: fd, empty: empty, address: address}, nil
 }
 
 // Close closes what the port needs for its loops. It is called once, when the port was given up and no loop runs any more.
@@ -88,7 +91,6 @@ func (p *Port) attach(l *Loop, epoll, number int) error {
 	}
 	l.epoll, l.number, l.attached = epoll, number, true
 	p.loops = append(p.loops, l)
-	p.polls.Store(int64(len(p.loops)))
 	if p.paused {
 		return nil
 	}
@@ -103,7 +105,6 @@ func (p *Port) detach(l *Loop) {
 	for i, other := range p.loops {
 		if other == l {
 			p.loops = append(p.loops[:i:i], p.loops[i+1:]...)
-			p.polls.Store(int64(len(p.loops)))
 			break
 		}
 	}
@@ -129,7 +130,7 @@ func (p *Port) takeAway(l *Loop) error {
 // last is called with it just before that, when no loop polls it any more. A second call does nothing. No child is between fork
 // and exec meanwhile: its copies of our descriptors would keep the port.
 func (p *Port) GiveUp(last func(fd int) error) error {
-	p.unblock() // a loop that is in accept would keep the socket open
+	p.Unblock() // a loop that is in accept would keep the socket open
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.fd < 0 {

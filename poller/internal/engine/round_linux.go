@@ -14,75 +14,80 @@ import (
 const (
 	leastPart = 2
 	growPart  = 8
-	// mostStretch bounds what is added to it while the others do not take theirs, since they are stuck, say.
-	mostStretch = 1 << 10
 )
 
-// part is what a loop may take, and average how many connections the loops have.
-func (p *Port) part() (part, average int64) {
-	average = p.live.Load() / max(p.polls.Load(), 1)
-	return leastPart + average/growPart + p.stretch.Load(), average
-}
+// part is what a loop may take of the round.
+func (p *Port) part() int64 { return leastPart + p.average.Load()/growPart }
 
 // accepted counts a connection of l's, and has l leave the socket to the others when it has had its part, or is ahead of them.
 // On the loop.
 func (p *Port) accepted(l *Loop) {
 	p.accepts.Add(1)
-	p.live.Add(1)
 	live := l.live.Add(1)
-	l.taken++
-	p.keepNonblocking(l)
-	if part, average := p.part(); l.taken < part && live-average <= part {
+	l.taken.Add(1)
+	part := p.part()
+	if !l.absent.Load() && l.taken.Load() < part && live-p.average.Load() <= part {
 		return
 	}
-	l.taken = 0
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	l.absent.Store(false)
 	if len(p.loops) > 1 && l.polling && l.leave() == nil {
 		p.nextRound()
 	}
 }
 
-// closed counts one off. On the loop.
-func (p *Port) closed(l *Loop) {
-	p.live.Add(-1)
-	l.live.Add(-1)
-}
-
-// nextRound begins the next round if every loop has left this one; p.mu is held.
+// nextRound begins the next round if every loop has had its part of this one, but for those that are absent; p.mu is held.
 func (p *Port) nextRound() {
 	for _, l := range p.loops {
-		if l.polling {
+		if l.polling && !l.absent.Load() {
 			return
 		}
 	}
-	p.stretch.Store(0)
 	_ = p.rejoin() // a loop that cannot is roused
 }
 
 // rejoin begins a round anew, with the loops that are not ahead of the others; one never is. p.mu is held.
 func (p *Port) rejoin() error {
-	var errs []error
-	part, average := p.part()
+	var live, present int64
 	for _, l := range p.loops {
+		if !l.absent.Load() {
+			live += l.live.Load()
+			present++
+		}
+	}
+	p.average.Store(live / max(present, 1))
+	part := p.part()
+	var errs []error
+	for _, l := range p.loops {
+		l.taken.Store(0)
+		l.seen = 0
 		errs = append(errs, l.leave())
-		if !p.paused && l.live.Load()-average <= part {
+		if !p.paused && (l.absent.Load() || l.live.Load()-p.average.Load() <= part) {
 			errs = append(errs, l.join())
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// Rouse has n more loops look for a client who waits, whatever part of the round they have had, and frees those that are blocked
-// in accept, which takes some milliseconds if there may be such.
+// Rouse is called when a client waits and nobody accepts. Loops that have taken nothing of the round, or nothing since the last
+// call, are absent from now on, until they accept again: they are stuck, or the kernel has not chosen them, and the round does
+// not wait for them. It has the others go
+// on, and n of all look for the client.
 func (p *Port) Rouse(n int) error {
-	p.unblock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.stretch.Store(min(max(1, 2*p.stretch.Load()), mostStretch))
 	if p.paused {
 		return nil
 	}
+	for _, l := range p.loops {
+		taken := l.taken.Load()
+		if l.polling && taken == l.seen {
+			l.absent.Store(true)
+		}
+		l.seen = taken
+	}
+	p.nextRound()
 	var errs []error
 	for range min(n, len(p.loops)) {
 		p.roused++
