@@ -163,7 +163,7 @@ func (l *listener) prepare(fd int, arm bool) error {
 	return nil
 }
 
-// letGo leaves the socket to others who hold it as it was. Ours is closed next.
+// letGo leaves the socket to others who hold it as it was, but for SO_REUSEADDR. Ours is closed next.
 func (l *listener) letGo(fd int) error {
 	if !l.armed {
 		return nil

@@ -17,5 +17,6 @@
 //
 // A gnet engine ends when its accept fails, and its connections with it. Too few descriptors are no reason for that, so
 // importing this package keeps every gnet engine of the process from ending so (see accept_linux.go). What gnet logs goes
-// nowhere, save the error with which an engine ends, which [Loop.Run] returns.
+// nowhere, save the error with which an engine ends, which [Loop.Run] returns. While an engine starts, its logger is gnet's
+// default, so that another engine of the process that has none of its own and starts in that very moment logs there for good.
 package engine
