@@ -1,12 +1,13 @@
 // Package poller is an HTTP/1.1 server on event loops that lets go of its port at once: [Server.Close] resets every
 // connection (RST) on the loop that owns it, so that clients know immediately, no TIME_WAIT is left, and the port can be
-// bound again before Close has returned. [Server.Shutdown] lets them finish first, and [Server.Release] gives up the port
-// and keeps them.
+// bound again before Close has returned. [Server.Shutdown] lets them finish first, and [Server.Release] gives up the port and
+// keeps them.
 //
 // All event loops poll the same listening socket and take turns at it, so each accepts for itself and nothing is handed over
 // between them; what is below them, gnet, is behind package internal/engine. One loop owns a connection from accept to close:
-// its goroutine alone touches the connection's state and closes its descriptor. From elsewhere there are two ways in: the [rstserver/linger.Table],
-// through which any goroutine may abort any connection, and a task given to the loop, which is never promised to run.
+// its goroutine alone touches the connection's state and closes its descriptor. From elsewhere there are two ways in: the
+// [rstserver/linger.Table], through which any goroutine may abort any connection, and a task given to the loop, which is
+// never promised to run.
 //
 // # Handlers
 //
@@ -19,20 +20,19 @@
 //
 // # Backlog of bytes
 //
-// What the kernel does not take at once of a loop's answers waits in the connection, reading from that connection pauses, and the watcher says when to go
-// on (see turns). So a connection holds at most one batch of answers that its client does not read, and a client that has
-// half-closed still gets its answer whole.
+// What the kernel does not take at once of a loop's answers waits in the connection, reading from that connection pauses, and
+// the watcher says when to go on (see turns). So a connection holds at most one batch of answers that its client does not
+// read, and a client that has half-closed still gets its answer whole.
 //
 // # How a connection ends
 //
-// Ordinary ends are a close: everything written is delivered, then FIN. After a last answer the server half-closes, reads
-// and discards what the client still sends, and closes when the client has, or after [LingerTimeout]; closing with unread
-// input would reset the connection and could cost the client its answer (RFC 9112, section 9.6). While the server drains,
-// it leaves closing to the client, so that TIME_WAIT is the client's, and resets a client that does not, once that has
-// acknowledged everything. A teardown, a panicking handler, an answer that breaks off and a client that does not read are an
-// abort, never a FIN: nobody must take the piece of an answer for the whole. As the listener is armed (see
-// [rstserver/linger.Arm]), so is every connection from birth, and the death of the process is an abort too; ordinary ends
-// disarm first.
+// Ordinary ends are a close: everything written is delivered, then FIN. After a last answer the server half-closes, reads and
+// discards what the client still sends, and closes when the client has, or after [LingerTimeout]; closing with unread input
+// would reset the connection and could cost the client its answer (RFC 9112, section 9.6). While the server drains, it leaves
+// closing to the client, so that TIME_WAIT is the client's, and resets a client that does not, once that has acknowledged
+// everything. A teardown, a panicking handler, an answer that breaks off and a client that does not read are an abort, never
+// a FIN: nobody must take the piece of an answer for the whole. As the listener is armed (see [rstserver/linger.Arm]), so is
+// every connection from birth, and the death of the process is an abort too; ordinary ends disarm first.
 //
 // A hijacked connection moves to a descriptor of Go's own and into a set of its kind ([rstserver/linger.Conns]), so that a
 // teardown finds it. That is its one descriptor from the moment on that Hijack returns.
@@ -40,17 +40,17 @@
 // # The listening socket
 //
 // What is set on a listening socket holds for everybody who has it too, and for the connections that they accept. So the
-// server sets SO_LINGER there, on purpose, and SO_REUSEADDR; what else a connection needs is set when it is accepted, and what
-// only the server wants is taken back from a connection that is hijacked. A File of the listener, or of a connection, that the
-// process has not closed keeps the port: the Report has it under Unowned, and the teardown is not complete.
+// server sets SO_LINGER there, on purpose, and SO_REUSEADDR; what else a connection needs is set when it is accepted, and
+// what only the server wants is taken back from a connection that is hijacked. A File of the listener, or of a connection,
+// that the process has not closed keeps the port: the Report has it under Unowned, and the teardown is not complete.
 //
 // # What is the process's
 //
 // Where descriptors or memory are short, accepting pauses. A gnet engine would end there, with its connections; the means
 // against it, a variable of gnet's, is the process's, so other engines of gnet in it do not end then either.
 //
-// Importing gnet starts two goroutines for good, which tests for leaked goroutines find. With go.uber.org/goleak one line at the
-// beginning of TestMain leaves them out:
+// Importing gnet starts two goroutines for good, which tests for leaked goroutines find. With go.uber.org/goleak one line at
+// the beginning of TestMain leaves them out:
 //
 //	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
 package poller
