@@ -22,6 +22,7 @@ type lookout struct {
 	every   time.Duration
 	rouse   int   // loops, next time
 	accepts int64 // when the timer was set
+	calm    bool  // the queue was empty when it was last looked at
 }
 
 // A queue in which somebody waits is looked at again after leastLookout, and for as long as it makes no progress after twice the
@@ -60,6 +61,7 @@ func (k *lookout) ready(uint32) {
 
 func (k *lookout) waitLocked() {
 	if !k.ended {
+		k.calm = false
 		k.accepts = k.run.port.Accepts()
 		k.timer.Reset(k.every)
 	}
@@ -83,6 +85,10 @@ func (k *lookout) lookAfter() (err error) {
 	switch {
 	case !port.Waits():
 		k.watchLocked()
+		if !k.calm { // once more, for a loop that is late, and only now gets to an accept that finds nothing
+			k.calm = true
+			k.timer.Reset(k.most())
+		}
 	case port.Accepts() != k.accepts:
 		k.reset()
 		k.waitLocked()

@@ -12,7 +12,7 @@ import (
 
 func TestBenchHelp(t *testing.T) {
 	for _, columns := range []string{"", "60", "100", "500"} {
-		cmd := exec.Command(light, "bench", "--help")
+		cmd := exec.Command(binary, "bench", "--help")
 		cmd.Env = append(cmd.Environ(), "COLUMNS="+columns)
 		var stdout, stderr output
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr

@@ -135,7 +135,7 @@ func TestBenchUnwritable(t *testing.T) {
 	}
 	defer full.Close()
 	for _, args := range [][]string{nil, {"--json=-"}} {
-		cmd := exec.Command(light, append([]string{"bench", "--peers", "floor", "--n", "5", "--runs", "1", "--html", filepath.Join(dir, "c.html")}, args...)...)
+		cmd := exec.Command(binary, append([]string{"bench", "--peers", "floor", "--n", "5", "--runs", "1", "--html", filepath.Join(dir, "c.html")}, args...)...)
 		var stderr output
 		cmd.Stdout, cmd.Stderr = full, &stderr
 		launch(t, cmd).exit(1)

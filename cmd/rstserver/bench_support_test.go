@@ -30,7 +30,7 @@ type benchmark struct {
 
 // benchCommandLine is rstserver bench with args, and with a mark of its own.
 func benchCommandLine(args ...string) *exec.Cmd {
-	cmd := exec.Command(light, append([]string{"bench"}, args...)...)
+	cmd := exec.Command(binary, append([]string{"bench"}, args...)...)
 	cmd.Env = append(os.Environ(), newMark())
 	return cmd
 }

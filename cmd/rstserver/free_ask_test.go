@@ -78,7 +78,7 @@ func TestFreeAsksForTheOwner(t *testing.T) {
 	p := startQuiet(t)
 	c := dial(t, p.addr)
 	c.expectHello()
-	cmd, keys := onTerminal(t, exec.Command(light, "free", strconv.Itoa(int(p.addr.Port())), "--stop-owner"))
+	cmd, keys := onTerminal(t, exec.Command(binary, "free", strconv.Itoa(int(p.addr.Port())), "--stop-owner"))
 	cmd.asks()
 	cmd.expectText(fmt.Sprintf("Send SIGTERM to rstserver (pid %d), and destroy what is left of 1 socket (ESTABLISHED 1)", p.cmd.Process.Pid))
 	if _, err := keys.Write([]byte("y\n")); err != nil {

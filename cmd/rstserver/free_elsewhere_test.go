@@ -58,7 +58,7 @@ func TestFreeElsewhere(t *testing.T) {
 	if err != nil {
 		t.Skipf("needs nsenter (util-linux) to go there: %v", err)
 	}
-	there := exec.Command(nsenter, "-t", strconv.Itoa(pid), "-n", light, "free", number, "--yes", "--stop-owner")
+	there := exec.Command(nsenter, "-t", strconv.Itoa(pid), "-n", binary, "free", number, "--yes", "--stop-owner")
 	cmd = launch(t, there)
 	cmd.exit(0)
 	cmd.expectText(fmt.Sprintf("sleep (pid %d) was sent SIGTERM", pid), "is free")

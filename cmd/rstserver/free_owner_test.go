@@ -17,7 +17,7 @@ func TestFreeStopsOwner(t *testing.T) {
 	p := startQuiet(t)
 	c := dial(t, p.addr)
 	c.expectHello()
-	cmd := launch(t, exec.Command(light, "free", strconv.Itoa(int(p.addr.Port())), "--yes", "--stop-owner", "--wait", lingertest.Patience.String()))
+	cmd := launch(t, exec.Command(binary, "free", strconv.Itoa(int(p.addr.Port())), "--yes", "--stop-owner", "--wait", lingertest.Patience.String()))
 	cmd.exit(0)
 	cmd.expectText(fmt.Sprintf("rstserver (pid %d) was sent SIGTERM, and has let go of the port", p.cmd.Process.Pid), "is free")
 	p.exit(0) // which SIGTERM does to it

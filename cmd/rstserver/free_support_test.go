@@ -37,7 +37,7 @@ func needRoot(t testing.TB, why string) {
 func needNobody(t testing.TB) {
 	t.Helper()
 	needRoot(t, "to run the command as somebody else")
-	for dir := filepath.Dir(light); ; dir = filepath.Dir(dir) {
+	for dir := filepath.Dir(binary); ; dir = filepath.Dir(dir) {
 		info, err := os.Stat(dir)
 		if err != nil {
 			t.Fatal(err)
@@ -147,7 +147,7 @@ func (p *port) leave() (established *client) {
 
 // free is the command that frees the port.
 func (p *port) free(flags ...string) *exec.Cmd {
-	return exec.Command(light, append([]string{"free", strconv.Itoa(int(p.addr.Port()))}, flags...)...)
+	return exec.Command(binary, append([]string{"free", strconv.Itoa(int(p.addr.Port()))}, flags...)...)
 }
 
 // expectText checks what the command has printed: all parts, in lines of at most 100 columns.

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"rstserver/linger"
+	"rstserver/linger/lingertest"
 	"rstserver/linger/sockdiag"
 )
 
@@ -74,7 +75,7 @@ func TestFreeWithListener(t *testing.T) {
 	p := startQuiet(t)
 	c := dial(t, p.addr)
 	c.expectHello()
-	cmd := launch(t, exec.Command(light, "free", strconv.Itoa(int(p.addr.Port())), "--yes"))
+	cmd := launch(t, exec.Command(binary, "free", strconv.Itoa(int(p.addr.Port())), "--yes"))
 	cmd.exit(1)
 	c.expectReset()
 	cmd.expectText("destroyed 1 socket", fmt.Sprintf("is not free: rstserver (pid %d) listens on %s", p.cmd.Process.Pid, p.addr), "--stop-owner")
@@ -113,6 +114,7 @@ func TestFreeMany(t *testing.T) {
 	needDestroy(t)
 	const n = 5000
 	p := listen(t, "127.0.0.1")
+	done := lingertest.OnOneProcessor(t)
 	for i := 0; i < n; {
 		// Ports that the kernel chooses recur, and one that recurs takes up its TIME_WAIT.
 		source := &net.TCPAddr{IP: net.IPv4(127, 0, 3, 1), Port: 10_000 + i}
@@ -132,6 +134,7 @@ func TestFreeMany(t *testing.T) {
 		c.Close()
 		i++
 	}
+	done()
 	p.wait(sockdiag.Counts{sockdiag.Listen: 1, sockdiag.TimeWait: n})
 	p.Close()
 	if err := linger.CheckFree(p.addr); err == nil {

@@ -56,7 +56,7 @@ func TestFreeHelp(t *testing.T) {
 	flags := strings.Fields(`--yes --dry-run --state=STATE,... --peer=NET,... --local=NET,... --idle=D --queued=N --process=NAME|PID,...
 		--stop-owner --wait=D --json`)
 	for _, columns := range []string{"", "60", "500"} {
-		cmd := exec.Command(light, "free", "--help")
+		cmd := exec.Command(binary, "free", "--help")
 		cmd.Env = append(cmd.Environ(), "COLUMNS="+columns)
 		p := launch(t, cmd)
 		p.exit(0)

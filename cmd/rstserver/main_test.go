@@ -17,11 +17,10 @@ import (
 
 // Programs that the tests start.
 var (
-	// binary is the command, built as the tests are: with the race detector, or without.
+	// binary is the command, built as the tests are: with the race detector, or without. Under -short it is without: a process
+	// with it takes a fifth of a second of a processor to start, and they are hundreds. What the command is made of is in packages of its
+	// own, which are tested with it in any case.
 	binary string
-	// light is what tests of bench and free start, dozens of times: without the race detector under -short, else binary. What they
-	// are made of is in packages of its own, which are tested with it.
-	light string
 	// foreignServer is testdata/foreign.
 	foreignServer string
 )
@@ -62,17 +61,11 @@ func buildAll() error {
 		return err
 	}
 	binary, foreignServer = filepath.Join(dir, "rstserver"), filepath.Join(dir, "foreign")
-	light = binary
-	err = build(foreignServer, "./testdata/foreign")
-	if !raceEnabled {
-		return errors.Join(err, build(binary, "."))
+	args := []string{"."}
+	if raceEnabled && !testing.Short() {
+		args = []string{"-race", "."}
 	}
-	err = errors.Join(err, build(binary, "-race", "."))
-	if testing.Short() {
-		light = filepath.Join(dir, "light", "rstserver")
-		err = errors.Join(err, build(light, "."))
-	}
-	return err
+	return errors.Join(build(foreignServer, "./testdata/foreign"), build(binary, args...))
 }
 
 func build(program string, args ...string) error {

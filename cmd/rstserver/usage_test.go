@@ -107,7 +107,7 @@ func TestHelp(t *testing.T) {
 	for _, args := range [][]string{{"--help"}, {"-h"}, {"serve", "--help"}} {
 		for _, columns := range []string{"", "60", "500"} {
 			t.Run(strings.Join(args, " ")+" in "+columns, func(t *testing.T) {
-				cmd := exec.Command(light, args...)
+				cmd := exec.Command(binary, args...)
 				cmd.Env = append(cmd.Environ(), "COLUMNS="+columns)
 				var stdout, stderr output
 				cmd.Stdout, cmd.Stderr = &stdout, &stderr

@@ -60,3 +60,29 @@ func InNewNetwork(t testing.TB, f func()) {
 		t.Skipf("needs root (CAP_SYS_ADMIN), to make a network namespace: unshare: %v", err)
 	}
 }
+
+// OnOneProcessor keeps the calling goroutine on one processor until done is called. What it sends over the loopback interface arrives
+// in the order in which it was sent. A client's acknowledgement that comes after its FIN, by way of another processor, meets a
+// TIME_WAIT and ends it (RFC 1337).
+func OnOneProcessor(t testing.TB) (done func()) {
+	t.Helper()
+	runtime.LockOSThread()
+	var before, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &before); err != nil {
+		t.Fatal(err)
+	}
+	for cpu := 0; one.Count() == 0; cpu++ {
+		if before.IsSet(cpu) {
+			one.Set(cpu)
+		}
+	}
+	if err := unix.SchedSetaffinity(0, &one); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := unix.SchedSetaffinity(0, &before); err != nil {
+			t.Error(err)
+		}
+		runtime.UnlockOSThread()
+	}
+}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"runtime"
 	"slices"
 	"testing"
 
@@ -206,7 +205,7 @@ func manyRaw(t testing.TB, n int, timeWait bool) uint16 {
 	t.Helper()
 	// On one processor segments arrive in the order in which they were sent. A client's acknowledgement that came after its FIN
 	// would meet a TIME_WAIT, and end it (RFC 1337).
-	defer onOneProcessor(t)()
+	defer lingertest.OnOneProcessor(t)()
 	var (
 		ln   int
 		port uint16
@@ -256,24 +255,6 @@ func manyRaw(t testing.TB, n int, timeWait bool) uint16 {
 		}
 	}
 	return port
-}
-
-// onOneProcessor keeps the calling goroutine on a processor until done is called.
-func onOneProcessor(t testing.TB) (done func()) {
-	t.Helper()
-	runtime.LockOSThread()
-	var before, one unix.CPUSet
-	must(t, unix.SchedGetaffinity(0, &before))
-	for cpu := 0; one.Count() == 0; cpu++ {
-		if before.IsSet(cpu) {
-			one.Set(cpu)
-		}
-	}
-	must(t, unix.SchedSetaffinity(0, &one))
-	return func() {
-		must(t, unix.SchedSetaffinity(0, &before))
-		runtime.UnlockOSThread()
-	}
 }
 
 func TestFiveThousand(t *testing.T) {
