@@ -14,6 +14,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -176,20 +177,26 @@ func (s *schedule) byHandler(target string) func() error {
 	}
 }
 
-// checkPort looks at the kernel's table, at once: what ordinary closes have left there has no descriptor, and nothing else is left.
+// checkPort looks at the kernel's table, at once: this process has no socket on the port any more. What ordinary closes have left
+// there has no descriptor; and the port is free, so another process may have it by now.
 func (s *schedule) checkPort() {
 	dump, err := sockdiag.Port(s.s.addr.Port())
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	for _, socket := range dump.Sockets {
-		switch socket.State {
-		case sockdiag.TimeWait, sockdiag.FinWait1, sockdiag.FinWait2, sockdiag.Closing, sockdiag.LastAck, sockdiag.SynRecv:
-			if socket.Inode == 0 {
-				continue
-			}
+	holders, _, err := dump.Holders()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, h := range holders {
+		if h.PID == os.Getpid() {
+			s.complain("left on the port: %s from %s, descriptor %d", h.Socket.State, h.Socket.Remote, h.FD)
 		}
-		s.complain("left on the port: %s from %s, inode %d", socket.State, socket.Remote, socket.Inode)
+	}
+	for _, socket := range dump.Sockets {
+		if socket.State == sockdiag.Established && socket.Inode == 0 && len(holders) == 0 {
+			s.complain("left on the port: %s from %s, which nobody has accepted", socket.State, socket.Remote)
+		}
 	}
 }
 
