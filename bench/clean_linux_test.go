@@ -9,7 +9,7 @@ import (
 	"net/netip"
 	"testing"
 
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 	"rstserver/linger/sockdiag"
 )
 

@@ -16,8 +16,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/internal/lingertest"
 	"rstserver/linger"
-	"rstserver/linger/lingertest"
 )
 
 // The port that a server is given is free, and none that the kernel gives a client meanwhile.

@@ -15,7 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 )
 
 // insideVariable makes the test binary one of its own servers, or a process of clients.

@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"rstserver/bench/report"
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 	"rstserver/linger/sockdiag"
 )
 

@@ -7,7 +7,7 @@ import (
 	"syscall"
 	"testing"
 
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 )
 
 // After a release a successor has the port while the connections live on, and the process ends with the last of them.

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 )
 
 // TestConnsHammer does to a set of RawConns what TestTableHammer does to a table. Here owners forget: they close before they

@@ -5,7 +5,7 @@ package linger
 import (
 	"testing"
 
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 )
 
 func TestMain(m *testing.M) { lingertest.Main(m) }

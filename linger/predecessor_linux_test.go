@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"testing"
 
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 	"rstserver/linger/sockdiag"
 )
 

@@ -13,8 +13,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/internal/lingertest"
 	"rstserver/linger"
-	"rstserver/linger/lingertest"
 )
 
 // blockInAccept has the one loop of a server call accept on the empty queue of a socket that blocks: a client has come, and

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"rstserver/httpcodec"
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 )
 
 // descriptorsOf counts the descriptors of this process that refer to the socket of c.

@@ -15,8 +15,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/internal/lingertest"
 	"rstserver/linger"
-	"rstserver/linger/lingertest"
 )
 
 func newReader(r io.Reader) *bufio.Reader { return bufio.NewReader(r) }

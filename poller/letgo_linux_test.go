@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"rstserver/httpcodec"
+	"rstserver/internal/lingertest"
 	"rstserver/linger"
-	"rstserver/linger/lingertest"
 	"rstserver/linger/sockdiag"
 )
 

@@ -18,8 +18,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/internal/lingertest"
 	"rstserver/linger"
-	"rstserver/linger/lingertest"
 	"rstserver/linger/sockdiag"
 )
 

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"rstserver/internal/lingertest"
 	"rstserver/linger"
-	"rstserver/linger/lingertest"
 )
 
 // filtering is a listener that looks at connections before it hands them out.

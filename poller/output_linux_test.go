@@ -15,8 +15,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/internal/lingertest"
 	"rstserver/linger"
-	"rstserver/linger/lingertest"
 )
 
 // slowly reads c to its end in small pieces, with a small receive buffer, and returns the number of bytes.

@@ -6,7 +6,7 @@ import (
 	"context"
 	"testing"
 
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 	"rstserver/linger/sockdiag"
 )
 

@@ -25,7 +25,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rstserver/httpcodec"
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 	"rstserver/linger/sockdiag"
 )
 

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"rstserver/internal/lingertest"
 	"rstserver/linger"
-	"rstserver/linger/lingertest"
 )
 
 // idleConnections opens n connections that each had one request, half of them by way of the loop.

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 )
 
 // countFailedAccepts counts the calls of accept4(2) of this process that find no connection (EAGAIN), from now on, by the

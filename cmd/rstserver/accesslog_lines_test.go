@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"testing"
 
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 )
 
 // combined is the form of a line of the access log.

@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rstserver/bench/report"
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 )
 
 // benchmark is a call of rstserver bench.

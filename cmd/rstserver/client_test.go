@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"rstserver/internal/lingertest"
 	"rstserver/linger"
-	"rstserver/linger/lingertest"
 	"rstserver/linger/sockdiag"
 )
 

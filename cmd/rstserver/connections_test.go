@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 )
 
 func TestKeepAlive(t *testing.T) {

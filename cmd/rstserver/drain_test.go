@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 )
 
 // patientSlow is a request that is not answered before a test is over, if nothing sees to it.

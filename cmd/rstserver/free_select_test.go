@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 	"rstserver/linger/sockdiag"
 )
 

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 	"rstserver/linger/sockdiag"
 )
 

@@ -12,8 +12,8 @@ import (
 	"syscall"
 	"testing"
 
+	"rstserver/internal/lingertest"
 	"rstserver/linger"
-	"rstserver/linger/lingertest"
 	"rstserver/linger/sockdiag"
 )
 

@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"testing"
 
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 )
 
 // TestLogConns follows three connections by their numbers: one closed, one that its client resets, one aborted.

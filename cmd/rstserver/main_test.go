@@ -12,7 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 )
 
 // Programs that the tests start.

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 )
 
 // process is a running command.

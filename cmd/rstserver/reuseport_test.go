@@ -3,7 +3,7 @@ package main
 import (
 	"testing"
 
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 	"rstserver/linger/sockdiag"
 )
 

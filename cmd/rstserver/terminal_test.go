@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 )
 
 // onTerminal starts the command on a pseudo-terminal (pty(7)) of its own. What it prints there is in p.stdout; keys writes what

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 )
 
 // TestHandlerTimeout has answers that take too long: one that has not begun, and one that has.

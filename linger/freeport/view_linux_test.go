@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 	"rstserver/linger/sockdiag"
 )
 

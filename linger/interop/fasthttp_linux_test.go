@@ -12,8 +12,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"rstserver/internal/lingertest"
 	"rstserver/linger"
-	"rstserver/linger/lingertest"
 )
 
 // handleFast is the handler of fasthttp's servers.

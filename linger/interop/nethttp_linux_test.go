@@ -18,8 +18,8 @@ import (
 
 	"github.com/coder/websocket"
 
+	"rstserver/internal/lingertest"
 	"rstserver/linger"
-	"rstserver/linger/lingertest"
 )
 
 // ServeHTTP is the handler of all of net/http's servers here.

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 )
 
 // rawClient is a client that speaks HTTP/1.1 by hand, perhaps over TLS.

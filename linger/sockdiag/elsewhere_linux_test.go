@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"testing"
 
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 )
 
 // TestElsewhere has a process in another network namespace listen on a port.

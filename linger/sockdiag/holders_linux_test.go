@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 )
 
 func TestHolders(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 )
 
 // client is one raw connection to a server.

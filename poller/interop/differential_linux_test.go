@@ -13,7 +13,7 @@ import (
 	"sync"
 	"testing"
 
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 	"rstserver/poller"
 )
 

@@ -7,7 +7,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 )
 
 func TestMain(m *testing.M) {

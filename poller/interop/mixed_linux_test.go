@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"rstserver/httpcodec"
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 	"rstserver/poller"
 )
 

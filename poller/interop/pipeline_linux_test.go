@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"rstserver/httpcodec"
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 	"rstserver/poller"
 )
 

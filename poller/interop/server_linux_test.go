@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"rstserver/internal/lingertest"
 	"rstserver/linger"
-	"rstserver/linger/lingertest"
 	"rstserver/linger/sockdiag"
 	"rstserver/poller"
 )

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 )
 
 func TestTimeoutHandlerInTime(t *testing.T) {

@@ -15,8 +15,8 @@ import (
 	coder "github.com/coder/websocket"
 	gorilla "github.com/gorilla/websocket"
 
+	"rstserver/internal/lingertest"
 	"rstserver/linger"
-	"rstserver/linger/lingertest"
 )
 
 // errReset is how connections end that the server has reset.

@@ -12,7 +12,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
 
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 )
 
 // What a connection of gnet's is between OnOpen and OnClose.

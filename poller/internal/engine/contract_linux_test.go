@@ -16,7 +16,7 @@ import (
 	gneterrors "github.com/panjf2000/gnet/v2/pkg/errors"
 	"golang.org/x/sys/unix"
 
-	"rstserver/linger/lingertest"
+	"rstserver/internal/lingertest"
 )
 
 // The tests named TestContract are about gnet alone, v2.10.0. What this package takes for granted of it, though gnet promises
