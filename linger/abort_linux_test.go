@@ -561,8 +561,7 @@ func TestCookie(t *testing.T) {
 						return k.State == want
 					}
 				}
-				t.Fatalf("no socket has the cookie %d: %+v", cookie, d.Sockets)
-				return false
+				return false // a dump may miss one that the kernel is just making a TIME_WAIT of
 			})
 		}
 		wantState(sockdiag.Established)
