@@ -1,5 +1,7 @@
 package httpcodec
 
+import "unsafe"
+
 // Defaults for the zero value of Limits.
 const (
 	DefaultHeaderBytes = 64 << 10
@@ -96,4 +98,24 @@ func (r *Request) HasToken(name, token string) bool {
 		}
 	}
 	return false
+}
+
+// Move makes the slices of r, which are views into from, views of the same bytes in to, a copy of from.
+func (r *Request) Move(from, to []byte) {
+	for _, view := range [...]*[]byte{&r.Method, &r.RequestTarget, &r.Path, &r.Query, &r.Host, &r.Upgrade} {
+		move(view, from, to)
+	}
+	for i := range r.Fields {
+		move(&r.Fields[i].Name, from, to)
+		move(&r.Fields[i].Value, from, to)
+	}
+}
+
+// move leaves a view as it is that is not one into from, such as the path of a target that has none.
+func move(view *[]byte, from, to []byte) {
+	v := *view
+	begin := uintptr(unsafe.Pointer(unsafe.SliceData(v))) - uintptr(unsafe.Pointer(unsafe.SliceData(from)))
+	if end := begin + uintptr(len(v)); v != nil && begin <= end && end <= uintptr(len(from)) {
+		*view = to[begin:end:end]
+	}
 }

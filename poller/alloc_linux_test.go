@@ -26,10 +26,10 @@ func TestRequestAllocatesNothing(t *testing.T) {
 		"HEAD":      "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n",
 	} {
 		data := []byte(request)
-		if n := testing.AllocsPerRun(1000, func() { c.received(data) }); n != 0 {
+		if n := testing.AllocsPerRun(1000, func() { c.Received(data) }); n != 0 {
 			t.Errorf("%s: %v allocations, want none", name, n)
 		}
-		if c.ending || c.lingering {
+		if c.state != idle {
 			t.Fatalf("%s ended the connection", name)
 		}
 	}

@@ -33,13 +33,11 @@ func (x *exchange) receive(p []byte) (int, error) {
 func (x *exchange) tryReceive(p []byte) (n int, wait <-chan struct{}, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	switch {
-	case x.phase == hijacked:
-		return 0, nil, http.ErrHijacked
-	case x.readClosed:
+	switch why := x.whyNotLocked(); {
+	case x.readClosed && x.state != hijacked:
 		return 0, nil, http.ErrBodyReadAfterClose
-	case x.phase != lent:
-		return 0, nil, errNotLent
+	case why != nil:
+		return 0, nil, why
 	case x.read.passed():
 		return 0, nil, os.ErrDeadlineExceeded
 	}
@@ -96,19 +94,13 @@ func (x *exchange) send(bufs ...[]byte) error {
 func (x *exchange) trySend(bufs [][]byte) (left [][]byte, wait <-chan struct{}, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	switch {
-	case x.phase == hijacked:
-		return nil, nil, http.ErrHijacked
-	case x.phase != lent:
-		return nil, nil, errNotLent
-	case x.write.passed():
+	if why := x.whyNotLocked(); why != nil {
+		return nil, nil, why
+	}
+	if x.write.passed() {
 		return nil, nil, os.ErrDeadlineExceeded
 	}
-	for {
-		if len(bufs) == 0 {
-			return nil, nil, nil
-		}
-		x.wrote = true
+	for len(bufs) > 0 {
 		var n int
 		if len(bufs) == 1 {
 			n, err = unix.Write(x.fd, bufs[0])
@@ -117,6 +109,7 @@ func (x *exchange) trySend(bufs [][]byte) (left [][]byte, wait <-chan struct{}, 
 		}
 		switch err {
 		case nil:
+			x.wrote = true
 			for n > 0 {
 				m := min(n, len(bufs[0]))
 				n -= m
@@ -133,9 +126,10 @@ func (x *exchange) trySend(bufs [][]byte) (left [][]byte, wait <-chan struct{}, 
 			return bufs, nil, os.NewSyscallError("write", err)
 		}
 	}
+	return nil, nil, nil
 }
 
-// sendContinue asks for the request's content, once, unless the answer is on its way already, and tells whether the client
+// sendContinue asks for the request's content, once, unless the answer is on its way already, and reports whether the client
 // has been asked: if not, what comes next may be the content, or another request.
 func (x *exchange) sendContinue() bool {
 	x.mu.Lock()
@@ -154,7 +148,7 @@ func (x *exchange) sendInterim(b []byte) {
 }
 
 func (x *exchange) sendInterimLocked(b []byte) (sent bool) {
-	if x.phase != lent || x.wrote {
+	if !x.isMineLocked() || x.wrote {
 		return false
 	}
 	n, err := unix.Write(x.fd, b)
@@ -169,14 +163,14 @@ func (x *exchange) watchLocked(signal *chan struct{}, events uint32) (<-chan str
 	if *signal == nil {
 		*signal = make(chan struct{}, 1)
 	}
-	if err := x.run.watcher.add(x.fd, &x.known, x, events); err != nil {
+	if err := x.run.watcher.Add(x.fd, x, events); err != nil {
 		return nil, fmt.Errorf("poller: waiting for the client: %w", err)
 	}
 	return *signal, nil
 }
 
-// ready implements waiter.
-func (x *exchange) ready(events uint32) {
+// Ready implements watch.Waiter.
+func (x *exchange) Ready(events uint32) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if events&unix.EPOLLIN != 0 {
@@ -198,10 +192,7 @@ func (x *exchange) wake() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.signalLocked()
-	if x.phase == lent {
-		return nil
-	}
-	return errNotLent
+	return x.whyNotLocked()
 }
 
 // setDeadline sets one of the deadlines, also for those who wait already.
@@ -249,7 +240,7 @@ func (x *exchange) await(signal <-chan struct{}, timeout time.Duration, deadline
 func (x *exchange) abort() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.phase == lent {
+	if x.isMineLocked() {
 		x.abortLocked()
 	}
 }
@@ -264,7 +255,7 @@ func (x *exchange) abortLocked() {
 func (x *exchange) unacked() int {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.phase != lent {
+	if !x.isMineLocked() {
 		return 0
 	}
 	n, _ := unix.IoctlGetInt(x.fd, unix.SIOCOUTQ)

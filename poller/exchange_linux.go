@@ -16,70 +16,62 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rstserver/httpcodec"
-	"rstserver/linger"
 )
 
-// exchange is one request in the hands of Server.Handler. For its time the connection is lent: the loop has paused reading
-// and writes nothing, and the goroutines of the handler do their own system calls, which never block, on its descriptor.
-// They wait for the watcher. So the handler's pace is the client's, in both directions, and an answer that fits into the
-// kernel's buffer costs the loop nothing but taking the connection back.
+// exchange is one request in the hands of Server.Handler. For its time the connection is lent: the loop does not read and writes
+// nothing, and the goroutines of the handler do their own system calls, which never block, on its descriptor. They wait for the
+// watcher. So the handler's pace is the client's, in both directions, and an answer that fits into the kernel's buffer costs the
+// loop nothing but taking the connection back.
 //
-// The loop remains the one that closes the descriptor, which can happen at any time: mu is held for each system call, and
-// phase says under mu whether the exchange may still make one.
-//
-//	lent ── the handler has returned, or was cut short ──▶ returned   (the loop goes on with the connection)
-//	lent ── Hijack ──▶ hijacked                                       (the handler has it for good)
-//	lent ── the loop closes the connection ──▶ over
+// The loop remains the one that closes the descriptor, which can happen at any time: mu is held for each system call, and the
+// exchange makes none unless its state is lent or handling.
 type exchange struct {
-	run   *run // immutable, as are the next five
+	run   *run // immutable, as are the next six
 	loop  *loop
 	conn  *conn // the loop's
 	fd    int
+	peer  Conn
 	head  []byte // of the request; strings of the http.Request are views into it
 	began time.Time
 
 	queued *list.Element // in pool.queue; nil if it is not. Guarded by pool.mu.
 
-	// Owned by the worker, and after phase has become returned by the loop.
-	body   body
-	web    *webConn
-	writer responseWriter
+	// Owned by the worker, and after its time by the loop.
+	request *httpcodec.Request // until the http.Request is made
+	site    *site
+	body    body
+	writer  responseWriter
 
-	mu      sync.Mutex // guards what follows; held for system calls, never while waiting
-	phase   phase
-	outcome outcome
-	wrote   bool // the kernel has got some of the final answer
-	known   bool // to the watcher
-	slow    bool // the loop does not look after the handler any more, before its time is up
-	resumed bool // reading from the connection, once, by the worker; see leave
-	aborted bool // hijack came too late: the connection was aborted, and is not in the table any more
-	// continued: 100 (Continue) was sent.
-	continued bool
-	// readClosed: the request's content is not wanted any more.
-	readClosed  bool
+	mu          sync.Mutex // guards what follows; held for system calls, never while waiting
+	state       state
+	outcome     outcome
+	wrote       bool          // the kernel has got some of the final answer
+	continued   bool          // 100 (Continue) was sent
+	readClosed  bool          // the request's content is not wanted any more
 	in, out     chan struct{} // capacity 1; an element for each event waited for; nil until somebody waits
 	cancel      context.CancelCauseFunc
-	cause       error // for cancel, if that comes before there is a context
+	cause       error    // for cancel, if that comes before there is a context
+	after       []func() // see AfterAnswer
+	served      bool     // they have been called
 	read, write deadline
 }
 
-// phase says who has the connection of an exchange.
-type phase uint8
+// outcome is how an exchange has ended.
+type outcome struct {
+	kind    outcomeKind
+	refusal error // of refused
+}
+
+// outcomeKind says what the loop is to do with the connection.
+type outcomeKind uint8
 
 const (
-	lent phase = iota
-	returned
-	hijacked
-	over
+	keepAlive outcomeKind = iota // the next request can come
+	last                         // the answer was the last
+	lastToEnd                    // the answer was the last, and has no length: it ends with the connection
+	refused                      // there is no answer; the loop gives one, as the last
+	aborted                      // the answer has broken off
 )
-
-// outcome is what the loop is to do with a connection that it gets back.
-type outcome struct {
-	refusal error // to answer with, if not nil; see conn.refuse
-	abort   bool
-	close   bool // the answer was the last
-	toEnd   bool // the answer ends with the connection
-}
 
 var (
 	// errNotLent is what the handler's reads and writes fail with after its time.
@@ -105,40 +97,45 @@ func (x *exchange) serve(w *worker) {
 		}
 		x.end(context.Canceled)
 		x.writer.detach()
+		x.runAfter()
 	}()
-	req, err := x.prepare(w)
+	req, err := x.prepare()
 	switch {
 	case err != nil:
 		x.refuse(err)
 	case req != nil:
 		x.writer.init(w, req)
 		x.handler(req).ServeHTTP(&x.writer, req)
-		x.finish()
+		if o, ok := x.writer.finish(false); ok {
+			x.beforeAfter(o)
+			x.giveBack(o)
+		}
 	}
 	normal = true
 }
 
+// requests holds those that loops have parsed for workers.
+var requests = sync.Pool{New: func() any { return new(httpcodec.Request) }}
+
 // prepare makes the request of what came. It is nil when the connection is gone.
-func (x *exchange) prepare(w *worker) (*http.Request, error) {
+func (x *exchange) prepare() (*http.Request, error) {
 	if !x.live() {
 		return nil, nil
 	}
-	if _, err := new(httpcodec.Parser).Parse(x.head, x.loop.limits(), &w.request); err != nil {
-		return nil, err // it passed on the loop
-	}
-	if x.web.ctx == nil {
-		x.web.init(x)
-	}
-	ctx, cancel := context.WithCancelCause(x.web.ctx)
+	x.findSite()
+	ctx, cancel := context.WithCancelCause((*requestContext)(x))
 	x.mu.Lock()
 	x.cancel = cancel
-	gone, cause := x.phase != lent, x.cause
+	gone, cause := !x.isMineLocked(), x.cause
 	x.mu.Unlock()
 	if gone {
 		cancel(cause)
 		return nil, nil
 	}
-	return x.newRequest(ctx, &w.request)
+	req, err := x.newRequest(ctx, x.request)
+	requests.Put(x.request)
+	x.request = nil
+	return req, err
 }
 
 // handler is what answers req.
@@ -162,102 +159,81 @@ func (x *exchange) broken(p any, req *http.Request) {
 	switch p {
 	case http.ErrAbortHandler:
 	case nil:
-		x.run.cfg.log.Error("the handler called runtime.Goexit", "conn", x.conn.id, "request", request)
+		x.run.cfg.log.Error("the handler called runtime.Goexit", "conn", x.peer.ID, "request", request)
 	default:
-		x.run.cfg.log.Error("the handler panicked", "conn", x.conn.id, "request", request,
+		x.run.cfg.log.Error("the handler panicked", "conn", x.peer.ID, "request", request,
 			"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 	}
 	x.writer.abandon()
-	x.giveBack(outcome{abort: true})
+	x.giveBack(outcome{kind: aborted})
 }
 
-// finish sends what is left of the answer and gives the connection back.
-func (x *exchange) finish() {
-	if o, ok := x.writer.finish(); ok && !x.leave(o) {
-		x.giveBack(o)
-	}
-}
-
-// leave gives the connection back without a word to the loop, which would only have to resume reading: the worker does that
-// itself, and the loop learns of it when the next request comes, or when it looks after the handler. It does nothing and
-// returns false where there is more to do.
-func (x *exchange) leave(o outcome) bool {
-	if o != (outcome{}) || !x.body.settled() {
-		return false
+// giveBack gives the connection back to its loop with what has come of the exchange, and reports whether it was still the
+// exchange's to give. Any goroutine may call it.
+//
+// The loop is told, unless it would have nothing to do: then its half of what follows is left to the time when the next
+// request comes or the loop looks after the handler, and the worker does the other half, see left. So nothing may be left that the
+// kernel does not report: bytes behind the request that have been read, or, where there are layers between the descriptor and HTTP, that
+// these hold.
+func (x *exchange) giveBack(o outcome) (gave bool) {
+	nothingLeft := o.kind == keepAlive && x.body.settled()
+	if !nothingLeft {
+		x.stopReading()
+		x.body.shut()
 	}
 	x.mu.Lock()
-	defer x.mu.Unlock()
-	// A drain sets its flag before it looks at the phase.
-	if x.phase != lent || x.slow || x.run.draining.Load() || x.run.closing() {
+	if !x.isMineLocked() || o.kind == refused && x.wrote {
+		x.mu.Unlock()
 		return false
 	}
-	if x.conn.sock.Interest(unix.EPOLLIN|unix.EPOLLONESHOT) != nil {
-		return false
-	}
-	x.run.table.SetActivity(x.fd, linger.Idle)
-	x.resumed = true
-	return x.leaveLocked(returned)
-}
-
-// leaveLocked ends the handler's time, and with it all waits, and tells whether it was not over already.
-func (x *exchange) leaveLocked(p phase) bool {
-	if x.phase != lent {
-		return false
-	}
-	x.phase = p
-	x.signalLocked()
-	return true
-}
-
-// giveBack gives the connection back to its loop, if the handler's time is not over already. Any goroutine may call it.
-func (x *exchange) giveBack(o outcome) {
-	x.stopReading()
-	x.body.shut()
-	x.mu.Lock()
-	gave := x.leaveLocked(returned)
-	if gave {
-		x.outcome = o
+	x.outcome = o
+	// A drain notes that it has begun before it looks at the state.
+	quietly := nothingLeft && x.state == lent && !x.run.draining() && !x.run.closing() &&
+		x.conn.sock.Interest(table[left].polls.events()) == nil
+	if quietly {
+		x.run.table.SetActivity(x.fd, table[left].activity)
+		x.becomeLocked(left)
+	} else {
+		x.becomeLocked(returned)
 	}
 	x.mu.Unlock()
-	if gave {
+	if !quietly {
 		x.loop.takeBack(x)
 	}
+	return true
 }
 
 // refuse has the loop answer in the handler's place, if nothing of the handler's answer has been sent. Any goroutine may call
 // it.
 func (x *exchange) refuse(err error) {
-	x.mu.Lock()
-	gave := !x.wrote && x.leaveLocked(returned)
-	if gave {
-		x.outcome = outcome{refusal: err}
-	}
-	x.mu.Unlock()
-	if gave {
+	if x.giveBack(outcome{refused, err}) {
 		x.end(err)
-		x.loop.takeBack(x)
 	}
 }
 
-// expire ends the handler's time because it is up. On the loop, which has the connection back then, and is told whether
-// nothing of an answer has been sent. ok is false when the exchange has come to an end just now.
-func (x *exchange) expire() (unanswered, ok bool) {
+// revoke ends the handler's time, with the given cause, and reports whether it was not over already, and whether nothing of an
+// answer has been sent. On the loop, which has the connection back then, or for one that is stuck.
+func (x *exchange) revoke(cause error) (unanswered, ok bool) {
 	x.mu.Lock()
-	ok = x.leaveLocked(returned)
-	unanswered = !x.wrote
+	unanswered, ok = !x.wrote, x.isMineLocked()
+	if ok {
+		x.becomeLocked(ended)
+	}
 	x.mu.Unlock()
 	if ok {
-		x.end(errHandlerTimeout)
+		x.end(cause)
+		x.run.pool.withdraw(x)
 	}
 	return unanswered, ok
 }
 
-// lost ends the handler's time because the connection is about to be closed. On the loop, or for one that is stuck.
-func (x *exchange) lost(cause error) {
-	x.mu.Lock()
-	x.leaveLocked(over)
-	x.mu.Unlock()
-	x.end(cause)
+// becomeLocked ends the handler's time, and with it all waits.
+func (x *exchange) becomeLocked(s state) {
+	if changed != nil && s == left {
+		changed(x.state, s)
+	}
+	x.state = s
+	x.signalLocked()
 }
 
 // end cancels the request's context. The first cause counts.
@@ -273,51 +249,56 @@ func (x *exchange) end(cause error) {
 	}
 }
 
-// live tells whether the exchange still has its connection.
+// isMineLocked reports whether the exchange still has its connection.
+func (x *exchange) isMineLocked() bool { return x.state == lent || x.state == handling }
+
 func (x *exchange) live() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.phase == lent
+	return x.isMineLocked()
 }
 
-// hasLeft tells whether leave has given the connection back.
-func (x *exchange) hasLeft() bool {
+// now is the state as it is.
+func (x *exchange) now() state {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.resumed
+	return x.state
 }
 
-// isSlow notes that the handler is not quick, unless its time is over already, and tells which.
-func (x *exchange) isSlow() bool {
+// watch has the loop hear of a reset by the client, as the handler is not quick, and reports whether its time is not over.
+func (x *exchange) watch() (slow bool, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.slow = x.phase == lent
-	return x.slow
+	if x.state != lent {
+		return false, nil
+	}
+	x.state = handling
+	return true, x.conn.sock.Interest(table[handling].polls.events())
 }
 
-// isHijacked tells whether the handler has taken the connection over.
-func (x *exchange) isHijacked() bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.phase == hijacked
-}
-
-// whyNotLent is the error for a handler that goes on after its time.
-func (x *exchange) whyNotLent() error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+// whyNotLocked is the error for a handler that goes on after its time.
+func (x *exchange) whyNotLocked() error {
 	switch {
-	case x.phase == hijacked:
+	case x.isMineLocked():
+		return nil
+	case x.state == hijacked:
 		return http.ErrHijacked
 	case errors.Is(x.cause, errHandlerTimeout):
 		return http.ErrHandlerTimeout
-	case x.phase == over && x.cause != nil:
+	case x.state == ended && x.cause != nil:
 		return x.cause
 	}
 	return errNotLent
 }
 
-// wroteAny tells whether the kernel has got some of the final answer.
+// whyNot is that error.
+func (x *exchange) whyNot() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.whyNotLocked()
+}
+
+// wroteAny reports whether the kernel has got some of the final answer.
 func (x *exchange) wroteAny() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()

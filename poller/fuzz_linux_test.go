@@ -57,10 +57,10 @@ func answers(t *testing.T, input []byte, piece int) ([]byte, bool) {
 			_, _ = w.Write(f.Value)
 		}
 	})
-	for rest := input; len(rest) > 0 && !c.ending; {
+	for rest := input; len(rest) > 0 && !c.over(); {
 		n := min(piece, len(rest))
-		c.loop.clock.date = []byte("Sun, 22 Nov 2026 10:00:00 GMT")
-		c.received(rest[:n])
+		c.loop.clock.date, c.loop.clock.due = []byte("Sun, 22 Nov 2026 10:00:00 GMT"), never
+		c.Received(rest[:n])
 		if kept := len(c.in); kept > c.loop.run.cfg.maxHeaderBytes+n {
 			t.Fatalf("%d bytes are kept", kept)
 		}
@@ -70,5 +70,5 @@ func answers(t *testing.T, input []byte, piece int) ([]byte, bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return bytes.ReplaceAll(out, []byte("HTTP/1.1 100 Continue\r\n\r\n"), nil), c.ending
+	return bytes.ReplaceAll(out, []byte("HTTP/1.1 100 Continue\r\n\r\n"), nil), c.over()
 }

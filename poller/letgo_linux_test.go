@@ -131,13 +131,13 @@ func TestLastAnswerBeforeDrainOfTheLoop(t *testing.T) {
 	s = start(t, &Server{Loops: 1, LoopHandler: LoopHandlerFunc(func(w *Responder, r *Request) {
 		<-started
 		go func() { result <- s.Shutdown(context.Background()) }()
-		for !s.run.draining.Load() {
+		for !s.run.draining() {
 			runtime.Gosched()
 		}
 		l := s.run.loops[0]
 		l.post(func() { // behind the end of the answer
 			l.drainOwn()
-			lingers <- l.lists[lingerTimeout].first != nil
+			lingers <- l.lists[partTimeout].first != nil
 		})
 		hello(w, r)
 	})})
@@ -619,10 +619,8 @@ func TestLettingGoFromStalledHandler(t *testing.T) {
 		lingertest.Wait(t, "both are accepted", func() bool { return s.Report().Connections.Total() == 2 })
 		c.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 		lingertest.Wait(t, "the answer waits for its reader", func() bool {
-			s.run.watcher.mu.Lock()
-			defer s.run.watcher.mu.Unlock()
-			for _, w := range s.run.watcher.waiting {
-				if _, ok := w.who.(*exchange); ok {
+			for _, x := range s.run.pool.busy() {
+				if x.unacked() > 0 && s.run.watcher.Awaits(x.fd) {
 					return true
 				}
 			}

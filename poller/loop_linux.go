@@ -17,10 +17,11 @@ import (
 // loop is one event loop: an engine, the connections that it accepted, and the buffers that serve them one after the other. It
 // outlives the runs of its engine: one that ends unasked is followed by another.
 type loop struct {
-	run    *run // immutable, as are the next three
-	index  int  // the owner of its connections in the table
-	log    *slog.Logger
-	engine *engine.Loop
+	run       *run // immutable, as are the next four
+	index     int  // the owner of its connections in the table
+	log       *slog.Logger
+	engine    *engine.Loop
+	durations [timeoutKinds]time.Duration
 
 	sweeping atomic.Bool  // the loop resets its connections, or has
 	handling atomic.Int64 // the descriptor of the connection whose handler was called last
@@ -51,7 +52,7 @@ type loop struct {
 
 func newLoop(r *run, index int) *loop {
 	l := &loop{
-		run: r, index: index, log: r.cfg.log.With("loop", index),
+		run: r, index: index, log: r.cfg.log.With("loop", index), durations: r.cfg.durations(),
 		ready: make(chan struct{}), swept: make(chan struct{}), ended: make(chan struct{}),
 	}
 	l.engine = engine.NewLoop(r.port, l)
@@ -83,7 +84,7 @@ func (l *loop) serve() {
 		if l.isCloser {
 			<-l.run.closers
 		}
-		if l.run.closing() || l.run.released() {
+		if l.run.lettingGo() {
 			return
 		}
 		if !l.isReady {
@@ -118,68 +119,6 @@ func (l *loop) engineEnded() {
 	l.mu.Lock()
 	l.turns = turns{}
 	l.mu.Unlock()
-}
-
-// abortCounted resets a connection that no sweep of a teardown will find, and counts it for the teardown or the drain, if
-// there is one. On the loop.
-func (c *conn) abortCounted() {
-	l := c.loop
-	did, err := l.run.table.Abort(c.sock.FD)
-	sweep := &l.late
-	switch {
-	case !did:
-		return
-	case l.run.closing():
-	case l.run.draining.Load():
-		sweep = &l.drained
-	default:
-		return
-	}
-	sweep.Aborted[c.activity]++
-	if err != nil {
-		sweep.Refused++
-		sweep.Err = err
-	}
-	if cookie, err := linger.Cookie(c.sock.FD); err == nil {
-		sweep.Cookies = append(sweep.Cookies, cookie)
-	}
-}
-
-// Closed implements engine.Session.
-func (c *conn) Closed(by engine.Closer) {
-	l := c.loop
-	c.gone = true
-	r := l.run
-	r.closed.Add(1)
-	orderly := !c.loseLease() && c.orderly()
-	l.forget(c)
-	if c.watched {
-		r.watcher.forget(c.sock.FD)
-	}
-	c.dropSource()
-	if c.hijacked || c.untracked {
-		return
-	}
-	if by == engine.Here && !c.ending {
-		// The engine ends without having been asked to. Its connections must not look as if they had ended in order.
-		c.abortCounted()
-	}
-	aborted := r.table.Close(c.sock.FD) || c.aborted
-	if !aborted {
-		r.noteClosed(c.sock.FD)
-	}
-	if !aborted && r.cfg.arm && orderly {
-		if err := linger.Disarm(c.sock.FD); err != nil {
-			l.log.Warn("a connection ends with RST in place of FIN", "conn", c.id, "error", err)
-		}
-	}
-	if aborted {
-		r.hook(r.hooks.aborted, c)
-	} else {
-		r.hook(r.hooks.closed, c)
-	}
-	r.admission.closed(c)
-	r.ended(aborted)
 }
 
 // limits for a request's head.

@@ -283,11 +283,11 @@ func TestWriteTimeoutOfSlowReader(t *testing.T) {
 					t.Fatalf("a client that reads got %v", err)
 				}
 				onLoop(l, func() {
-					noted := c.unacked
+					noted := c.progress
 					over = c.countUnacked() < noted
-					c.unacked = noted
+					c.progress = noted
 					if over {
-						c.deadline = 0
+						c.deadline = 1
 						l.expire()
 					}
 				})
@@ -297,7 +297,7 @@ func TestWriteTimeoutOfSlowReader(t *testing.T) {
 		lingertest.Wait(t, "the connection is gone", func() bool {
 			onLoop(l, func() {
 				if first := l.lists[writeTimeout].first; first != nil {
-					first.deadline = 0
+					first.deadline = 1
 					l.expire()
 				}
 			})
@@ -341,7 +341,7 @@ func TestRoundsAreBounded(t *testing.T) {
 	l.post(func() {
 		// On the loop nothing can come between.
 		for range n {
-			l.turn(&conn{loop: l, gone: true})
+			l.turn(&conn{loop: l, state: gone})
 		}
 		for len(l.turns.waiting) > 0 {
 			before := len(l.turns.waiting)

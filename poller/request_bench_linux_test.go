@@ -28,7 +28,7 @@ func BenchmarkRequest(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				c.loop.clock.tick()
-				c.received(batch)
+				c.Received(batch)
 			}
 			c.loop.alarm.stop()
 		})
@@ -42,12 +42,13 @@ func benchConn(b testing.TB, fd int) *conn {
 	if err != nil {
 		b.Fatal(err)
 	}
-	r := &run{cfg: cfg, table: new(linger.Table), closingC: make(chan struct{})}
+	r := &run{server: srv, cfg: cfg, table: new(linger.Table), closingC: make(chan struct{})}
 	l := newLoop(r, 0)
 	r.loops = []*loop{l}
 	c := &conn{loop: l, sock: engine.Conn{FD: fd}}
 	if err := r.table.Open(fd, 0); err != nil {
 		b.Fatal(err)
 	}
+	c.become(fresh)
 	return c
 }

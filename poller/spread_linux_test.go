@@ -56,7 +56,7 @@ func TestDrainSpreadIsEven(t *testing.T) {
 	lingertest.Wait(t, "the turns are planned", func() bool {
 		l.post(func() {
 			var all []time.Duration
-			for c := l.lists[spreadTimeout].first; c != nil; c = c.next {
+			for c := l.lists[turnTimeout].first; c != nil; c = c.next {
 				all = append(all, c.deadline-l.clock.now)
 			}
 			deadlines <- all

@@ -206,10 +206,10 @@ func (s *served) timeOut(t testing.TB, kind timeoutKind, ok func(*conn) bool) {
 			if found = c != nil && ok(c); !found {
 				return
 			}
-			if in := c.deadline - l.clock.now; in > l.duration(kind)+timeoutSlack {
-				t.Errorf("a timeout of %s is over in %s", l.duration(kind), in)
+			if in := c.deadline - l.clock.now; in > l.durations[kind]+timeoutSlack {
+				t.Errorf("a timeout of %s is over in %s", l.durations[kind], in)
 			}
-			c.deadline = 0
+			c.deadline = 1
 			l.expire()
 		})
 		return found

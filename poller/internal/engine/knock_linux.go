@@ -35,6 +35,9 @@ const (
 	// A knock can be taken by a sibling with SO_REUSEPORT, so there are some, so long after one another.
 	knockTries = 16
 	knockPause = 2 * time.Millisecond
+	// The loopback answers at once, unless its packets wait for a busy processor. A connection that is reset before it is
+	// established wakes nobody.
+	knockPatience = 100 * time.Millisecond
 )
 
 // keepNonblocking sets the file of l's listening socket right. On the loop.
@@ -181,7 +184,9 @@ func (p *Port) knock(to unix.Sockaddr) {
 	k.from[withoutZone(own)] = true
 	k.open.Store(int32(len(k.from)))
 	k.mu.Unlock()
-	_ = unix.Connect(s, to) // EINPROGRESS, or done: the loopback answers at once
+	if unix.Connect(s, to) == unix.EINPROGRESS {
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(s), Events: unix.POLLOUT}}, int(knockPatience.Milliseconds()))
+	}
 }
 
 // isKnock reports whether c is the port's own. On the loop.

@@ -1,6 +1,7 @@
 //go:build linux
 
-package poller
+// Package processors keeps goroutines on different processors.
+package processors
 
 import (
 	"runtime"
@@ -10,19 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// processors keeps the loops of a server on different processors while they reset their connections. The scheduler alone
+// Set keeps the loops of a server on different processors while they reset their connections. The scheduler alone
 // often leaves two of them on one: each reset wakes its client up, and a client on the same machine has taken the other
 // processor by the time that the second loop is about to run. Then the loops take turns and every client is
-// served before the port is free. The zero value is ready to use; any goroutine may call take.
-type processors struct {
+// served before the port is free. The zero value is ready to use; any goroutine may call Take.
+type Set struct {
 	mu    sync.Mutex
 	taken unix.CPUSet
 }
 
-// take has the calling goroutine run on one processor that no other goroutine has taken, and that is the one it runs on
+// Take has the calling goroutine run on one processor that no other goroutine has taken, and that is the one it runs on
 // already if possible, until it calls giveBack. Where there are too few processors, or the kernel does not let us choose, it
 // runs where the scheduler has it run.
-func (p *processors) take() (giveBack func()) {
+func (p *Set) Take() (giveBack func()) {
 	runtime.LockOSThread()
 	var allowed unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &allowed); err != nil {

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"rstserver/linger"
 )
 
@@ -34,8 +32,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.drainLocked()
 	}
 	s.mu.Unlock()
-	if x, last := s.completeCaller(ctx); x != nil && ctx.Err() == nil {
-		x.giveBack(last)
+	if x, o := s.completeCaller(ctx); x != nil && ctx.Err() == nil {
+		x.giveBack(o)
 	}
 	select {
 	case <-done:
@@ -69,9 +67,8 @@ func (s *Server) Release() error {
 		s.state.Store(stateClosed)
 		close(done)
 	case stateServing:
-		s.state.Store(stateReleased)
 		s.mode, s.began = linger.ModeRelease, time.Now()
-		s.run.lettingGo.Store(true)
+		s.state.Store(stateReleased)
 		go s.letGo()
 	}
 	r := s.run
@@ -88,8 +85,6 @@ func (s *Server) drainLocked() {
 	released := s.state.Load() == stateReleased
 	s.state.Store(stateDraining)
 	s.mode, s.began = linger.ModeDrain, time.Now()
-	s.run.lettingGo.Store(true)
-	s.run.draining.Store(true)
 	for _, f := range s.onShutdown {
 		go f()
 	}
@@ -125,6 +120,7 @@ func (s *Server) letGo() {
 // teardownLocked begins the teardown. One that cuts a drain short is that drain's end.
 func (s *Server) teardownLocked(mode linger.Mode) {
 	s.state.Store(stateClosing)
+	close(s.run.closingC)
 	if s.mode != mode && s.mode != linger.ModeDrain {
 		s.mode, s.began = mode, time.Now()
 	}
@@ -178,7 +174,7 @@ func (r *run) settleLoops() {
 		// A loop that takes no task runs no engine, so it has no connection and will have none.
 		if !l.post(func() {
 			close(settled)
-			if r.draining.Load() {
+			if r.draining() {
 				l.drainOwn()
 			}
 		}) {
@@ -195,7 +191,7 @@ func (r *run) settleLoops() {
 
 // ended counts a connection off.
 func (r *run) ended(aborted bool) {
-	if r.lettingGo.Load() && !aborted {
+	if r.lettingGo() && !aborted {
 		r.closedInOrder.Add(1)
 	}
 	if r.live.Add(-1) == 0 {
@@ -203,59 +199,5 @@ func (r *run) ended(aborted bool) {
 		case r.noneLeft <- struct{}{}:
 		default:
 		}
-	}
-}
-
-// completeCaller completes the answer of the handler that is on the calling goroutine, if it is one, as it stands: a handler
-// that says goodbye and lets go of the port means what it has said. The connection remains lent. x is nil if there was
-// nothing to complete. A client that takes nothing holds it up until ctx ends; the answer is cut off then.
-func (s *Server) completeCaller(ctx context.Context) (x *exchange, last outcome) {
-	s.mu.Lock()
-	r := s.run
-	s.mu.Unlock()
-	if r == nil {
-		return nil, outcome{}
-	}
-	if x = r.pool.caller(); x == nil {
-		return nil, outcome{}
-	}
-	defer context.AfterFunc(ctx, x.cutShort)()
-	last, ok := x.writer.completeNow()
-	if !ok {
-		return nil, outcome{}
-	}
-	return x, last
-}
-
-// lastWords is how long Close waits for the client of a handler that calls it to take and acknowledge its answer.
-const lastWords = 100 * time.Millisecond
-
-// sayLastWords completes the answer of the handler that calls Close, and waits until the client has all of it.
-func (s *Server) sayLastWords() {
-	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
-	defer cancel()
-	if x, last := s.completeCaller(ctx); x != nil && !last.abort {
-		if last.toEnd {
-			x.closeWrite()
-		}
-		x.awaitAck(ctx)
-	}
-}
-
-// closeWrite sends FIN, which is the end of an answer without a length.
-func (x *exchange) closeWrite() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.phase == lent {
-		_ = unix.Shutdown(x.fd, unix.SHUT_WR) // it fails when the client has reset it
-	}
-}
-
-// awaitAck waits until the client has acknowledged all that it was sent, or ctx ends.
-func (x *exchange) awaitAck(ctx context.Context) {
-	ticker := time.NewTicker(queueInterval)
-	defer ticker.Stop()
-	for x.unacked() > 0 && ctx.Err() == nil {
-		<-ticker.C
 	}
 }

@@ -3,7 +3,6 @@
 package poller
 
 import (
-	"bytes"
 	"container/list"
 	"sync"
 	"time"
@@ -37,7 +36,6 @@ type worker struct {
 	id   []byte         // of the goroutine; see caller
 
 	// Owned by the exchange that the worker serves.
-	request httpcodec.Request
 	fields  []httpcodec.HeaderField
 	out     []byte
 	content []byte
@@ -174,15 +172,17 @@ func (p *pool) trim() {
 	p.trimmer.Reset(trimInterval)
 }
 
-// each calls f for every exchange that a worker has.
-func (p *pool) each(f func(*exchange)) {
+// busy returns the exchanges that workers have.
+func (p *pool) busy() []*exchange {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	var xs []*exchange
 	for w := range p.all {
 		if w.x != nil {
-			f(w.x)
+			xs = append(xs, w.x)
 		}
 	}
+	return xs
 }
 
 // stop lets the workers go, those that run a handler when it has returned. Exchanges that wait are dropped.
@@ -206,18 +206,4 @@ func (p *pool) handlers() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.running
-}
-
-// caller returns the exchange whose handler the calling goroutine runs, nil if it runs none. It is for calls of the life
-// cycle, which a handler may make itself, and which have nothing in hand to tell it by but the goroutine.
-func (p *pool) caller() *exchange {
-	id := goroutineID()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for w := range p.all {
-		if w.x != nil && bytes.Equal(w.id, id) {
-			return w.x
-		}
-	}
-	return nil
 }

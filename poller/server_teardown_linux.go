@@ -63,7 +63,6 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 	r := s.run
 	rep := linger.Report{Mode: mode, Address: r.listener.addr.String(), Started: began}
 	var errs []error
-	close(r.closingC)
 	if mode != linger.ModeAbort {
 		rep.Steps.Drained = time.Since(began)
 	}
@@ -82,11 +81,13 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 		sweep.Add(l.sweep)
 	}
 	// The handlers of a stuck loop have to be told by others, too, and those that have hijacked their connections, which no loop has.
-	r.pool.each(func(x *exchange) {
-		if isStuck(stuck, x.loop) || x.isHijacked() {
-			x.lost(ErrServerClosed)
+	for _, x := range r.pool.busy() {
+		if isStuck(stuck, x.loop) {
+			x.revoke(ErrServerClosed)
+		} else if x.now() == hijacked {
+			x.end(ErrServerClosed)
 		}
-	})
+	}
 	if mode == linger.ModeDrain {
 		rep.AtDeadline = sweep.Aborted
 	}
@@ -117,17 +118,17 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 
 	for _, l := range r.waitLoops(stuck) {
 		stuck = append(stuck, stuckLoop{loop: l})
-		r.pool.each(func(x *exchange) {
+		for _, x := range r.pool.busy() {
 			if x.loop == l {
-				x.lost(ErrServerClosed)
+				x.revoke(ErrServerClosed)
 			}
-		})
+		}
 		errs = append(errs, fmt.Errorf("poller: event loop %d has reset its connections, but was stuck for more than %s in a "+
 			"connection hook or in the Close of an answer's content", l.index, r.cfg.stuckGrace))
 	}
 	r.pool.stop()
 	r.admission.stop()
-	r.watcher.close()
+	r.watcher.Close()
 	late := r.hijacked.Late()
 	sweep.Add(late)
 	if n := running(stuck); n == 0 {
@@ -162,10 +163,9 @@ func (r *run) refuse() error {
 		return r.refusal
 	}
 	r.noteResidue()
-	r.givenUp.Store(true)
 	r.lookout.stop()
 	if err := r.port.GiveUp(func(fd int) error {
-		r.watcher.forget(fd)
+		r.watcher.Forget(fd)
 		return r.listener.letGo(fd)
 	}); err != nil {
 		r.refusal = fmt.Errorf("poller: giving up the port: %w", err)
@@ -272,7 +272,7 @@ const closerPatience = 100 * time.Millisecond
 func (l *loop) abortOwn() {
 	r := l.run
 	l.sweeping.Store(true)
-	giveBack := r.processors.take()
+	giveBack := r.processors.Take()
 	l.sweep = r.table.AbortOwned(l.index)
 	for _, other := range r.loops {
 		if other != l && other.sweeping.Load() && !isClosed(other.swept) {

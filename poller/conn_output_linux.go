@@ -9,8 +9,6 @@ import (
 	"io"
 
 	"golang.org/x/sys/unix"
-
-	"rstserver/linger"
 )
 
 const (
@@ -20,9 +18,8 @@ const (
 	turnBytes = 256 << 10
 )
 
-// send hands the kernel what waits, then what the batch has put into l.out, then what the source has. It tells whether that
-// was all and went out. If not, either the connection is ending, or the rest is kept in c, reading is paused, and Run goes on
-// later.
+// send hands the kernel what waits, then what the batch has put into l.out, then what the source has. It reports whether that
+// was all and went out. If not, the connection has ended, or is sending: the rest is kept in c.
 func (c *conn) send() bool {
 	l := c.loop
 	if len(c.out) > 0 {
@@ -32,7 +29,7 @@ func (c *conn) send() bool {
 		}
 		if c.out = c.out[n:]; len(c.out) > 0 {
 			c.out = append(c.out, l.out...)
-			return c.hold()
+			return c.putOff()
 		}
 		c.out = nil
 	}
@@ -47,7 +44,7 @@ func (c *conn) send() bool {
 		l.out = nil
 	}
 	if len(c.out) > 0 {
-		return c.hold()
+		return c.putOff()
 	}
 	return c.source == nil || c.sendSource()
 }
@@ -60,7 +57,7 @@ func (c *conn) sendSource() bool {
 	}
 	for turn := 0; c.left > 0; {
 		if turn >= turnBytes {
-			return c.hold()
+			return c.putOff()
 		}
 		piece, err := c.read()
 		if err != nil {
@@ -76,7 +73,7 @@ func (c *conn) sendSource() bool {
 		}
 		if n < len(piece) {
 			c.out = bytes.Clone(piece[n:])
-			return c.hold()
+			return c.putOff()
 		}
 		turn += n
 	}
@@ -137,18 +134,26 @@ func (c *conn) write(b []byte) (n int, ok bool) {
 	return n, true
 }
 
-// hold puts the rest of the output off until the kernel takes it. The client's next request waits for it; the loop's other
+// putOff has the rest of the output wait until the kernel takes it. The client's next request waits for it; the loop's other
 // connections do not.
-func (c *conn) hold() bool {
-	c.pauseReading()
-	c.setActivity(linger.Sending)
+func (c *conn) putOff() bool {
+	c.become(sending)
 	c.countUnacked()
-	c.loop.setTimeout(c, writeTimeout)
-	if err := c.loop.run.watcher.add(c.sock.FD, &c.watched, c, unix.EPOLLOUT); err != nil {
+	if err := c.loop.run.watcher.Add(c.sock.FD, c, unix.EPOLLOUT); err != nil && !c.over() {
 		if !c.loop.run.closing() {
 			c.loop.log.Error("connection is aborted, as its output cannot be watched", "conn", c.id, "error", err)
 		}
 		c.abort()
 	}
 	return false
+}
+
+// sendingLate ends a connection that has taken nothing for WriteTimeout. The kernel takes more only when a good part of its
+// buffer is free, which a slow reader may need long for, so it is asked what the client has acknowledged.
+func (c *conn) sendingLate() {
+	if before := c.progress; c.countUnacked() < before {
+		c.loop.setTimeout(c, writeTimeout)
+	} else {
+		c.abort()
+	}
 }

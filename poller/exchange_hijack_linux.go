@@ -22,6 +22,9 @@ import (
 // nothing under the number that it knows.
 func (x *exchange) hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c, ok, err := x.takeOver()
+	if x.now() == lost {
+		x.loop.takeBack(x)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -42,8 +45,8 @@ func (x *exchange) hijack() (net.Conn, *bufio.ReadWriter, error) {
 func (x *exchange) takeOver() (c *hijackedConn, ok bool, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.phase != lent {
-		return nil, false, errNotLent
+	if why := x.whyNotLocked(); why != nil {
+		return nil, false, why
 	}
 	tcp, err := duplicate(x.fd)
 	if err != nil {
@@ -57,16 +60,13 @@ func (x *exchange) takeOver() (c *hijackedConn, ok bool, err error) {
 	// An abort by others must not reach the socket that takes the number, so the table comes first. The loop cannot close the
 	// descriptor meanwhile, so that this may act as its owner.
 	if aborted := x.run.table.Close(x.fd); aborted {
-		x.aborted = true
+		x.becomeLocked(lost)
 		_ = tcp.Close()
 		return nil, false, errConnGone
 	}
-	if x.known {
-		x.run.watcher.forget(x.fd)
-		x.known = false
-	}
+	x.run.watcher.Forget(x.fd)
 	if err := x.run.port.Vacate(x.conn.sock); err != nil {
-		x.aborted = true
+		x.becomeLocked(lost)
 		_ = raw.Control(func(fd uintptr) { _ = linger.Abort(int(fd)) })
 		_ = tcp.Close()
 		return nil, false, fmt.Errorf("poller: taking the connection over: %w", err)
@@ -76,8 +76,8 @@ func (x *exchange) takeOver() (c *hijackedConn, ok bool, err error) {
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, 0)
 	})
 	entry, ok := x.run.hijacked.Add(raw)
-	x.leaveLocked(hijacked)
-	return &hijackedConn{TCPConn: tcp, run: x.run, entry: entry, conn: x.web.conn}, ok, nil
+	x.becomeLocked(hijacked)
+	return &hijackedConn{TCPConn: tcp, run: x.run, entry: entry, conn: x.peer}, ok, nil
 }
 
 // duplicate returns a connection of Go's own for the socket of fd.
@@ -134,14 +134,8 @@ func (c *hijackedConn) close() error {
 		_ = c.SetLinger(-1)
 	}
 	err := c.TCPConn.Close()
-	hook := c.run.hooks.closed
-	if aborted {
-		hook = c.run.hooks.aborted
-	}
-	if hook != nil {
-		guard(c.run.cfg.log, c.conn.ID, "connection hook", func() { hook(c.conn) })
-	}
-	c.run.admission.hijackedClosed()
+	c.run.hook(aborted, c.conn)
+	c.run.admission.countOff()
 	c.run.ended(aborted)
 	return err
 }

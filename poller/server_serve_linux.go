@@ -19,17 +19,19 @@ import (
 
 	"rstserver/linger"
 	"rstserver/poller/internal/engine"
+	"rstserver/poller/internal/processors"
+	"rstserver/poller/internal/watch"
 )
 
 // run is what a Server has from Serve to the end of its teardown. The fields are set before the first loop starts and not
 // changed afterwards; what they refer to says itself who may use it.
 type run struct {
+	server    *Server
 	cfg       config
-	hooks     hooks
 	table     *linger.Table
 	loops     []*loop
 	admission *admission
-	watcher   *watcher
+	watcher   *watch.Watcher
 	port      *engine.Port
 	lookout   *lookout
 	ids       atomic.Uint64
@@ -41,23 +43,19 @@ type run struct {
 	closers   chan struct{} // holds one element for each loop that closes its descriptors
 	failed    chan error    // why a loop gave up, at most once for each
 
-	processors  processors // for the teardown
-	pool        *pool
-	hijacked    linger.Conns
-	claim       *linger.Claim
-	residue     *linger.Residue // nil: what ordinary closes have left stays
-	date        date
-	ctx         context.Context // of all requests to the handler
-	connContext func(context.Context, net.Conn) context.Context
-	answered    func(Answer) // nil: nobody wants to know
+	processors processors.Set // for the teardown
+	pool       *pool
+	hijacked   linger.Conns
+	claim      *linger.Claim
+	residue    *linger.Residue // nil: what ordinary closes have left stays
+	date       date
+	ctx        context.Context      // of all requests to the handler
+	site       atomic.Pointer[site] // the last one that was made
 
 	serving       atomic.Bool   // all loops accept
-	draining      atomic.Bool   // answers are their connections' last
-	lettingGo     atomic.Bool   // Shutdown or Release was called
-	givenUp       atomic.Bool   // the port was given up, or will be at once
 	live          atomic.Int64  // connections that have not ended, hijacked ones included
 	noneLeft      chan struct{} // capacity 1; an element when live has become 0
-	closedInOrder atomic.Int64  // connections that ended, and were not aborted, since lettingGo
+	closedInOrder atomic.Int64  // connections that ended, and were not aborted, since the server lets go of its port
 	listener      listener
 
 	refusing  sync.Mutex // serialises refuse
@@ -67,8 +65,8 @@ type run struct {
 
 // ListenAndServe listens on Server.Addr and serves it; see [Listen] and [Server.Serve].
 func (s *Server) ListenAndServe() error {
-	if s.state.Load() > stateServing {
-		return ErrServerClosed // and no port is touched
+	if err := s.startable(); err != nil {
+		return err // and no port is touched
 	}
 	ln, err := Listen(context.Background(), or(s.Addr, ":http"), s.ReusePort)
 	if err != nil {
@@ -130,18 +128,9 @@ func (s *Server) start(ln net.Listener) (*run, error) {
 	if ln == nil || isNil(ln) {
 		return nil, fmt.Errorf("poller: Serve needs a listener, not a nil %T", ln)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var refusal error
-	switch s.state.Load() {
-	case stateServing:
-		refusal = ErrServing
-	case stateReleased, stateDraining, stateClosing, stateClosed:
-		refusal = ErrServerClosed
-	}
-	if refusal != nil {
+	if err := s.startable(); err != nil {
 		_ = ln.Close()
-		return nil, refusal
+		return nil, err
 	}
 	cfg, err := s.config()
 	if err != nil {
@@ -155,19 +144,25 @@ func (s *Server) start(ln net.Listener) (*run, error) {
 			return nil, errors.New("poller: Server.BaseContext returned nil; it has to return a context")
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.startable(); err != nil { // it may not be any more
+		_ = ln.Close()
+		return nil, err
+	}
 	r := &run{
-		cfg: cfg, hooks: hooks{s.ConnOpened, s.ConnClosed, s.ConnAborted}, answered: s.Answered,
+		server: s, cfg: cfg,
 		table: new(linger.Table), closingC: make(chan struct{}), aborted: make(chan struct{}), refused: make(chan struct{}),
 		closers: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), failed: make(chan error, cfg.loops),
 		pool: newPool(cfg.maxHandlers), noneLeft: make(chan struct{}, 1),
-		ctx: context.WithValue(base, http.ServerContextKey, s), connContext: s.ConnContext,
+		ctx: context.WithValue(base, http.ServerContextKey, s),
 	}
-	if r.watcher, err = newWatcher(); err != nil {
+	if r.watcher, err = watch.New(); err != nil {
 		_ = ln.Close()
 		return nil, fmt.Errorf("poller: %w", err)
 	}
 	if r.listener, r.port, err = adopt(ln, cfg.arm); err != nil {
-		r.watcher.close()
+		r.watcher.Close()
 		return nil, err
 	}
 	if cfg.sweep {
@@ -187,6 +182,17 @@ func (s *Server) start(ln net.Listener) (*run, error) {
 		go l.serve()
 	}
 	return r, nil
+}
+
+// startable is why the server cannot start to serve, nil if it can.
+func (s *Server) startable() error {
+	switch s.state.Load() {
+	case stateNew:
+		return nil
+	case stateServing:
+		return ErrServing
+	}
+	return ErrServerClosed
 }
 
 // watch calls serving once all loops accept, and returns when the teardown begins, or with the reason for which it has to:
@@ -220,21 +226,28 @@ func (r *run) cookies() (cookies []uint64, more bool) {
 	return cookies, false
 }
 
-// closing tells whether the teardown has begun.
-func (r *run) closing() bool { return isClosed(r.closingC) }
+// closing reports whether the teardown has begun.
+func (r *run) closing() bool { return r.server.state.Load() >= stateClosing }
 
-// released tells whether the port is being given up, or was.
-func (r *run) released() bool { return r.givenUp.Load() }
+// draining reports whether every answer is its connection's last.
+func (r *run) draining() bool { return r.server.state.Load() == stateDraining }
 
-// hooks are the callbacks of the Server.
-type hooks struct {
-	opened, closed, aborted func(Conn)
+// lettingGo reports whether the port is being given up, or was.
+func (r *run) lettingGo() bool { return r.server.state.Load() >= stateReleased }
+
+// hook calls the callback for the end of a connection.
+func (r *run) hook(aborted bool, c Conn) {
+	if aborted {
+		r.call(r.server.ConnAborted, c)
+	} else {
+		r.call(r.server.ConnClosed, c)
+	}
 }
 
-// hook calls one of them, on c's loop.
-func (r *run) hook(f func(Conn), c *conn) {
+// call calls a callback for a connection.
+func (r *run) call(f func(Conn), c Conn) {
 	if f != nil {
-		c.loop.call(c.id, "connection hook", func() { f(c.describe()) })
+		guard(r.cfg.log, c.ID, "connection hook", func() { f(c) })
 	}
 }
 

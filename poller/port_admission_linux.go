@@ -58,40 +58,34 @@ func (a *admission) readLimit() {
 	}
 }
 
-// opened counts a new connection and pauses accepting where that was the last that there is room for. On the connection's
-// loop.
-func (a *admission) opened(c *conn) {
-	held := a.count()
+// opened counts a new connection and pauses accepting where that was the last that there is room for. It reports whether there
+// is no room for this one: then it is to be parked, and does not count. On the connection's loop, which admit comes to later.
+func (a *admission) opened(c *conn) (park bool) {
+	held := a.held.Add(1)
 	if now := int64(c.loop.clock.now); now > a.limitDue.Load() {
 		a.limitDue.Store(now + int64(time.Second))
 		a.readLimit()
 	}
 	short := int64(c.sock.FD) >= a.limit.Load()
 	if !short && !a.full(held) {
-		return
+		return false
 	}
 	a.mu.Lock()
-	if most := a.most(); most > 0 && held > most {
+	if most := a.most(); most > 0 && held > most && !a.stopped {
+		park = true
 		a.held.Add(-1)
-		c.parked, c.wasParked = true, true
 		a.parked = append(a.parked, c)
 	}
 	warn := short && a.shortLocked()
 	a.pauseLocked()
 	a.mu.Unlock()
-	if c.wasParked { // admit comes to this loop, and so later
-		c.pauseReading()
-		c.loop.clearTimeout(c)
-	}
 	if warn {
 		a.warn(errNearLimit)
 	}
 	// The close that would have made room may have come before the pause.
 	a.review()
+	return park
 }
-
-// count counts a connection that closed will count off.
-func (a *admission) count() (held int64) { return a.held.Add(1) }
 
 // most is MaxConns, as long as it counts; 0 if there is no bound.
 func (a *admission) most() int64 {
@@ -107,33 +101,29 @@ func (a *admission) full(held int64) bool {
 	return most > 0 && held >= most
 }
 
-// closed counts a connection off and lets others in. On the connection's loop.
-func (a *admission) closed(c *conn) {
-	if !c.wasParked || a.admitted(c) {
-		a.held.Add(-1)
+// closed counts a connection off, and lets others in. It was in the given state. On its loop.
+func (a *admission) closed(c *conn, was state) {
+	if was == parked && a.forget(c) {
+		return
 	}
-	if a.paused.Load() {
-		a.review()
-	}
+	a.countOff()
 }
 
-// hijackedClosed counts off a connection that a handler had taken over and has closed.
-func (a *admission) hijackedClosed() {
+// countOff counts a connection off, and lets others in.
+func (a *admission) countOff() {
 	a.held.Add(-1)
 	if a.paused.Load() {
 		a.review()
 	}
 }
 
-// admitted reports whether a connection that was parked has been let in, and forgets it if not.
-func (a *admission) admitted(c *conn) bool {
+// forget reports whether c waits to be let in, and has it wait no more.
+func (a *admission) forget(c *conn) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !c.parked {
-		return true
-	}
+	before := len(a.parked)
 	a.parked = slices.DeleteFunc(a.parked, func(p *conn) bool { return p == c })
-	return false
+	return len(a.parked) < before
 }
 
 // lift has MaxConns count no more, and lets in who waits: the server lets go of its port, and takes nobody else in.
@@ -214,7 +204,7 @@ func (a *admission) look() {
 // hasRoom reports whether there is a descriptor for another connection.
 func (a *admission) hasRoom() bool {
 	a.readLimit()
-	fd, err := unix.FcntlInt(uintptr(a.run.watcher.epoll), unix.F_DUPFD_CLOEXEC, 0) // the lowest that is free
+	fd, err := unix.FcntlInt(uintptr(a.run.watcher.FD()), unix.F_DUPFD_CLOEXEC, 0) // the lowest that is free
 	if err != nil {
 		return false
 	}
@@ -233,7 +223,6 @@ func (a *admission) review() {
 		c := a.parked[0]
 		a.parked = a.parked[1:]
 		a.held.Add(1)
-		c.parked = false
 		c.loop.post(c.admit)
 	}
 	// With none there is one at least, from the reserve: nobody else may make room.

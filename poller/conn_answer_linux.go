@@ -37,7 +37,7 @@ func (c *conn) answer(r *Request, head []byte) {
 	}
 	w.response.MinorVersion = r.MinorVersion
 	w.response.Head = string(r.Method) == "HEAD"
-	w.response.KeepAlive = r.KeepAlive && !l.run.draining.Load()
+	w.response.KeepAlive = r.KeepAlive && !l.run.draining()
 	err := c.encodeTo(r, w)
 	if err != nil {
 		l.log.Error("the handler's answer cannot be sent, 500 was sent in its place", "conn", c.id,
@@ -89,7 +89,12 @@ func (c *conn) encode(w *Responder) error {
 	if err != nil {
 		return err
 	}
-	c.closeAfter, c.toEnd = !framing.KeepAlive, framing.Kind == httpcodec.UntilClose
+	switch {
+	case framing.Kind == httpcodec.UntilClose:
+		c.then = lastToEnd
+	case !framing.KeepAlive:
+		c.then = last
+	}
 	switch {
 	case w.source != nil && framing.Kind == httpcodec.Length && w.response.ContentLength > 0:
 		c.source, c.left = w.source, w.response.ContentLength
@@ -103,6 +108,16 @@ func (c *conn) encode(w *Responder) error {
 	}
 	w.source = nil
 	return nil
+}
+
+// refuseLast is refuse for a connection that is not being served yet, and sends the answer.
+func (c *conn) refuseLast(err error, request []byte) {
+	c.become(serving)
+	c.loop.out = c.loop.out[:0]
+	c.refuse(err, request)
+	if c.send() {
+		c.finish()
+	}
 }
 
 // lastHead is the head of the last answer that had no fields of its own. Answers in a row are mostly alike, and to compare

@@ -18,21 +18,16 @@ const (
 	idleTimeout                       // the next request
 	writeTimeout                      // the client to take more of an answer
 	lingerTimeout                     // the client's FIN after the last answer
+	partTimeout                       // the same in a drain
 	quickTimeout                      // the http.Handler to return, as most do at once
 	handlerTimeout                    // the http.Handler to return, after that
 	ackTimeout                        // the client to acknowledge all that it was sent, which is looked after every ackInterval
-	spreadTimeout                     // its turn to be aborted in a drain; see spread
+	turnTimeout                       // its turn to be reset in a drain; see spread
 	timeoutKinds
+	ongoing = timeoutKinds // in a row of states: what it has waited for before
 )
 
-// LingerTimeout is how long a connection on which the last answer was sent waits for its client to send more or to close,
-// and lingerLimit how long it does so in all.
-const (
-	LingerTimeout = 5 * time.Second
-	lingerLimit   = 30 * time.Second
-)
-
-// quickHandler is how long a handler may run before its client's reset is looked out for; see reading.
+// quickHandler is how long a handler may run before its client's reset is looked out for; see polls.
 const quickHandler = 10 * time.Millisecond
 
 // timeoutSlack is the resolution of timeouts: they are never early, and this much late at the most when the loop is free. It
@@ -70,46 +65,34 @@ func (t *timeoutList) remove(c *conn) {
 	c.prev, c.next = nil, nil
 }
 
-func (l *loop) duration(kind timeoutKind) time.Duration {
-	cfg := &l.run.cfg
-	switch kind {
-	case headerTimeout:
-		return cfg.headerTimeout
-	case bodyTimeout:
-		return cfg.bodyTimeout
-	case idleTimeout:
-		return cfg.idleTimeout
-	case writeTimeout:
-		return cfg.writeTimeout
-	case lingerTimeout:
-		if l.run.draining.Load() {
-			return drainLinger
-		}
-		return LingerTimeout
-	case quickTimeout:
-		if cfg.handlerTimeout > 0 {
-			return min(cfg.handlerTimeout, quickHandler)
-		}
-		return quickHandler
-	case handlerTimeout:
-		return max(cfg.handlerTimeout-quickHandler, 0)
-	case ackTimeout:
-		return ackInterval
+// durations are those of the timeouts; zero means any time.
+func (c *config) durations() [timeoutKinds]time.Duration {
+	quick, handler := quickHandler, c.handlerTimeout
+	if handler > 0 {
+		quick, handler = min(quick, handler), max(handler-quickHandler, 1)
 	}
-	return 0
+	return [timeoutKinds]time.Duration{
+		headerTimeout: c.headerTimeout, bodyTimeout: c.bodyTimeout, idleTimeout: c.idleTimeout, writeTimeout: c.writeTimeout,
+		lingerTimeout: LingerTimeout, partTimeout: drainLinger, quickTimeout: quick, handlerTimeout: handler, ackTimeout: ackInterval,
+	}
 }
 
 // setTimeout has c wait for kind from now on, or anew.
 func (l *loop) setTimeout(c *conn, kind timeoutKind) {
 	deadline := never
-	if d := l.duration(kind); d > 0 {
+	if d := l.durations[kind]; d > 0 {
 		deadline = l.clock.now + d + timeoutSlack
 	}
-	if c.listed && c.waits == kind && deadline-c.deadline < timeoutSlack {
+	if c.waits == kind && c.deadline != 0 && deadline-c.deadline < timeoutSlack {
 		return
 	}
+	l.list(c, kind, deadline)
+}
+
+// list has c wait for kind until deadline, which is not before that of others that wait for it.
+func (l *loop) list(c *conn, kind timeoutKind, deadline time.Duration) {
 	l.forget(c)
-	c.waits, c.deadline, c.listed = kind, deadline, true
+	c.waits, c.deadline = kind, deadline
 	l.lists[kind].append(c)
 	if deadline != never {
 		l.alarm.before(l, deadline)
@@ -119,14 +102,11 @@ func (l *loop) setTimeout(c *conn, kind timeoutKind) {
 // never is the deadline of what may take any time.
 const never = time.Duration(math.MaxInt64)
 
-// clearTimeout has c wait for nothing.
-func (l *loop) clearTimeout(c *conn) { l.setTimeout(c, noTimeout) }
-
 // forget takes c out of the lists.
 func (l *loop) forget(c *conn) {
-	if c.listed {
+	if c.deadline != 0 {
 		l.lists[c.waits].remove(c)
-		c.listed = false
+		c.deadline = 0
 	}
 }
 
@@ -137,8 +117,9 @@ func (l *loop) expire() {
 	for kind := range l.lists {
 		list := &l.lists[kind]
 		for c := list.first; c != nil && c.deadline <= l.clock.now; c = list.first {
-			l.clearTimeout(c)
-			c.timedOut(timeoutKind(kind))
+			l.setTimeout(c, noTimeout)
+			table[c.state].late(c)
+			c.settle()
 		}
 		if list.first != nil && list.first.deadline != never {
 			l.alarm.before(l, list.first.deadline)

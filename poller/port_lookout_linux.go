@@ -10,19 +10,17 @@ import (
 )
 
 // lookout sees to it that no client waits in the accept queue for a loop that is stuck in a handler, while others could take
-// it: the kernel wakes one loop for a client, and the loops take turns (see engine.Port). It is idle while nobody connects. Its
-// methods may be called from any goroutine.
+// it: the kernel wakes one loop for a client, and the loops take turns (see engine.Port). While nobody waits it looks every
+// Server.StuckGrace whether a loop is blocked in accept. Its methods may be called from any goroutine.
 type lookout struct {
 	run *run
 
-	mu      sync.Mutex // guards what follows; locked before those of engine.Port and watcher
+	mu      sync.Mutex // guards what follows; locked before those of engine.Port and watch.Watcher
 	ended   bool
-	known   bool // the watcher knows the listening socket
 	timer   *time.Timer
 	every   time.Duration
 	rouse   int   // loops, next time
 	accepts int64 // when the timer was set
-	calm    bool  // the queue was empty when it was last looked at
 }
 
 // A queue in which somebody waits is looked at again after leastLookout, and for as long as it makes no progress after twice the
@@ -31,18 +29,19 @@ const leastLookout = 20 * time.Millisecond
 
 func newLookout(r *run) *lookout {
 	k := &lookout{run: r}
-	k.timer = time.AfterFunc(time.Hour, k.look)
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.timer = time.AfterFunc(time.Hour, k.look)
 	k.watchLocked()
 	return k
 }
 
-// watchLocked waits for the next client.
+// watchLocked waits for the next client, who can be taken by somebody else before the watcher says so.
 func (k *lookout) watchLocked() {
 	k.reset()
+	k.timer.Reset(k.run.cfg.stuckGrace)
 	k.run.port.Control(func(fd int) {
-		if err := k.run.watcher.add(fd, &k.known, k, unix.EPOLLIN); err != nil {
+		if err := k.run.watcher.Add(fd, k, unix.EPOLLIN); err != nil {
 			k.timer.Reset(k.most()) // as often as that, then
 		}
 	})
@@ -52,8 +51,8 @@ func (k *lookout) reset() { k.every, k.rouse = min(leastLookout, k.most()), 2 }
 
 func (k *lookout) most() time.Duration { return max(k.run.cfg.stuckGrace/4, time.Millisecond) }
 
-// ready implements waiter: a client waits.
-func (k *lookout) ready(uint32) {
+// Ready implements watch.Waiter: a client waits.
+func (k *lookout) Ready(uint32) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.waitLocked()
@@ -61,7 +60,6 @@ func (k *lookout) ready(uint32) {
 
 func (k *lookout) waitLocked() {
 	if !k.ended {
-		k.calm = false
 		k.accepts = k.run.port.Accepts()
 		k.timer.Reset(k.every)
 	}
@@ -85,10 +83,6 @@ func (k *lookout) lookAfter() (err error) {
 	switch {
 	case !port.Waits():
 		k.watchLocked()
-		if !k.calm { // once more, for a loop that is late, and only now gets to an accept that finds nothing
-			k.calm = true
-			k.timer.Reset(k.most())
-		}
 	case port.Accepts() != k.accepts:
 		k.reset()
 		k.waitLocked()

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 
@@ -44,32 +43,52 @@ var pieces = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 // has not read it, to keep the connection for the next request. net/http has the same bound. See also maxDiscard.
 const maxSkip = 256 << 10
 
-// Read implements io.Reader. After the last byte it returns io.EOF, and trailers are in the request's Trailer by then.
+// init prepares for the content of the request head, of which input has come. A refusal is that of a content that is known
+// to be too long.
+func (b *body) init(x *exchange, head *httpcodec.Request, input []byte) error {
+	b.x, b.input, b.sized = x, input, restUnknown
+	if !head.Chunked {
+		b.sized = max(head.ContentLength, 0)
+	}
+	b.expect = head.ExpectContinue && len(input) == 0
+	if err := b.decoder.Reset(head, x.run.cfg.maxBodyBytes); err != nil {
+		return err
+	}
+	b.noteRest()
+	return nil
+}
+
+// Read implements io.Reader. After the last byte it returns io.EOF, and trailers are in the request's Trailer by then. Where the
+// request is at fault the server answers, if it still can.
 func (b *body) Read(p []byte) (int, error) {
+	n, err, refusal := b.read(p)
+	if refusal != nil {
+		b.x.refuse(refusal)
+	}
+	return n, err
+}
+
+func (b *body) read(p []byte) (n int, err, refusal error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
 	case b.closed:
-		return 0, http.ErrBodyReadAfterClose
+		return 0, http.ErrBodyReadAfterClose, nil
 	case b.err != nil:
-		return 0, b.err
+		return 0, b.err, nil
 	case len(p) == 0:
-		return 0, nil
+		return 0, nil, nil
 	}
 	defer b.noteRest()
-	for {
-		n, err := b.decode(p)
-		if err == nil && n == 0 {
+	for n == 0 && err == nil {
+		if n, err = b.decode(p); err == nil && n == 0 {
 			n, err = b.receive(p)
 		}
-		if err != nil {
-			b.err = b.explain(err)
-			return n, b.err
-		}
-		if n > 0 {
-			return n, nil
-		}
 	}
+	if err != nil {
+		b.err, refusal = b.explain(err)
+	}
+	return n, b.err, refusal
 }
 
 // decode moves content from input to p. It returns io.EOF at the end of the content.
@@ -121,24 +140,21 @@ func (b *body) receive(p []byte) (int, error) {
 	return 0, err
 }
 
-// explain turns a failure into what the handler sees. Where the request is at fault the server answers, if it still can.
-func (b *body) explain(err error) error {
+// explain turns a failure into what the handler sees, and into what the client is to be answered, if anything.
+func (b *body) explain(err error) (seen, refusal error) {
 	var malformed *httpcodec.Error
 	switch {
-	case err == io.EOF && b.decoder.Done():
-	case err == io.EOF:
+	case err == io.EOF && !b.decoder.Done():
 		// The client has half-closed in the middle of it, and may still read an answer.
-		return io.ErrUnexpectedEOF
+		return io.ErrUnexpectedEOF, nil
 	case err == errStalled:
-		b.x.refuse(errRequestTimeout)
+		return err, errRequestTimeout
 	case errors.Is(err, httpcodec.ErrBodyTooLarge):
-		b.x.refuse(err)
-		return &http.MaxBytesError{Limit: b.x.run.cfg.maxBodyBytes}
+		return &http.MaxBytesError{Limit: b.x.run.cfg.maxBodyBytes}, err
 	case errors.As(err, &malformed):
-		b.x.refuse(err)
-	case errors.Is(err, os.ErrDeadlineExceeded):
+		return err, err
 	}
-	return err
+	return err, nil
 }
 
 func (b *body) takeTrailers() {
@@ -157,7 +173,7 @@ func (b *body) Close() error {
 	return nil
 }
 
-// settled ends reading, and tells whether there was nothing left to read, not even of a request behind this one.
+// settled ends reading, and reports whether there was nothing left to read, not even of a request behind this one.
 func (b *body) settled() bool {
 	if b.rest.Load() != 0 {
 		return false
@@ -189,7 +205,7 @@ func (b *body) noteRest() {
 	}
 }
 
-// skippable tells whether the connection can be used again although the rest of the content has not been read: there is
+// skippable reports whether the connection can be used again although the rest of the content has not been read: there is
 // none, or it is known to come and not to be too long.
 func (b *body) skippable() bool {
 	rest := b.rest.Load()

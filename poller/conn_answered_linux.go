@@ -8,7 +8,7 @@ import "bytes"
 // begins with what has come of it.
 func (c *conn) report(w *Responder, r *Request, request []byte) {
 	l := c.loop
-	if l.run.answered == nil {
+	if l.run.server.Answered == nil {
 		return
 	}
 	a := Answer{
@@ -21,12 +21,12 @@ func (c *conn) report(w *Responder, r *Request, request []byte) {
 	if r != nil {
 		a.Referer, a.UserAgent = string(r.Get("Referer")), string(r.Get("User-Agent"))
 	}
-	l.run.report(c.id, a)
+	l.run.report(a)
 }
 
 // report calls the Server's hook. Any goroutine may call it.
-func (r *run) report(id uint64, a Answer) {
-	guard(r.cfg.log, id, "answer hook", func() { r.answered(a) })
+func (r *run) report(a Answer) {
+	guard(r.cfg.log, a.Conn.ID, "answer hook", func() { r.server.Answered(a) })
 }
 
 // requestLine is the first line of what a client has sent, if it came whole.

@@ -6,9 +6,11 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/textproto"
 	"net/url"
 	"strings"
+	"time"
 	"unsafe"
 
 	"rstserver/httpcodec"
@@ -30,7 +32,7 @@ func (x *exchange) newRequest(ctx context.Context, head *httpcodec.Request) (*ht
 		Header:     make(http.Header, len(head.Fields)),
 		Body:       http.NoBody,
 		Host:       text(head.Host),
-		RemoteAddr: x.web.remote,
+		RemoteAddr: x.peer.Remote.String(),
 		RequestURI: text(head.RequestTarget),
 		Close:      !head.KeepAlive,
 	}
@@ -106,34 +108,54 @@ func announced(h http.Header) http.Header {
 // text is b as a string that shares its memory: the head of an exchange, which nobody changes.
 func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-// webConn is what the requests of one connection that go to Handler have in common. It is made for the first of them, whose
-// worker fills it in; those after it come later.
-type webConn struct {
-	conn   Conn            // immutable
-	ctx    context.Context // nil until then
-	remote string
+// site is what the requests of a connection that go to Handler have in common. Immutable. Connections share it where they can.
+type site struct {
+	ctx   context.Context
+	local netip.AddrPort
 }
 
-func (w *webConn) init(x *exchange) {
+// findSite fills in x.site for the first request of a connection.
+func (x *exchange) findSite() {
 	r := x.run
-	w.remote = w.conn.Remote.String()
+	if x.site != nil {
+		return
+	}
 	local := r.listener.addr
 	if local.Addr().IsUnspecified() {
 		x.mu.Lock()
-		if x.phase == lent {
+		if x.isMineLocked() {
 			if addr, err := engine.LocalAddr(x.fd); err == nil {
 				local = addr
 			}
 		}
 		x.mu.Unlock()
 	}
-	addr := net.TCPAddrFromAddrPort(local)
-	ctx := context.WithValue(r.ctx, http.LocalAddrContextKey, net.Addr(addr))
-	if r.connContext != nil {
-		ctx = r.connContext(ctx, lentConn{addr, net.TCPAddrFromAddrPort(w.conn.Remote)})
+	if x.site = r.site.Load(); x.site == nil || x.site.local != local {
+		addr := net.TCPAddrFromAddrPort(local)
+		x.site = &site{context.WithValue(r.ctx, http.LocalAddrContextKey, net.Addr(addr)), local}
+		r.site.Store(x.site)
+	}
+	if r.server.ConnContext != nil {
+		ctx := r.server.ConnContext(x.site.ctx, lentConn{net.TCPAddrFromAddrPort(local), net.TCPAddrFromAddrPort(x.peer.Remote)})
 		if ctx == nil {
 			panic("poller: Server.ConnContext returned nil")
 		}
+		x.site = &site{ctx: ctx}
 	}
-	w.ctx = ctx
+}
+
+// requestContext is the context of an exchange's site, and leads back to the exchange.
+type requestContext exchange
+
+type exchangeKey struct{}
+
+func (c *requestContext) Deadline() (time.Time, bool) { return c.site.ctx.Deadline() }
+func (c *requestContext) Done() <-chan struct{}       { return c.site.ctx.Done() }
+func (c *requestContext) Err() error                  { return c.site.ctx.Err() }
+
+func (c *requestContext) Value(key any) any {
+	if key == (exchangeKey{}) {
+		return (*exchange)(c)
+	}
+	return c.site.ctx.Value(key)
 }

@@ -1,20 +1,21 @@
 //go:build linux
 
-package poller
+// Package watch tells when the kernel takes output of a connection again, and when there is input to read, to those who do
+// their own system calls. An engine reports output only for its own buffer, and input only to itself, so this is an epoll
+// beside those of the engines.
+package watch
 
 import (
+	"fmt"
 	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-// watcher tells when the kernel takes output of a connection again, and when there is input to read. gnet reports output
-// only for its own buffer, and input only to itself, so this is an epoll beside the loops', for those who do their own
-// system calls: a connection whose output is held up, and a handler to whom a connection is lent (see exchange). Its
-// goroutine does not block in epoll_wait but in the Go runtime's poller, which watches the epoll descriptor itself. All
-// methods may be called from any goroutine.
-type watcher struct {
+// Watcher is such an epoll. Its goroutine does not block in epoll_wait but in the Go runtime's poller, which watches the
+// epoll descriptor itself. All methods may be called from any goroutine.
+type Watcher struct {
 	file  *os.File // the epoll descriptor
 	epoll int
 	ended chan struct{}
@@ -26,15 +27,16 @@ type watcher struct {
 
 // watch is what somebody waits for on a descriptor.
 type watch struct {
-	who    waiter
+	who    Waiter
 	events uint32 // unix.EPOLLIN, unix.EPOLLOUT or both
 }
 
-// waiter is told, on the watcher's goroutine, that it need not wait any more. It may have nothing to do with the descriptor
+// Waiter is told, on the watcher's goroutine, that it need not wait any more. It may have nothing to do with the descriptor
 // by then, and has to find out for itself what has happened to it. It must not block.
-type waiter interface{ ready(events uint32) }
+type Waiter interface{ Ready(events uint32) }
 
-func newWatcher() (*watcher, error) {
+// New starts a watcher.
+func New() (*Watcher, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
@@ -43,7 +45,7 @@ func newWatcher() (*watcher, error) {
 		_ = unix.Close(fd)
 		return nil, os.NewSyscallError("fcntl O_NONBLOCK", err)
 	}
-	w := &watcher{
+	w := &Watcher{
 		file: os.NewFile(uintptr(fd), "epoll"), epoll: fd,
 		ended: make(chan struct{}), waiting: make(map[int32]watch),
 	}
@@ -65,8 +67,8 @@ func newWatcher() (*watcher, error) {
 	return w, nil
 }
 
-// dispatch takes one round of events and tells whether there may be more.
-func (w *watcher) dispatch(events []unix.EpollEvent) bool {
+// dispatch takes one round of events and reports whether there may be more.
+func (w *Watcher) dispatch(events []unix.EpollEvent) bool {
 	n, err := unix.EpollWait(w.epoll, events, 0)
 	if err == unix.EINTR {
 		return true
@@ -76,14 +78,14 @@ func (w *watcher) dispatch(events []unix.EpollEvent) bool {
 	}
 	for _, ev := range events[:n] {
 		if who, fired := w.take(ev); fired != 0 {
-			who.ready(fired)
+			who.Ready(fired)
 		}
 	}
 	return true
 }
 
 // take removes what ev brought from what is waited for.
-func (w *watcher) take(ev unix.EpollEvent) (who waiter, fired uint32) {
+func (w *Watcher) take(ev unix.EpollEvent) (who Waiter, fired uint32) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	watch, ok := w.waiting[ev.Fd]
@@ -107,9 +109,9 @@ func (w *watcher) take(ev unix.EpollEvent) (who waiter, fired uint32) {
 	return watch.who, fired
 }
 
-// add has who told about each of the events once, beside those that it waits for already. *known says whether the
-// descriptor has been added before, and is set; it is the caller's to guard, as is that fd stays open meanwhile.
-func (w *watcher) add(fd int, known *bool, who waiter, events uint32) error {
+// Add has who told about each of the events once, beside those that it waits for already. The caller sees to it that fd stays
+// open meanwhile.
+func (w *Watcher) Add(fd int, who Waiter, events uint32) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
@@ -118,39 +120,49 @@ func (w *watcher) add(fd int, known *bool, who waiter, events uint32) error {
 	if before, ok := w.waiting[int32(fd)]; ok && before.who == who {
 		events |= before.events
 	}
-	op := unix.EPOLL_CTL_ADD
-	if *known {
-		op = unix.EPOLL_CTL_MOD
-	}
 	// In the map before the event can come.
 	w.waiting[int32(fd)] = watch{who, events}
-	if err := w.control(op, int32(fd), events); err != nil {
-		delete(w.waiting, int32(fd))
-		return err
+	err := w.control(unix.EPOLL_CTL_MOD, int32(fd), events)
+	if err == unix.ENOENT { // it has not been added before
+		err = w.control(unix.EPOLL_CTL_ADD, int32(fd), events)
 	}
-	*known = true
+	if err != nil {
+		delete(w.waiting, int32(fd))
+		return fmt.Errorf("epoll_ctl: %w", err)
+	}
 	return nil
 }
 
-func (w *watcher) control(op int, fd int32, events uint32) error {
+func (w *Watcher) control(op int, fd int32, events uint32) error {
 	ev := unix.EpollEvent{Fd: fd, Events: events | unix.EPOLLONESHOT}
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(w.epoll, op, int(fd), &ev))
+	return unix.EpollCtl(w.epoll, op, int(fd), &ev)
 }
 
-// forget is called before a descriptor that was added is closed.
-func (w *watcher) forget(fd int) {
+// Forget is called before a descriptor is closed, or moves, on which somebody may wait.
+func (w *Watcher) Forget(fd int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
 		return
 	}
 	delete(w.waiting, int32(fd))
-	// It fails only where the kernel has forgotten the descriptor already.
+	// It fails where the descriptor was not added, or the kernel has forgotten it already.
 	_ = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_DEL, fd, nil)
 }
 
-// close ends the goroutine.
-func (w *watcher) close() {
+// Awaits reports whether somebody waits on fd.
+func (w *Watcher) Awaits(fd int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, ok := w.waiting[int32(fd)]
+	return ok
+}
+
+// FD is the watcher's own descriptor.
+func (w *Watcher) FD() int { return w.epoll }
+
+// Close ends the goroutine.
+func (w *Watcher) Close() {
 	w.mu.Lock()
 	w.closed = true
 	w.waiting = nil

@@ -1,6 +1,6 @@
 //go:build linux
 
-package poller
+package processors
 
 import (
 	"sync"
@@ -60,7 +60,7 @@ func TestTakeProcessors(t *testing.T) {
 		t.Skipf("the kernel does not let us choose: %v", err)
 	}
 	var (
-		p               processors
+		p               Set
 		taking, leaving sync.WaitGroup
 		all             = make(chan struct{})
 		during, after   = make([]unix.CPUSet, n+1), make([]unix.CPUSet, n+1)
@@ -68,7 +68,7 @@ func TestTakeProcessors(t *testing.T) {
 	taking.Add(n + 1)
 	for i := range n + 1 {
 		leaving.Go(func() {
-			giveBack := p.take()
+			giveBack := p.Take()
 			errDuring := unix.SchedGetaffinity(0, &during[i])
 			taking.Done()
 			<-all // the thread is still this goroutine's, as it is locked

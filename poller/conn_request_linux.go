@@ -6,70 +6,56 @@ import (
 	"bytes"
 
 	"rstserver/httpcodec"
-	"rstserver/linger"
 )
 
 // flushAt is how many bytes of answers a batch of pipelined requests collects before they are sent in between.
 const flushAt = 64 << 10
 
-// serve answers the requests in data, which may be c.in, keeps what is left of it, and sees to what the connection does
-// next. The answers leave in one write for each flushAt of them. It takes up to one request whose answers the client does
-// not read, or that it lends to the http.Handler: from there on the rest waits, and reading pauses.
+// serve answers the requests in data, which may be c.in.
 func (c *conn) serve(data []byte) {
+	if len(c.in) > 0 {
+		c.in = append(c.in, data...)
+		data = c.in
+	}
+	from := c.state
+	c.become(serving)
+	c.loop.out = c.loop.out[:0]
+	c.proceed(data, from)
+}
+
+// proceed answers the requests in data, which may be c.in, keeps what is left of it, and has the connection, which is being
+// served and was in state from, enter another state. The answers leave in one write for each flushAt of them. It takes up to
+// one request whose answers the client does not read, or that it lends to the http.Handler: from there on the rest waits.
+func (c *conn) proceed(data []byte, from state) {
 	l := c.loop
-	l.out = l.out[:0]
-	lent := c.activity == linger.Handling // until now
-	served, sent := lent || c.activity == linger.Sending, true
-	for more := !c.closeAfter; more; {
-		n, next := c.takeRequest(data)
+	served := from == lent || from == handling || from == sending
+	for more := true; more && c.then == keepAlive; {
+		var n int
+		n, more = c.takeRequest(data)
 		data = data[n:]
-		switch {
-		case c.ending || next == lentOut:
-			return
-		case next == heldUp:
-			c.keep(data)
-			return
-		}
-		more = next == answered
 		served = served || more
-		if c.closeAfter || c.source != nil || len(l.out) >= flushAt {
-			if sent = c.send(); !sent || c.closeAfter {
-				break
-			}
+		if c.state == serving && (!more || c.then != keepAlive || c.source != nil || len(l.out) >= flushAt) {
+			c.send()
+		}
+		if c.state != serving {
+			break
 		}
 	}
-	if sent {
-		sent = c.send()
-	}
-	if c.ending {
+	switch {
+	case c.over() || c.state == lent:
 		return
-	}
-	if sent && c.closeAfter {
+	case c.state == serving && c.then != keepAlive:
 		c.finish()
 		return
 	}
-	c.keep(data)
-	if !sent {
-		return
+	if c.then != keepAlive {
+		data = nil
 	}
-	switch c.await(served); {
-	case c.ending || c.idleInDrain:
-	case lent && c.pending == nil:
-		c.resumeReadingOnce()
-	default:
-		c.resumeReading()
+	c.keep(data)
+	if c.state == serving {
+		c.await(from, served)
 	}
 }
-
-// taken is what became of the first request in the input.
-type taken uint8
-
-const (
-	answered taken = iota // its answer is in l.out, and it is worth looking at what is behind it
-	starved               // it is not complete; or it was refused, and the connection ends
-	heldUp                // it waits until the answers before it are sent
-	lentOut               // the http.Handler has it, and the connection
-)
 
 // keep holds on to what the requests so far have left of the input.
 func (c *conn) keep(rest []byte) {
@@ -83,68 +69,68 @@ func (c *conn) keep(rest []byte) {
 	}
 }
 
-// await notes what the connection waits for. served says that requests were answered since it last did.
-func (c *conn) await(served bool) {
-	l := c.loop
+// await has the connection wait for what comes next. served says that requests were answered since it last did.
+func (c *conn) await(from state, served bool) {
 	switch {
+	case c.pending != nil && c.pending.skip:
+		c.become(skipping)
 	case c.pending != nil:
-		c.setActivity(linger.Receiving)
-		l.setTimeout(c, bodyTimeout)
+		c.become(content)
+	case c.begun() && served:
+		c.become(head)
 	case c.begun():
-		c.setActivity(linger.Receiving)
-		// Further bytes of one head do not win it more time.
-		if served || c.waits != headerTimeout {
-			l.setTimeout(c, headerTimeout)
-		}
-	case l.run.draining.Load():
-		c.restInDrain()
-	case served:
-		c.setActivity(linger.Idle)
-		l.setTimeout(c, idleTimeout)
+		c.pass(head) // further bytes of one head do not win it more time
+	case c.loop.run.draining():
+		c.rest()
+	case !served:
+		c.pass(from)
+	case from == lent || from == handling:
+		c.become(quiet)
+	default:
+		c.become(idle)
 	}
 }
 
-// begun tells whether part of a request's head has come. Some clients send an empty line behind a request's content, which
+// begun reports whether part of a request's head has come. Some clients send an empty line behind a request's content, which
 // is not the beginning of another (RFC 9112, section 2.2).
 func (c *conn) begun() bool {
 	return len(c.in) > 2 || len(c.in) > 0 && !bytes.HasPrefix([]byte("\r\n"), c.in)
 }
 
-// isHead tells whether a request that may not have been understood has the method HEAD. data begins with it.
+// isHead reports whether a request that may not have been understood has the method HEAD. data begins with it.
 func isHead(data []byte) bool {
 	return bytes.HasPrefix(bytes.TrimPrefix(data, []byte("\r\n")), []byte("HEAD "))
 }
 
-// takeRequest answers the first request in data, where it is complete, or lends it. n bytes are consumed.
-func (c *conn) takeRequest(data []byte) (n int, what taken) {
+// takeRequest answers the first request in data, where it is complete, or lends it. n bytes are consumed. answered says that it is
+// worth looking at what is behind them.
+func (c *conn) takeRequest(data []byte) (n int, answered bool) {
 	if c.pending != nil {
 		return c.receive(data)
 	}
 	if len(data) == 0 {
-		return 0, starved
+		return 0, false
 	}
 	l := c.loop
 	n, err := c.parser.Parse(data, l.limits(), &l.request.Request)
 	switch {
 	case err != nil:
 		c.refuse(err, data)
-		return len(data), starved
+		return 0, false
 	case n == 0:
-		return 0, starved
+		return 0, false
 	case c.goesToHandler():
-		if c.ending || !c.send() {
-			return 0, heldUp
+		if c.over() || !c.send() {
+			return 0, false // it waits until the answers before it are sent
 		}
-		if c.lend(data, n); c.lease == nil {
-			return len(data), starved // refused
-		}
-		return len(data), lentOut
+		c.lend(data, n)
+		return len(data), false
 	case l.request.HasBody():
 		return c.begin(data, n)
 	}
 	l.request.Body, l.request.Trailers = nil, nil
 	c.answer(&l.request, data[:n])
-	return n, answered
+	return n, true
 }
 
 // pending is a request whose content has not come whole.
@@ -152,43 +138,39 @@ type pending struct {
 	request Request // its slices are views into head
 	head    []byte
 	decoder httpcodec.BodyDecoder
-	parser  httpcodec.Parser
 	// skip: it has been answered, and the rest of its content is thrown away. Of the fields above only decoder is in use.
 	skip    bool
 	skipped int
 }
 
 // begin takes the content of the request in l.request, whose head was data[:n].
-func (c *conn) begin(data []byte, n int) (consumed int, what taken) {
+func (c *conn) begin(data []byte, n int) (consumed int, answered bool) {
 	l := c.loop
 	r := &l.request
 	var decoder httpcodec.BodyDecoder
 	if err := decoder.Reset(&r.Request, l.run.cfg.maxLoopBodyBytes); err != nil {
 		c.refuse(err, data)
-		return len(data), starved
+		return 0, false
 	}
 	body, m, err := l.collect(&decoder, data[n:])
 	if err != nil {
 		c.refuse(err, data)
-		return len(data), starved
+		return 0, false
 	}
 	if decoder.Done() {
 		r.Body, r.Trailers = body, decoder.Trailers()
 		c.answer(r, data[:n])
-		return n + m, answered
+		return n + m, true
 	}
 	if r.ExpectContinue && m == 0 {
 		l.out = httpcodec.AppendContinue(l.out)
 	}
 	p := &pending{head: bytes.Clone(data[:n]), decoder: decoder}
-	// The head passed before; this time its views are into memory that stays.
-	if _, err := p.parser.Parse(p.head, l.limits(), &p.request.Request); err != nil {
-		c.refuse(err, data)
-		return len(data), starved
-	}
+	p.request.Request, r.Request = r.Request, httpcodec.Request{}
+	p.request.Move(data[:n], p.head)
 	p.request.Body = bytes.Clone(body)
 	c.pending = p
-	return n + m, starved
+	return n + m, false
 }
 
 // collect decodes the content in src as far as it goes. Content in one piece is a view into src, other is in l.body.
@@ -218,7 +200,7 @@ func (l *loop) collect(decoder *httpcodec.BodyDecoder, src []byte) (body []byte,
 }
 
 // receive takes more of the content of the pending request.
-func (c *conn) receive(data []byte) (n int, what taken) {
+func (c *conn) receive(data []byte) (n int, answered bool) {
 	p := c.pending
 	for !p.decoder.Done() {
 		content, m, err := p.decoder.Next(data[n:])
@@ -227,13 +209,13 @@ func (c *conn) receive(data []byte) (n int, what taken) {
 		case p.skip && (err != nil || p.skipped > maxDiscard):
 			// It has its answer, so there is nothing to say but the end. The answer has promised that the connection goes on,
 			// and a client that relies on it would lose its next request to a FIN, so this takes as much as after a last one.
-			c.pending, c.closeAfter = nil, true
-			return len(data), starved
+			c.pending, c.then = nil, last
+			return len(data), false
 		case err != nil:
 			c.refuse(err, p.head)
-			return len(data), starved
+			return 0, false
 		case m == 0:
-			return n, starved
+			return n, false
 		}
 		n += m
 		if !p.skip {
@@ -245,5 +227,29 @@ func (c *conn) receive(data []byte) (n int, what taken) {
 		p.request.Trailers = p.decoder.Trailers()
 		c.answer(&p.request, p.head)
 	}
-	return n, answered
+	return n, true
+}
+
+// headLate ends a connection that has not sent a request's head in time.
+func (c *conn) headLate() {
+	if c.begun() {
+		c.requestLate()
+	} else {
+		c.close()
+	}
+}
+
+// requestLate answers a request that did not come to its end in time.
+func (c *conn) requestLate() {
+	request := c.in
+	if c.pending != nil {
+		request = c.pending.head
+	}
+	c.refuseLast(errRequestTimeout, request)
+}
+
+// stopSkipping ends a connection whose request has its answer, and does not come to its end.
+func (c *conn) stopSkipping() {
+	c.become(serving)
+	c.finish()
 }

@@ -19,28 +19,29 @@ func (l *loop) Accepted(sock engine.Conn) (engine.Session, bool) {
 	if err := r.table.Open(sock.FD, l.index); err != nil {
 		l.log.Error("connection is not tracked and therefore refused", "conn", c.id, "error", err)
 		_ = linger.Abort(sock.FD)
-		c.untracked = true
-		return c, false
+		return c, false // opening, and nobody knows it
 	}
 	r.live.Add(1)
+	l.clock.tick()
 	// Publish, then look: either the teardown's sweep finds the slot, or this finds the teardown.
-	if r.closing() {
-		r.admission.count()
-		c.abortCounted()
-		r.hook(r.hooks.opened, c)
-		return c, false
-	}
-	if err := c.setOptions(); err != nil {
+	closing := r.closing()
+	if closing {
+		c.reset()
+	} else if err := c.setOptions(); err != nil {
 		l.log.Warn("a connection lacks socket options", "conn", c.id, "error", err)
 	}
-	l.clock.tick()
-	r.hook(r.hooks.opened, c)
-	l.setTimeout(c, headerTimeout)
-	r.admission.opened(c)
-	if r.draining.Load() && c.drain() {
-		c.abortIdle()
+	r.call(r.server.ConnOpened, c.describe())
+	if beyond := r.admission.opened(c); closing {
+		return c, false
+	} else if beyond {
+		c.become(parked)
+	} else {
+		c.become(fresh)
 	}
-	return c, !c.ending
+	if r.draining() && c.drain() {
+		c.reset()
+	}
+	return c, !c.over()
 }
 
 // setOptions sets what a connection needs. Only SO_LINGER is inherited from the listening socket: whatever is set there is set

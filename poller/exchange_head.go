@@ -12,8 +12,8 @@ import (
 	"rstserver/httpcodec"
 )
 
-// head is what the header that a handler has set says about its answer, at the moment of WriteHeader.
-type head struct {
+// answerHead is what the header that a handler has set says about its answer, at the moment of WriteHeader.
+type answerHead struct {
 	minorVersion int
 	keepAlive    bool // as far as the request goes
 
@@ -28,7 +28,7 @@ type head struct {
 
 // take reads h, and appends to fields what is to be sent of it, in the order of names. As with net/http, a field whose name
 // is none is left out, and line ends in values become spaces.
-func (d *head) take(h http.Header, fields []httpcodec.HeaderField) []httpcodec.HeaderField {
+func (d *answerHead) take(h http.Header, fields []httpcodec.HeaderField) []httpcodec.HeaderField {
 	for name, values := range h {
 		switch textproto.CanonicalMIMEHeaderKey(name) { // some write to the map without it
 		case "Content-Length":
@@ -56,7 +56,7 @@ func (d *head) take(h http.Header, fields []httpcodec.HeaderField) []httpcodec.H
 	return fields
 }
 
-func (d *head) takeLength(values []string) {
+func (d *answerHead) takeLength(values []string) {
 	if len(values) == 0 {
 		return
 	}
@@ -69,7 +69,7 @@ func (d *head) takeLength(values []string) {
 }
 
 // announce notes the names that a Trailer field lists.
-func (d *head) announce(values []string) {
+func (d *answerHead) announce(values []string) {
 	for _, list := range values {
 		for name := range strings.SplitSeq(list, ",") {
 			if name = textproto.CanonicalMIMEHeaderKey(textproto.TrimString(name)); name != "" {
@@ -81,7 +81,7 @@ func (d *head) announce(values []string) {
 
 // collectTrailers returns the trailer fields that h holds when the handler has returned: those announced, and those whose
 // names begin with http.TrailerPrefix.
-func (d *head) collectTrailers(h http.Header) []httpcodec.HeaderField {
+func (d *answerHead) collectTrailers(h http.Header) []httpcodec.HeaderField {
 	var fields []httpcodec.HeaderField
 	for _, name := range d.trailers {
 		for _, v := range h[name] {

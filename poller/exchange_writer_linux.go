@@ -22,8 +22,9 @@ type responseWriter struct {
 	mu     sync.Mutex // guards what follows; held by a Write that waits
 	w      *worker    // lends its buffers; nil when the time is over
 	header http.Header
-	head   head
+	head   answerHead
 	method string
+	target string
 	// status is 0 until WriteHeader.
 	status      int
 	framing     httpcodec.Framing
@@ -36,6 +37,8 @@ type responseWriter struct {
 	last        bool  // whatever else is said, the connection ends after this answer
 	tail        [16]byte
 	answer      Answer
+	reported    bool     // to Server.Answered
+	notes       []func() // of what is to be logged, once mu is free
 }
 
 // contentBuffer is how much content is held back in the hope that the handler returns, and so tells its length.
@@ -44,12 +47,12 @@ const contentBuffer = 4 << 10
 func (w *responseWriter) init(worker *worker, req *http.Request) {
 	x := w.x
 	w.w = worker
-	w.method = req.Method
+	w.method, w.target = req.Method, req.RequestURI
 	w.head.minorVersion, w.head.keepAlive = req.ProtoMinor, !req.Close
 	worker.content = worker.content[:0]
-	if x.run.answered != nil {
+	if x.run.server.Answered != nil {
 		w.answer = Answer{
-			Conn: x.web.conn, RequestLine: requestLine(x.head), Referer: req.Referer(), UserAgent: req.UserAgent(),
+			Conn: x.peer, RequestLine: requestLine(x.head), Referer: req.Referer(), UserAgent: req.UserAgent(),
 			Began: x.began,
 		}
 	}
@@ -58,10 +61,26 @@ func (w *responseWriter) init(worker *worker, req *http.Request) {
 // detach ends the time in which the worker's buffers may be used, whatever goroutine still holds the writer.
 func (w *responseWriter) detach() {
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	defer w.unlock()
 	w.closeBuffers()
 	w.x.read.stop()
 	w.x.write.stop()
+}
+
+// unlock releases mu, and then logs what there is to log: no code of a user's runs with a lock held.
+func (w *responseWriter) unlock() {
+	notes := w.notes
+	w.notes = nil
+	w.mu.Unlock()
+	for _, note := range notes {
+		note()
+	}
+}
+
+// warn logs that the handler does something wrong.
+func (w *responseWriter) warn(message string, args ...any) {
+	args = append([]any{"conn", w.x.peer.ID, "target", w.target}, args...)
+	w.notes = append(w.notes, func() { w.x.run.cfg.log.Warn(message, args...) })
 }
 
 func (w *responseWriter) closeBuffers() {
@@ -80,7 +99,7 @@ func (w *responseWriter) closeBuffers() {
 // Header implements http.ResponseWriter.
 func (w *responseWriter) Header() http.Header {
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	defer w.unlock()
 	if w.header == nil {
 		w.header = make(http.Header)
 	}
@@ -90,7 +109,7 @@ func (w *responseWriter) Header() http.Header {
 // WriteHeader implements http.ResponseWriter. Informational codes other than 101 are sent at once.
 func (w *responseWriter) WriteHeader(code int) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	defer w.unlock()
 	w.writeHeader(code)
 }
 
@@ -100,26 +119,21 @@ func (w *responseWriter) writeHeader(code int) {
 		panic(fmt.Sprintf("poller: invalid WriteHeader code %d", code))
 	case w.w == nil:
 	case w.status != 0:
-		w.x.run.cfg.log.Warn("the handler calls WriteHeader although the head of its answer is written", "conn",
-			w.x.conn.id, "target", w.answerTarget(), "status", w.status, "ignored", code)
+		w.warn("the handler calls WriteHeader although the head of its answer is written", "status", w.status, "ignored", code)
 	case code < 200 && code != http.StatusSwitchingProtocols:
 		w.sendInterim(code)
 	default:
 		w.status = code
 		w.w.fields = w.head.take(w.header, w.w.fields[:0])
 		if w.head.badLength != "" {
-			w.x.run.cfg.log.Warn("the handler's Content-Length is no length and is left out", "conn", w.x.conn.id,
-				"target", w.answerTarget(), "value", w.head.badLength)
+			w.warn("the handler's Content-Length is no length and is left out", "value", w.head.badLength)
 		}
 	}
 }
 
-// answerTarget names the request in a log line.
-func (w *responseWriter) answerTarget() string { return text(w.w.request.RequestTarget) }
-
 // sendInterim sends an interim answer with the header as it is now (RFC 9110, section 15.2).
 func (w *responseWriter) sendInterim(code int) {
-	var h head
+	var h answerHead
 	h.minorVersion = w.head.minorVersion
 	res := httpcodec.Response{Status: code, MinorVersion: h.minorVersion, Fields: h.take(w.header, nil)}
 	// HTTP/1.0 knows no interim answers, and encoding one fails.
@@ -139,7 +153,7 @@ func (w *responseWriter) WriteString(s string) (int, error) { return write(w, s)
 
 func write[T string | []byte](w *responseWriter, p T) (int, error) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	defer w.unlock()
 	if err := w.accept(len(p)); err != nil || len(p) == 0 {
 		return 0, err
 	}
@@ -165,10 +179,18 @@ func view[T string | []byte](p T) []byte {
 	return nil
 }
 
-// accept tells whether n bytes of content may be written.
+// whyNot is why the handler can answer no more; nil if it can.
+func (w *responseWriter) whyNot() error {
+	if why := w.x.whyNot(); why != nil || w.w != nil {
+		return why
+	}
+	return errNotLent
+}
+
+// accept reports whether n bytes of content may be written.
 func (w *responseWriter) accept(n int) error {
-	if w.w == nil || !w.x.live() {
-		return w.x.whyNotLent()
+	if why := w.whyNot(); why != nil {
+		return why
 	}
 	if w.broken != nil {
 		return w.broken
@@ -241,7 +263,7 @@ func (w *responseWriter) emit(p []byte, final bool) error {
 func (w *responseWriter) appendHead(out, sample []byte) ([]byte, error) {
 	res := httpcodec.Response{
 		Status: w.status, MinorVersion: w.head.minorVersion, Head: w.method == http.MethodHead,
-		KeepAlive: w.head.keepAlive && !w.last && !w.x.run.draining.Load() && w.x.body.skippable(),
+		KeepAlive: w.head.keepAlive && !w.last && !w.x.run.draining() && w.x.body.skippable(),
 		Fields:    w.w.fields, ContentLength: -1,
 	}
 	if w.head.hasLength {
@@ -269,8 +291,7 @@ func (w *responseWriter) appendLastChunk(end []byte) []byte {
 	var trailers []httpcodec.HeaderField
 	for _, f := range w.head.collectTrailers(w.header) {
 		if out, err := httpcodec.AppendLastChunk(nil, []httpcodec.HeaderField{f}); err != nil || len(out) == 0 {
-			w.x.run.cfg.log.Warn("a trailer field of the handler's answer is left out", "conn", w.x.conn.id, "name", f.Name,
-				"error", err)
+			w.warn("a trailer field of the handler's answer is left out", "name", f.Name, "error", err)
 			continue
 		}
 		trailers = append(trailers, f)
@@ -288,86 +309,84 @@ func (w *responseWriter) hasPrefixedTrailers() bool {
 	return false
 }
 
-// finish completes the answer when the handler has returned. ok is false when the connection is not the exchange's any more.
-func (w *responseWriter) finish() (o outcome, ok bool) {
+// finish completes the answer, when the handler has returned or, with isLast, as it stands, as the connection's last; the handler's
+// further writes fail then. ok is false when the connection is not the exchange's any more.
+func (w *responseWriter) finish(isLast bool) (o outcome, ok bool) {
+	o, ok = w.complete(isLast)
+	w.report()
+	return o, ok
+}
+
+func (w *responseWriter) complete(isLast bool) (o outcome, ok bool) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	defer w.unlock()
 	if w.w == nil {
 		return outcome{}, false
 	}
 	defer w.closeBuffers()
-	if err := w.complete(); err != nil {
-		if !w.x.live() {
-			return outcome{}, false
-		}
-		return outcome{abort: true}, true
+	w.last = w.last || isLast
+	err := w.sendRest()
+	switch {
+	case err == nil && w.framing.Kind == httpcodec.UntilClose:
+		o.kind = lastToEnd
+	case err == nil && (w.last || !w.framing.KeepAlive):
+		o.kind = last
+	case err == nil:
+	case w.unencodable:
+		w.notes = append(w.notes, func() {
+			w.x.run.cfg.log.Error("the handler's answer cannot be sent, 500 was sent in its place", "conn", w.x.peer.ID,
+				"target", w.target, "error", err)
+		})
+		o = outcome{refused, errInternal}
+	default:
+		o.kind = aborted
 	}
-	return w.outcome(), true
+	return o, w.x.live()
 }
 
-// complete sends all that is left. An error means that the client must not take the answer for whole.
-func (w *responseWriter) complete() error {
-	defer w.report()
-	if err := w.accept(0); err != nil && !w.unencodable {
+// sendRest sends what is left. An error means that the client must not take the answer for whole.
+func (w *responseWriter) sendRest() error {
+	if err := w.accept(0); err != nil {
 		return err
 	}
-	if !w.unencodable && w.head.hasLength && w.written < w.head.length && w.method != http.MethodHead &&
+	if w.head.hasLength && w.written < w.head.length && w.method != http.MethodHead &&
 		w.status != http.StatusNotModified && w.status != http.StatusNoContent {
-		w.x.run.cfg.log.Warn("the handler wrote less than its Content-Length, its connection is aborted", "conn",
-			w.x.conn.id, "target", w.answerTarget(), "written_bytes", w.written, "content_length", w.head.length)
+		w.warn("the handler wrote less than its Content-Length, its connection is aborted", "written_bytes", w.written,
+			"content_length", w.head.length)
 		return io.ErrUnexpectedEOF
 	}
 	if w.encoded && len(w.w.content) == 0 && w.framing.Kind != httpcodec.Chunked {
 		return nil
 	}
-	err := w.broken
-	if err == nil {
-		err = w.emit(nil, true)
-	}
-	if w.unencodable {
-		w.x.run.cfg.log.Error("the handler's answer cannot be sent, 500 was sent in its place", "conn", w.x.conn.id,
-			"target", w.answerTarget(), "error", err)
-		w.x.refuse(errInternal)
-	}
-	return err
+	return w.emit(nil, true)
 }
 
 // errInternal answers a request whose handler gave an answer that HTTP cannot express.
 var errInternal = &httpcodec.Error{Status: 500, Reason: "internal server error"}
 
-func (w *responseWriter) outcome() outcome {
-	return outcome{close: !w.framing.KeepAlive || w.last, toEnd: w.framing.Kind == httpcodec.UntilClose}
-}
-
-// report calls the Server's hook for the answer.
+// report calls the Server's hook for the answer, once its bytes are out.
 func (w *responseWriter) report() {
-	if w.x.run.answered == nil || !w.encoded || !w.x.wroteAny() {
+	if w.x.run.server.Answered == nil {
 		return
 	}
-	w.answer.Status, w.answer.Bytes = w.status, w.sent
+	w.mu.Lock()
+	answer := w.answer
+	answer.Status, answer.Bytes = w.status, w.sent
 	if w.framing.Kind == httpcodec.NoContent {
-		w.answer.Bytes = 0
+		answer.Bytes = 0
 	}
-	w.x.run.report(w.x.conn.id, w.answer)
+	due := !w.reported && w.encoded && w.x.wroteAny()
+	w.reported = w.reported || due
+	w.unlock()
+	if due {
+		w.x.run.report(answer)
+	}
 }
 
 // abandon is called in place of finish for an answer that ends with an abort.
 func (w *responseWriter) abandon() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.w != nil {
-		w.report()
-		w.closeBuffers()
-	}
-}
-
-// completeNow completes the answer as it stands, in the middle of the handler, as the connection's last. The handler's
-// further writes fail.
-func (w *responseWriter) completeNow() (o outcome, ok bool) {
-	w.mu.Lock()
-	w.last = true
-	w.mu.Unlock()
-	return w.finish()
+	w.report()
+	w.detach()
 }
 
 // ReadFrom implements io.ReaderFrom: it copies without an allocation.
@@ -402,7 +421,7 @@ func (w *responseWriter) Flush() { _ = w.FlushError() }
 // FlushError sends what has been written. Its errors are those of Write.
 func (w *responseWriter) FlushError() error {
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	defer w.unlock()
 	if err := w.accept(0); err != nil {
 		return err
 	}

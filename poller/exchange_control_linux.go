@@ -30,10 +30,18 @@ func (w *responseWriter) EnableFullDuplex() error { return nil }
 // keep track of it: it counts as a connection, and Close resets it. The net.Conn's Close ends it with FIN, unless its
 // SetLinger was called, which is there as with a net.TCPConn.
 func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := w.hijack()
+	if err == nil {
+		w.report()
+	}
+	return conn, rw, err
+}
+
+func (w *responseWriter) hijack() (net.Conn, *bufio.ReadWriter, error) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.w == nil {
-		return nil, nil, w.x.whyNotLent()
+	defer w.unlock()
+	if why := w.whyNot(); why != nil {
+		return nil, nil, why
 	}
 	if w.status != 0 && (!w.encoded || len(w.w.content) > 0) {
 		// A head that is written, such as that of 101, is sent, whether or not there is content.
@@ -43,7 +51,6 @@ func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	conn, rw, err := w.x.hijack()
 	if err == nil {
-		w.report()
 		w.closeBuffers()
 	}
 	return conn, rw, err

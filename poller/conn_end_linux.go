@@ -1,0 +1,199 @@
+//go:build linux
+
+package poller
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"rstserver/linger"
+)
+
+// LingerTimeout is how long a connection on which the last answer was sent waits for its client to send more or to close,
+// and lingerLimit how long it does so in all.
+const (
+	LingerTimeout = 5 * time.Second
+	lingerLimit   = 30 * time.Second
+)
+
+const (
+	// drainLinger is how long a client that has its last answer whole, and was told that it is the last, has time to close
+	// the connection. If it does, TIME_WAIT is its own (RFC 9293, section 3.6.1); if not, the connection is aborted.
+	drainLinger = time.Second
+	// ackInterval is how often the kernel is asked whether a client has acknowledged all of its last answer.
+	ackInterval = 10 * time.Millisecond
+	// maxDiscard bounds what is read from a client after its last answer, beside LingerTimeout: a client that uploads without
+	// looking at answers is cut off in the end.
+	maxDiscard = 256 << 20
+)
+
+// finish is what follows the last answer: FIN is sent and the client's waited for, and what it still sends thrown away: closing
+// with unread input would reset the connection and could cost the client its answer (RFC 9112, section 9.6). In a drain FIN is
+// left to the client, if it knows that its answer is whole.
+func (c *conn) finish() {
+	c.in, c.pending, c.progress = nil, nil, 0
+	draining := c.loop.run.draining()
+	if !draining || c.then == lastToEnd {
+		if err := unix.Shutdown(c.sock.FD, unix.SHUT_WR); err != nil {
+			c.close() // the client has reset it
+			return
+		}
+	}
+	switch {
+	case !draining:
+		c.until = c.loop.clock.now + lingerLimit
+		c.become(lingering)
+	case c.then == lastToEnd:
+		c.awaitAck()
+	default:
+		c.become(parting)
+	}
+}
+
+// discard throws away what comes after the last answer.
+func (c *conn) discard(data []byte) {
+	if c.progress += int64(len(data)); c.progress > maxDiscard {
+		c.close()
+	} else if c.loop.clock.now+LingerTimeout < c.until {
+		c.loop.setTimeout(c, lingerTimeout)
+	}
+}
+
+// rest is what becomes of a connection that, in a drain, has given its last answer without having been able to say so.
+func (c *conn) rest() {
+	if c.unread() > 0 {
+		c.become(head) // there is another request, and another answer
+		return
+	}
+	c.become(resting)
+	c.awaitAck()
+}
+
+// awaitAck resets the connection as soon as the client has acknowledged all that it was sent, a FIN included, so that the
+// reset takes nothing away from it: what it has received, it can still read (on Linux). A client that acknowledges nothing
+// for WriteTimeout is reset too.
+func (c *conn) awaitAck() {
+	if c.state != acking && c.state != resting {
+		c.until = 0
+		c.become(acking)
+	}
+	if before := c.progress; c.countUnacked() < before || c.until == 0 {
+		c.until = never
+		if d := c.loop.run.cfg.writeTimeout; d > 0 {
+			c.until = c.loop.clock.now + d
+		}
+	}
+	if c.progress == 0 || c.loop.clock.now > c.until {
+		c.reset()
+		return
+	}
+	c.loop.setTimeout(c, ackTimeout)
+}
+
+// acknowledge is awaitAck for a connection that a drain finds lingering.
+func (c *conn) acknowledge() bool {
+	c.awaitAck()
+	return false
+}
+
+// countUnacked notes how much the client has not acknowledged of what was handed to the kernel (SIOCOUTQ, tcp(7)).
+func (c *conn) countUnacked() int64 {
+	n, _ := unix.IoctlGetInt(c.sock.FD, unix.SIOCOUTQ)
+	c.progress = int64(n)
+	return c.progress
+}
+
+// unread is how many bytes of the client's wait in the kernel (SIOCINQ, tcp(7)).
+func (c *conn) unread() int {
+	n, _ := unix.IoctlGetInt(c.sock.FD, unix.SIOCINQ)
+	return n
+}
+
+// silent reports whether a client from which nothing is awaited has sent nothing either.
+func (c *conn) silent() bool { return c.unread() == 0 }
+
+// drain is the beginning of a drain for the connection, and reports whether it is to be reset, at once or at its turn.
+func (c *conn) drain() (resets bool) {
+	c.catchUp()
+	return table[c.state].drain(c)
+}
+
+// drainOwn has every connection of the loop come to its end: one that has nothing to do is reset, at once or when its turn
+// comes, one that has is left to come to its last answer. On the loop.
+func (l *loop) drainOwn() {
+	l.clock.tick()
+	var idle []*conn
+	for kind := range l.lists {
+		for c := l.lists[kind].first; c != nil; {
+			next := c.next // what comes of it changes no list, other than by moving c
+			if c.drain() {
+				idle = append(idle, c)
+			}
+			c.settle()
+			c = next
+		}
+	}
+	if l.run.cfg.drainSpread > 0 {
+		l.spread(idle)
+		return
+	}
+	for _, c := range idle {
+		c.reset()
+		c.settle()
+	}
+}
+
+// spread has idle connections end one after the other, at random moments of Server.DrainSpread. Each loop does so with its
+// own. One that gets a request before its turn is not idle any more.
+func (l *loop) spread(idle []*conn) {
+	rand.Shuffle(len(idle), func(i, k int) { idle[i], idle[k] = idle[k], idle[i] }) // neighbours came together
+	pace := linger.NewPace(len(idle), l.run.cfg.drainSpread)
+	for _, c := range idle {
+		passed, _ := pace.Next()
+		pace.Due(passed)
+		c.become(spread)
+		l.list(c, turnTimeout, l.clock.now+passed)
+	}
+}
+
+// takeTurn is the end of a connection whose turn has come, unless it is about to be no longer idle.
+func (c *conn) takeTurn() {
+	if c.silent() {
+		c.reset()
+	} else {
+		c.become(head)
+	}
+}
+
+// reset ends a connection for a drain.
+func (c *conn) reset() {
+	c.abortCounted()
+	c.close()
+}
+
+// abortCounted resets a connection that no sweep of a teardown will find, and counts it for the teardown or the drain, if
+// there is one. On the loop.
+func (c *conn) abortCounted() {
+	l := c.loop
+	did, err := l.run.table.Abort(c.sock.FD)
+	sweep := &l.late
+	switch {
+	case !did:
+		return
+	case l.run.closing():
+	case l.run.draining():
+		sweep = &l.drained
+	default:
+		return
+	}
+	sweep.Aborted[c.activity]++
+	if err != nil {
+		sweep.Refused++
+		sweep.Err = err
+	}
+	if cookie, err := linger.Cookie(c.sock.FD); err == nil {
+		sweep.Cookies = append(sweep.Cookies, cookie)
+	}
+}

@@ -1,0 +1,147 @@
+//go:build linux
+
+package poller
+
+import (
+	"bytes"
+
+	"rstserver/httpcodec"
+)
+
+// goesToHandler reports whether the request in l.request is for the http.Handler.
+func (c *conn) goesToHandler() bool {
+	cfg := &c.loop.run.cfg
+	switch {
+	case cfg.loopHandler == nil:
+		return true
+	case cfg.onLoop == nil:
+		return false
+	}
+	onLoop := false
+	if !c.loop.call(c.id, "OnLoop", func() { onLoop = cfg.onLoop(&c.loop.request.Request) }) {
+		c.abort()
+	}
+	return !onLoop
+}
+
+// lend hands the request in l.request, whose head is data[:n], and the connection with it to a worker. All answers before it
+// have been handed to the kernel.
+func (c *conn) lend(data []byte, n int) {
+	l := c.loop
+	r := l.run
+	x := &exchange{run: r, loop: l, conn: c, fd: c.sock.FD, head: bytes.Clone(data[:n]), peer: c.describe(), site: c.site, state: lent}
+	x.writer.x = x
+	rest := data[n:]
+	if len(c.in) == 0 {
+		rest = bytes.Clone(rest) // the engine's
+	}
+	if err := x.body.init(x, &l.request.Request, rest); err != nil {
+		c.refuse(err, data)
+		return
+	}
+	if r.server.Answered != nil {
+		x.began = epoch.Add(l.clock.now)
+	}
+	x.request = requests.Get().(*httpcodec.Request)
+	*x.request, l.request.Request = l.request.Request, *x.request
+	x.request.Move(data[:n], x.head)
+	c.in, c.lease = nil, x
+	c.become(lent)
+	r.pool.submit(x)
+}
+
+// lookOut has the loop hear of a reset by the client of a handler that is not quick, or learns that it was.
+func (c *conn) lookOut() {
+	if c.catchUp() {
+		return
+	}
+	slow, err := c.lease.watch()
+	switch {
+	case err != nil:
+		c.loop.log.Error("connection is aborted, as what is polled for cannot be changed", "conn", c.id, "error", err)
+		c.abort()
+	case !slow:
+		c.catchUp() // or else it comes back by itself
+	default:
+		c.polls = hangUps
+		c.become(handling)
+	}
+}
+
+// takeBack goes on with a connection that was lent to x.
+func (c *conn) takeBack(x *exchange) {
+	if c.lease != x || c.loop.run.closing() {
+		return
+	}
+	c.loop.clock.tick()
+	c.endLease(x)
+	switch o := x.outcome; {
+	case c.over():
+	case o.kind == refused:
+		c.refuseLast(o.refusal, x.head)
+	case o.kind == aborted:
+		c.abort()
+	default:
+		if !x.body.decoder.Done() {
+			c.pending = &pending{skip: true, decoder: x.body.decoder}
+		}
+		c.in = append(x.body.input, c.in...)
+		from := c.state
+		c.become(serving)
+		c.loop.out = c.loop.out[:0]
+		c.then = o.kind
+		c.proceed(c.in, from)
+	}
+	c.settle()
+}
+
+// catchUp has the loop know of a connection that a worker has given back without a word, and reports whether it has.
+func (c *conn) catchUp() bool {
+	x := c.lease
+	if x == nil || x.now() != left {
+		return false
+	}
+	c.endLease(x)
+	c.state, c.polls, c.activity = left, once, table[left].activity // as the worker has it
+	c.become(quiet)
+	return true
+}
+
+// endLease makes the connection the loop's again, whatever x, whose time is over, knows of it.
+func (c *conn) endLease(x *exchange) {
+	c.lease, c.site = nil, x.site
+	if s := x.now(); s == hijacked || s == lost {
+		c.become(s)
+	}
+}
+
+// endHandling ends the time of a handler that has taken too long.
+func (c *conn) endHandling() {
+	x := c.lease
+	unanswered, ok := x.revoke(errHandlerTimeout)
+	if !ok {
+		return // it comes back by itself
+	}
+	c.endLease(x)
+	if unanswered {
+		c.refuseLast(errUnavailable, x.head)
+	} else {
+		c.abort()
+	}
+}
+
+// loseLease has the handler know that its connection is about to be closed, and reports whether one had it.
+func (c *conn) loseLease() bool {
+	c.catchUp()
+	x := c.lease
+	if x == nil {
+		return false
+	}
+	cause := errConnGone
+	if c.loop.run.closing() {
+		cause = ErrServerClosed
+	}
+	x.revoke(cause)
+	c.endLease(x)
+	return true
+}

@@ -1,0 +1,193 @@
+//go:build linux
+
+package poller
+
+import (
+	"golang.org/x/sys/unix"
+
+	"rstserver/linger"
+)
+
+// state is what a connection is doing. All that follows from it stands in table, and [conn.become] is the one way to change it.
+//
+//	opening ─▶ fresh                                        it was accepted
+//	opening ─▶ parked ─▶ fresh                              beyond MaxConns, and let in when another one ended
+//	fresh, idle, quiet, spread ─▶ serving                   input has come
+//	head, content, skipping ─▶ serving                      more input has come, or has not in time
+//	sending ─▶ serving                                      the kernel takes more of the answer
+//	serving ─▶ fresh                                        an empty line has come
+//	serving ─▶ idle, quiet                                  every request has its answer
+//	serving ─▶ head, content, skipping                      part of a request is there
+//	serving ─▶ sending                                      the kernel does not take all of the answer
+//	serving ─▶ lent ─▶ handling                             the http.Handler has it; and is not quick
+//	serving ─▶ lingering                                    the last answer is out
+//	serving ─▶ parting, acking, resting                     the last answer is out, in a drain
+//	lent ─▶ left ─▶ quiet                                   the worker has given it back; the loop learns of it
+//	lent, handling ─▶ serving                               the handler is done, and the loop has to go on
+//	lent, handling ─▶ hijacked                              another handler has it for good
+//	lent, handling ─▶ lost                                  the same, but an abort came first
+//	fresh, idle, quiet ─▶ spread                            a drain has begun, and resets one after the other
+//	spread ─▶ head                                          it is its turn, but a request waits
+//	lingering, parting ─▶ acking                            a drain has begun; the client did not close in time
+//
+// Beside that, every state but hijacked and lost leads to ended: the connection is reset, or closed in order. Every state
+// leads to gone, as a client can hang up at any time.
+//
+// A release lets in who is parked and leaves the others as they are. An abort resets a connection in whatever state through
+// the [linger.Table], which knows it from opening to gone; its loop finds out. A hijacked one is in the set of those.
+type state uint8
+
+const (
+	opening   state = iota
+	parked          // accepted beyond MaxConns; see admission
+	fresh           // has sent nothing
+	idle            // has every answer, and has sent nothing since
+	quiet           // as idle, after an answer of the http.Handler; see polls
+	spread          // as one of these three, in a drain, until its turn to be reset
+	head            // has sent part of a request's head
+	content         // has sent part of the content, which the LoopHandler gets whole
+	skipping        // has its answer, and goes on with the request's content, which is thrown away
+	serving         // its loop is at it, and comes to another state before it turns to anybody else
+	sending         // has not taken all that it was answered
+	lent            // is with the http.Handler, or waits for a worker
+	handling        // as lent, for so long that a reset by the client is looked out for
+	left            // the worker's half of quiet: the one state that is not its loop's to enter, but an exchange's
+	returned        // is with its loop again, which has been told; an exchange's view only
+	lingering       // has its last answer, and our FIN; what it still sends is read until its FIN comes
+	parting         // as lingering, without our FIN: the client knows that its answer is whole, and TIME_WAIT is to be its own
+	acking          // is reset when it has acknowledged all that it was sent
+	resting         // as acking, with an answer that does not say that it is the last
+	hijacked        // the handler has it, on another descriptor; what is left here is empty
+	lost            // was reset when a handler was about to take it over
+	ended           // the engine is to close the descriptor
+	gone            // the engine is closing it, or has
+	states
+)
+
+// row is what a state means.
+type row struct {
+	name     string
+	activity linger.Activity
+	time     timeoutKind         // what the connection waits for
+	late     func(*conn)         // what to do if that does not come in time
+	polls    polls               // what its loop is told of
+	received func(*conn, []byte) // what to do with input
+	drain    func(*conn) bool    // what to do when a drain begins; it reports whether the connection is to be reset, now or at its turn
+}
+
+// same says in a row's activity, as ongoing does in its time, that nothing changes.
+const same = ^linger.Activity(0)
+
+var table [states]row
+
+// It is filled in here since what is in it refers to it.
+func init() {
+	serve, hold, drop := (*conn).serve, (*conn).hold, func(*conn, []byte) {}
+	stays := func(*conn) bool { return false }
+	table = [states]row{
+		opening:   {"opening", same, noTimeout, nil, asIs, drop, stays},
+		parked:    {"parked", linger.New, noTimeout, nil, hangUps, hold, stays},
+		fresh:     {"fresh", linger.New, headerTimeout, (*conn).headLate, input, serve, (*conn).silent},
+		idle:      {"idle", linger.Idle, idleTimeout, (*conn).close, input, serve, (*conn).silent},
+		quiet:     {"quiet", linger.Idle, idleTimeout, (*conn).close, once, serve, (*conn).silent},
+		spread:    {"spread", same, turnTimeout, (*conn).takeTurn, asIs, serve, stays},
+		head:      {"head", linger.Receiving, headerTimeout, (*conn).headLate, input, serve, stays},
+		content:   {"content", linger.Receiving, bodyTimeout, (*conn).requestLate, input, serve, stays},
+		skipping:  {"skipping", linger.Receiving, bodyTimeout, (*conn).stopSkipping, input, serve, stays},
+		serving:   {"serving", same, ongoing, nil, asIs, nil, stays},
+		sending:   {"sending", linger.Sending, writeTimeout, (*conn).sendingLate, hangUps, hold, stays},
+		lent:      {"lent", linger.Handling, quickTimeout, (*conn).lookOut, noInput, hold, stays},
+		handling:  {"handling", linger.Handling, handlerTimeout, (*conn).endHandling, hangUps, hold, stays},
+		left:      {"left", linger.Idle, ongoing, nil, once, nil, stays},
+		returned:  {"returned", same, ongoing, nil, asIs, nil, stays},
+		lingering: {"lingering", linger.Closing, lingerTimeout, (*conn).close, input, (*conn).discard, (*conn).acknowledge},
+		parting:   {"parting", linger.Closing, partTimeout, (*conn).awaitAck, input, (*conn).discard, stays},
+		acking:    {"acking", linger.Closing, ackTimeout, (*conn).awaitAck, input, drop, stays},
+		resting:   {"resting", linger.Idle, ackTimeout, (*conn).awaitAck, asIs, drop, stays},
+		hijacked:  {"hijacked", same, ongoing, nil, asIs, drop, stays},
+		lost:      {"lost", same, ongoing, nil, asIs, drop, stays},
+		ended:     {"ended", same, ongoing, nil, asIs, drop, stays},
+		gone:      {"gone", same, ongoing, nil, asIs, drop, stays},
+	}
+}
+
+func (s state) String() string { return table[s].name }
+
+// changed is called for every change of state, where tests have set it.
+var changed func(from, to state)
+
+// become has the connection enter s. On the loop.
+func (c *conn) become(s state) { c.enter(s, true) }
+
+// pass is become, but a time that runs already for what s waits for runs on.
+func (c *conn) pass(s state) { c.enter(s, false) }
+
+func (c *conn) enter(s state, anew bool) {
+	if changed != nil {
+		changed(c.state, s)
+	}
+	c.state = s
+	r := &table[s]
+	c.setActivity(r.activity)
+	c.poll(r.polls)
+	// That may have failed.
+	if c.state == s && r.time != ongoing && (anew || r.time != c.waits) {
+		c.loop.setTimeout(c, r.time)
+	}
+}
+
+// over reports whether the loop has nothing more to do with the connection but to close its descriptor.
+func (c *conn) over() bool { return c.state >= hijacked }
+
+// setActivity notes what the connection is doing, for the Report.
+func (c *conn) setActivity(a linger.Activity) {
+	if a != same && c.activity != a {
+		c.activity = a
+		c.loop.run.table.SetActivity(c.sock.FD, a)
+	}
+}
+
+// polls is what a connection's loop is told of by the kernel. Input is left there while output waits or a handler has the
+// connection, since an engine closes when it reads a FIN, and a half-closed client is to have its answer.
+//
+// Between two requests to the http.Handler a connection is polled for once: the kernel itself stops when the next one has
+// come, which saves a system call for each. The price is that a reset is not reported either then, so after a while a
+// handler has to be looked after.
+type polls uint8
+
+const (
+	input   polls = iota // input, reset and hang-up
+	hangUps              // reset and hang-up, which cannot be switched off
+	once                 // as input, once (EPOLLONESHOT)
+	nothing              // what is left of once when it has happened
+	noInput              // hangUps or nothing, whichever is the case or costs less
+	asIs                 // what it was
+)
+
+func (p polls) events() uint32 {
+	switch p {
+	case input:
+		return unix.EPOLLIN
+	case once:
+		return unix.EPOLLIN | unix.EPOLLONESHOT
+	}
+	return 0
+}
+
+// poll has the kernel report what p says.
+func (c *conn) poll(p polls) {
+	if p == noInput {
+		p = hangUps
+		if c.polls == nothing {
+			return
+		}
+	}
+	if p == asIs || p == c.polls {
+		return
+	}
+	c.polls = p
+	if err := c.sock.Interest(p.events()); err != nil {
+		c.loop.log.Error("connection is aborted, as what is polled for cannot be changed", "conn", c.id, "error", err)
+		c.abort()
+	}
+}

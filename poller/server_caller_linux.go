@@ -1,0 +1,142 @@
+//go:build linux
+
+package poller
+
+import (
+	"bytes"
+	"context"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A handler may end the server that runs it: what it has written so far is meant for its client, and goes out first. Close and
+// Shutdown have nothing in hand to tell the handler by but the goroutine that they are called on, which is that of the worker. A
+// handler that runs elsewhere, as under http.TimeoutHandler, or has another goroutine call Close, is not recognised, and what middleware
+// holds back is not there to be sent. AfterAnswer needs no guess.
+
+// AfterAnswer has f called, on a goroutine of its own, when the answer to a request has been sent and its client has
+// acknowledged it, or does not do so within 100 ms, or the connection has ended. ctx is the context of the [http.Request], or
+// derived from it, whatever goroutine has it and whatever http.Handler stands between. It is for a handler that ends its server:
+//
+//	poller.AfterAnswer(r.Context(), func() { srv.Close() })
+//	io.WriteString(w, "goodbye")
+//
+// Several functions are called one after the other. It reports whether f will be called: not for
+// a context that is none of a request of this package's Server, or after the handler has returned. Any goroutine may call it.
+func AfterAnswer(ctx context.Context, f func()) bool {
+	x, ok := ctx.Value(exchangeKey{}).(*exchange)
+	if !ok {
+		return false
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.served {
+		return false
+	}
+	x.after = append(x.after, f)
+	return true
+}
+
+// beforeAfter waits, if there is anything to call, for the client to acknowledge the answer.
+func (x *exchange) beforeAfter(o outcome) {
+	x.mu.Lock()
+	waits := len(x.after) > 0
+	x.mu.Unlock()
+	if waits {
+		ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+		defer cancel()
+		x.awaitAck(ctx, o)
+	}
+}
+
+// runAfter calls what AfterAnswer has been given, when the handler has returned and its answer is out.
+func (x *exchange) runAfter() {
+	x.mu.Lock()
+	after := x.after
+	x.served = true
+	x.mu.Unlock()
+	if len(after) > 0 {
+		go func() {
+			for _, f := range after {
+				f()
+			}
+		}()
+	}
+}
+
+// goroutineID is what tells the calling goroutine from all others, from the first line of its stack trace: "goroutine 18
+// [running]:". There is no other way to ask for it.
+func goroutineID() []byte {
+	var buf [64]byte
+	trace := buf[:runtime.Stack(buf[:], false)]
+	trace = bytes.TrimPrefix(trace, []byte("goroutine "))
+	id, _, _ := bytes.Cut(trace, []byte(" "))
+	return bytes.Clone(id)
+}
+
+// caller returns the exchange whose handler the calling goroutine runs, nil if it runs none.
+func (p *pool) caller() *exchange {
+	id := goroutineID()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for w := range p.all {
+		if w.x != nil && bytes.Equal(w.id, id) {
+			return w.x
+		}
+	}
+	return nil
+}
+
+// completeCaller completes the answer of the handler that is on the calling goroutine, if it is one, as it stands: a handler
+// that says goodbye and lets go of the port means what it has said. The connection remains lent. x is nil if there was
+// nothing to complete. A client that takes nothing holds it up until ctx ends; the answer is cut off then.
+func (s *Server) completeCaller(ctx context.Context) (x *exchange, o outcome) {
+	s.mu.Lock()
+	r := s.run
+	s.mu.Unlock()
+	if r == nil {
+		return nil, outcome{}
+	}
+	if x = r.pool.caller(); x == nil {
+		return nil, outcome{}
+	}
+	defer context.AfterFunc(ctx, x.cutShort)()
+	o, ok := x.writer.finish(true)
+	if !ok {
+		return nil, outcome{}
+	}
+	return x, o
+}
+
+// lastWords is how long Close waits for the client of a handler that calls it to take and acknowledge its answer.
+const lastWords = 100 * time.Millisecond
+
+// sayLastWords completes the answer of the handler that calls Close, and waits until the client has all of it.
+func (s *Server) sayLastWords() {
+	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+	defer cancel()
+	if x, o := s.completeCaller(ctx); x != nil {
+		x.awaitAck(ctx, o)
+	}
+}
+
+// awaitAck waits until the client has acknowledged all of an answer that has come to such an end, or ctx ends.
+func (x *exchange) awaitAck(ctx context.Context, o outcome) {
+	if o.kind > lastToEnd {
+		return
+	}
+	if o.kind == lastToEnd {
+		x.mu.Lock()
+		if x.isMineLocked() {
+			_ = unix.Shutdown(x.fd, unix.SHUT_WR) // it fails when the client has reset it
+		}
+		x.mu.Unlock()
+	}
+	ticker := time.NewTicker(queueInterval)
+	defer ticker.Stop()
+	for x.unacked() > 0 && ctx.Err() == nil {
+		<-ticker.C
+	}
+}
