@@ -170,10 +170,10 @@ func (s *Server) start(ln net.Listener) (*run, error) {
 	}
 	r.queued.Store(int64(r.listener.queued))
 	r.admission = newAdmission(r)
-	r.lookout = newLookout(r)
 	for i := range cfg.loops {
 		r.loops = append(r.loops, newLoop(r, i))
 	}
+	r.lookout = newLookout(r)
 	r.claim = linger.NewClaim(r.listener.addr.Port(), r.cookies)
 	s.run = r
 	s.report.Address = r.listener.addr.String()
