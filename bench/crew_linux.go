@@ -11,8 +11,9 @@ import (
 	"os"
 	"os/exec"
 	"runtime/debug"
-	"syscall"
 	"time"
+
+	"rstserver/bench/internal/child"
 )
 
 // What a process of clients is told, and what it answers, one JSON value after the other on its standard streams. It ends
@@ -98,7 +99,7 @@ type member struct {
 	cmd     *exec.Cmd
 	in      io.WriteCloser
 	to      *json.Encoder
-	answers chan answer // closed when there are no more
+	answers chan answer // closed when it has ended
 }
 
 // clientsEach is how many connections a process opens at the most with a limit of open files.
@@ -132,22 +133,18 @@ func start(cmd *exec.Cmd) (*member, error) {
 		return nil, err
 	}
 	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
 	m := &member{cmd: cmd, in: in, to: json.NewEncoder(in), answers: make(chan answer, 1)}
-	go func() {
+	return m, child.Start(cmd, func() {
 		defer close(m.answers)
 		for r := json.NewDecoder(out); ; {
 			var a answer
 			if r.Decode(&a) != nil {
+				_ = cmd.Wait()
 				return
 			}
 			m.answers <- a
 		}
-	}()
-	return m, nil
+	})
 }
 
 // open opens the connections of a mix, one process after the other. What the server does wrong is a Failure: its end, above all.
@@ -239,7 +236,6 @@ func (c *crew) dismiss() {
 		late := time.AfterFunc(dismissal, func() { _ = m.cmd.Process.Kill() })
 		for range m.answers { // so that it is not held up by what nobody reads
 		}
-		_ = m.cmd.Wait()
 		late.Stop()
 	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/bench/internal/child"
 	"rstserver/linger/sockdiag"
 )
 
@@ -100,19 +101,17 @@ func (p *Processes) start(stderr io.Writer) (*process, error) {
 	}
 	// Nor is its end to wait for what others write that have inherited a pipe of it.
 	one.cmd.WaitDelay = grace
-	// A group of its own, so that a Ctrl-C is not for it, and so that it can be ended with what it has started.
-	one.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := one.cmd.Start(); err != nil {
+	err = child.Start(one.cmd, func() {
+		one.err = one.cmd.Wait()
+		one.at = now()
+		close(one.ended)
+	})
+	if err != nil {
 		output.Close()
 		return nil, err
 	}
 	p.started = append(p.started, one)
-	p.strays.groups[one.cmd.Process.Pid] = true
-	go func() {
-		one.err = one.cmd.Wait()
-		one.at = now()
-		close(one.ended)
-	}()
+	p.strays.groups[one.cmd.Process.Pid] = true // by which it is ended with what it has started
 	return one, nil
 }
 
