@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"rstserver/internal/lingertest"
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger/sockdiag"
 )
 
@@ -41,17 +42,9 @@ func leave(t *testing.T, n int) (port uint16) {
 	return port
 }
 
-// needDestroy skips a test that leaves TIME_WAIT, each of which would take a minute.
-func needDestroy(t *testing.T) {
-	t.Helper()
-	if err := sockdiag.CanDestroy(); err != nil {
-		t.Skipf("needs CAP_NET_ADMIN and a kernel with CONFIG_INET_DIAG_DESTROY (run the tests as root): %v", err)
-	}
-}
-
 // What is left is destroyed, also when ctx has ended.
 func TestClean(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	const n = 20
 	port := leave(t, n)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -74,13 +67,13 @@ func TestCleanHeld(t *testing.T) {
 	defer ln.Close()
 	port := netip.MustParseAddrPort(ln.Addr().String()).Port()
 	_, err = clean(t.Context(), port, func(sockdiag.Counts) {})
-	expectError(t, err, "still held", "pid")
+	lingertest.ExpectError(t, err, "still held", "pid")
 }
 
 // What may not be destroyed is waited for, until ctx ends.
 func TestCleanUnprivileged(t *testing.T) {
 	prepare := func() error {
-		return errors.Join(network(map[string]string{"tcp_fin_timeout": "1"}), unprivileged())
+		return errors.Join(lingertest.Network(map[string]string{"tcp_fin_timeout": "1"}), lingertest.Unprivileged())
 	}
 	if !elsewhere(t, prepare) {
 		return
@@ -114,7 +107,7 @@ func TestCleanUnprivileged(t *testing.T) {
 		cut := errors.New("cut short")
 		r := Run{Server: faulty("fin"), Mix: All(n, Idle), Clients: clients}
 		r.Waiting = func(left sockdiag.Counts) {
-			if left != state(sockdiag.TimeWait, n) {
+			if left != (sockdiag.Counts{sockdiag.TimeWait: n}) {
 				t.Errorf("it waits for %s", left)
 			}
 			cancel(cut)
@@ -123,6 +116,6 @@ func TestCleanUnprivileged(t *testing.T) {
 		if err != cut || rep.Cleaned != n || rep.Gone == nil {
 			t.Errorf("got %v, %d left, gone after %v; want %v and %d", err, rep.Cleaned, rep.Gone, cut, n)
 		}
-		expectNoChildren(t)
+		lingertest.ExpectNoChildren(t)
 	})
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"rstserver/bench/report"
+	"rstserver/internal/lingertest"
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger/sockdiag"
 )
 
@@ -38,7 +40,7 @@ func overdueAtOnce(*Processes) <-chan struct{} {
 
 // A comparison has a cell for whoever could be measured, and says of everybody else why not.
 func TestComparison(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	missing := peer("nginx")
 	missing.Needs, missing.Remedy = filepath.Join(t.TempDir(), "nginx"), "make peers"
 	simple := faulty("fin")
@@ -71,7 +73,7 @@ func TestComparison(t *testing.T) {
 	d := compare(t, c)
 	for _, n := range []int{40, 20} {
 		expectCell(t, d, "faulty none", n, 1, map[string]int{"reset": n}, sockdiag.Counts{})
-		expectCell(t, d, "faulty fin", n, 1, map[string]int{"eof": n}, state(sockdiag.TimeWait, n))
+		expectCell(t, d, "faulty fin", n, 1, map[string]int{"eof": n}, sockdiag.Counts{sockdiag.TimeWait: n})
 	}
 	const mixed = "75 % fresh, 25 % stuck"
 	var cells []string
@@ -116,7 +118,7 @@ func TestComparison(t *testing.T) {
 	if want := (report.Settings{Runs: 2, Timeout: c.Timeout, Late: DefaultLate, Probe: ProbeInterval}); d.Settings != want {
 		t.Errorf("settings: %+v, want %+v", d.Settings, want)
 	}
-	expectNoChildren(t)
+	lingertest.ExpectNoChildren(t)
 }
 
 // What was measured when ctx ends is there.
@@ -141,13 +143,13 @@ func TestComparisonInterrupted(t *testing.T) {
 
 func TestComparisonNames(t *testing.T) {
 	c := &Comparison{Servers: []Server{faulty("none"), faulty("fin"), faulty("none")}}
-	expectError(t, c.Measure(t.Context(), &report.Document{}), `two servers are called "faulty none"`)
+	lingertest.ExpectError(t, c.Measure(t.Context(), &report.Document{}), `two servers are called "faulty none"`)
 }
 
 // Where the kernel keeps fewer TIME_WAIT than are due, what is left is no measure, and the report says so.
 func TestOverflow(t *testing.T) {
 	const kept = 10
-	if !elsewhere(t, func() error { return network(map[string]string{"tcp_max_tw_buckets": fmt.Sprint(kept)}) }) {
+	if !elsewhere(t, func() error { return lingertest.Network(map[string]string{"tcp_max_tw_buckets": fmt.Sprint(kept)}) }) {
 		return
 	}
 	const n = 100

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rstserver/internal/lingertest"
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger/sockdiag"
 )
 
@@ -51,7 +52,7 @@ func TestInterrupted(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.phase, func(t *testing.T) {
 			if tt.left > 0 {
-				needDestroy(t)
+				sockdiagtest.NeedDestroy(t)
 			}
 			ctx, cancel := context.WithCancelCause(t.Context())
 			defer cancel(nil)
@@ -71,7 +72,7 @@ func TestInterrupted(t *testing.T) {
 			default:
 				watching.Go(func() {
 					for ctx.Err() == nil {
-						if counts, _, err := sockdiag.Count(uint16(r.Server.Port)); err != nil || counts == state(sockdiag.TimeWait, tt.left) {
+						if counts, _, err := sockdiag.Count(uint16(r.Server.Port)); err != nil || counts == (sockdiag.Counts{sockdiag.TimeWait: tt.left}) {
 							cancel(cut)
 						}
 						time.Sleep(time.Millisecond)
@@ -95,7 +96,7 @@ func TestInterrupted(t *testing.T) {
 
 // A server that ends by itself when all are connected has not been measured.
 func TestEndsBeforeTheSignal(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	const n = 50
 	r := Run{Server: onKnownPort(t, faulty("none")), Mix: All(n, Idle)}
 	killed := false
@@ -127,7 +128,7 @@ func TestEndsBeforeTheSignal(t *testing.T) {
 // A run without connections, and a port that is in use, are refused before anything is started.
 func TestMeasureRefuses(t *testing.T) {
 	_, err := Run{Server: faulty("none"), Mix: Mix{{Idle, 0}}, Clients: clients}.Measure(t.Context())
-	expectError(t, err, `"0 idle"`, "one at least")
+	lingertest.ExpectError(t, err, `"0 idle"`, "one at least")
 	s := onKnownPort(t, faulty("none"))
 	p, err := s.Start(t.Context(), localPort(s.Port), 1, nil)
 	if err != nil {

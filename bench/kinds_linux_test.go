@@ -10,12 +10,13 @@ import (
 	"testing"
 	"time"
 
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger/sockdiag"
 )
 
 // Each kind of connection ends as the server's way of letting go has it, and is counted under its own name.
 func TestKinds(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	const each = 20
 	abort := ours()
 	drain := abort

@@ -6,12 +6,13 @@ import (
 	"testing"
 	"time"
 
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger/sockdiag"
 )
 
 // What is left and stays is seen to be there at the end of the settle time too.
 func TestLeftToTheEnd(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	const settle = 100 * time.Millisecond
 	rep, err := measure(t, Run{Server: peer("nethttp-close"), Mix: All(50, Idle), Settle: settle})
 	if err != nil {

@@ -167,7 +167,7 @@ func TestStrays(t *testing.T) {
 		orphans, err := p.strays.orphans()
 		return err == nil && len(orphans) == 1
 	})
-	expectError(t, p.stillRuns("10s after SIGTERM"), "processes that it has started still run", "sleep (pid")
+	lingertest.ExpectError(t, p.stillRuns("10s after SIGTERM"), "processes that it has started still run", "sleep (pid")
 	p.Kill()
 	expectNothingOf(t, s)
 }
@@ -216,7 +216,7 @@ func TestServeClients(t *testing.T) {
 			if tt.err == "" && err != nil {
 				t.Error(err)
 			} else if tt.err != "" {
-				expectError(t, err, tt.err)
+				lingertest.ExpectError(t, err, tt.err)
 			}
 			var a answer
 			if out.Len() > 0 {
@@ -236,14 +236,14 @@ func TestClientsEnd(t *testing.T) {
 	r := Run{Server: onKnownPort(t, faulty("none")), Mix: All(10, Idle), Clients: func() *exec.Cmd { return exec.Command("true") }}
 	_, err := r.Measure(t.Context())
 	var f *Failure
-	expectError(t, err, "a process of clients")
+	lingertest.ExpectError(t, err, "a process of clients")
 	if errors.As(err, &f) {
 		t.Errorf("%v is the server's failure", err)
 	}
 	expectNothingOf(t, r.Server)
 	r.Clients = func() *exec.Cmd { return exec.Command("/no/such/program") }
 	_, err = r.Measure(t.Context())
-	expectError(t, err, "starting a process of clients", "/no/such/program")
+	lingertest.ExpectError(t, err, "starting a process of clients", "/no/such/program")
 	expectNothingOf(t, r.Server)
 }
 

@@ -113,6 +113,13 @@ func peerProgram() string {
 	return os.Args[0]
 }
 
+// elsewhere is lingertest.Elsewhere for a test that starts servers.
+func elsewhere(t *testing.T, prepare func() error, wrap ...string) bool {
+	t.Helper()
+	_ = peerProgram() // once for both
+	return lingertest.Elsewhere(t, prepare, wrap...)
+}
+
 // ours is the real binary.
 func ours(args ...string) Server {
 	path := build("rstserver", "rstserver/cmd/rstserver", "build")

@@ -4,11 +4,9 @@ package bench
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +16,7 @@ import (
 
 	"rstserver/bench/report"
 	"rstserver/internal/lingertest"
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger/sockdiag"
 )
 
@@ -49,42 +48,20 @@ func measure(t *testing.T, r Run) (report.Run, error) {
 // expectNothingOf expects that no process is left and no socket on the port.
 func expectNothingOf(t *testing.T, s Server) {
 	t.Helper()
-	expectNoChildren(t)
+	lingertest.ExpectNoChildren(t)
 	if left := lingertest.Leftover(uint16(s.Port)); left != "" {
 		t.Errorf("left on port %d of %s:\n%s", s.Port, s.Name, left)
 	}
-}
-
-// expectNoChildren expects that this process has no child, not even one that has ended.
-func expectNoChildren(t *testing.T) {
-	t.Helper()
-	table, err := processTable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for pid, k := range table {
-		if k.parent == os.Getpid() {
-			comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-			t.Errorf("process %d is left: %s", pid, comm)
-		}
-	}
-}
-
-// state is a number of sockets in one state.
-func state(s sockdiag.State, n int) sockdiag.Counts {
-	var c sockdiag.Counts
-	c[s] = n
-	return c
 }
 
 // A server is reported as it is: how its clients are told, what is left of it, when its port is free, how it ends, and what is
 // wrong with it.
 func TestFaults(t *testing.T) {
 	const n = 100
-	established := state(sockdiag.Established, n)
+	established := sockdiag.Counts{sockdiag.Established: n}
 	listening := established
 	listening[sockdiag.Listen] = 1
-	one := state(sockdiag.Established, 1)
+	one := sockdiag.Counts{sockdiag.Established: 1}
 	listeningToOne := one
 	listeningToOne[sockdiag.Listen] = 1
 	const stillRuns = "still runs 1m0s after SIGTERM, and was killed; --timeout gives it longer"
@@ -105,12 +82,12 @@ func TestFaults(t *testing.T) {
 		{fault: "everywhere", endings: map[string]int{"reset": n}, exit: "exit code 0"},
 		{fault: "chatting", endings: map[string]int{"reset": n}, exit: "exit code 0"},
 		{fault: "late", endings: map[string]int{"reset": n}, exit: "exit code 0"},
-		{fault: "fin", endings: map[string]int{"eof": n}, taken: true, left: state(sockdiag.TimeWait, n), exit: "exit code 0"},
-		{fault: "half", endings: map[string]int{"eof": n / 2, "reset": n / 2}, taken: true, left: state(sockdiag.TimeWait, n/2), exit: "exit code 0"},
-		{fault: "exit", endings: map[string]int{"eof": n}, taken: true, left: state(sockdiag.TimeWait, n), exit: "exit code 3"},
-		{fault: "panic", endings: map[string]int{"eof": n}, taken: true, left: state(sockdiag.TimeWait, n), exit: "exit code 2"},
-		{fault: "abort", endings: map[string]int{"eof": n}, taken: true, left: state(sockdiag.TimeWait, n), exit: "SIGABRT"},
-		{fault: "heir-once", endings: map[string]int{"eof": n}, taken: true, left: state(sockdiag.TimeWait, n), exit: "exit code 0"},
+		{fault: "fin", endings: map[string]int{"eof": n}, taken: true, left: sockdiag.Counts{sockdiag.TimeWait: n}, exit: "exit code 0"},
+		{fault: "half", endings: map[string]int{"eof": n / 2, "reset": n / 2}, taken: true, left: sockdiag.Counts{sockdiag.TimeWait: n / 2}, exit: "exit code 0"},
+		{fault: "exit", endings: map[string]int{"eof": n}, taken: true, left: sockdiag.Counts{sockdiag.TimeWait: n}, exit: "exit code 3"},
+		{fault: "panic", endings: map[string]int{"eof": n}, taken: true, left: sockdiag.Counts{sockdiag.TimeWait: n}, exit: "exit code 2"},
+		{fault: "abort", endings: map[string]int{"eof": n}, taken: true, left: sockdiag.Counts{sockdiag.TimeWait: n}, exit: "SIGABRT"},
+		{fault: "heir-once", endings: map[string]int{"eof": n}, taken: true, left: sockdiag.Counts{sockdiag.TimeWait: n}, exit: "exit code 0"},
 		{fault: "keeps", endings: map[string]int{"untold": n}, untold: true, taken: true, left: established, holder: program, failure: stillRuns},
 		{fault: "stubborn", endings: map[string]int{"untold": n}, untold: true, serves: true, taken: true, left: listening, holder: program, failure: stillRuns},
 		{
@@ -118,7 +95,7 @@ func TestFaults(t *testing.T) {
 			failure: "processes that it has started still run 1m0s after SIGTERM, and were killed: sleep (pid ",
 		},
 		// One connection is what no figure may be wrong by.
-		{fault: "time-wait-one", endings: map[string]int{"reset": n - 1, "eof": 1}, taken: true, left: state(sockdiag.TimeWait, 1), exit: "exit code 0"},
+		{fault: "time-wait-one", endings: map[string]int{"reset": n - 1, "eof": 1}, taken: true, left: sockdiag.Counts{sockdiag.TimeWait: 1}, exit: "exit code 0"},
 		{fault: "keeps-one", endings: map[string]int{"reset": n - 1, "untold": 1}, untold: true, taken: true, left: one, holder: program, failure: stillRuns},
 		{
 			fault: "serves-one", endings: map[string]int{"reset": n - 1, "untold": 1}, untold: true, serves: true, taken: true, left: listeningToOne, holder: program,
@@ -132,7 +109,7 @@ func TestFaults(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.fault, func(t *testing.T) {
 			if tt.left[sockdiag.TimeWait] > 0 {
-				needDestroy(t)
+				sockdiagtest.NeedDestroy(t)
 			}
 			r := Run{Server: faulty(tt.fault), Mix: All(n, Idle), Timeout: patience}
 			switch {
@@ -242,7 +219,7 @@ func TestFaultsBeforeTheSignal(t *testing.T) {
 		t.Run(tt.fault, func(t *testing.T) {
 			r := Run{Server: faulty(tt.fault), Mix: All(100, Idle), Patience: patience}
 			if tt.fault == "dies" || tt.fault == "fickle" {
-				needDestroy(t)
+				sockdiagtest.NeedDestroy(t)
 			}
 			wrong := func(err error) bool {
 				return slices.ContainsFunc(tt.want, func(want string) bool { return err == nil || !strings.Contains(err.Error(), want) })
@@ -265,16 +242,6 @@ func TestFaultsBeforeTheSignal(t *testing.T) {
 				t.Error("it was sent the signal")
 			}
 		})
-	}
-}
-
-// expectError expects an error that contains all of these.
-func expectError(t *testing.T, err error, want ...string) {
-	t.Helper()
-	for _, w := range want {
-		if err == nil || !strings.Contains(err.Error(), w) {
-			t.Errorf("got %v, want an error with %q", err, w)
-		}
 	}
 }
 

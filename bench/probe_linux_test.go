@@ -10,12 +10,14 @@ import (
 	"sync"
 	"testing"
 
+	"rstserver/internal/lingertest"
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger/sockdiag"
 )
 
 // A probe says that a port is free when nothing is left on it, and not before.
 func TestProbe(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	port := leave(t, 10)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -131,7 +133,7 @@ func TestBindIsNotCounted(t *testing.T) {
 
 // The resets that a probe causes are not counted either.
 func TestProbeResets(t *testing.T) {
-	if !elsewhere(t, func() error { return network(nil) }) { // where nobody else sends any
+	if !elsewhere(t, func() error { return lingertest.Network(nil) }) { // where nobody else sends any
 		return
 	}
 	const n = 10

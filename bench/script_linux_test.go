@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"rstserver/internal/lingertest"
 )
 
 // Each await takes the whole of what it waits for, and not a byte less, however it is cut.
@@ -71,7 +73,7 @@ func TestAwaitErrors(t *testing.T) {
 			if done {
 				t.Errorf("await(%q): it is there", tt.got)
 			}
-			expectError(t, err, tt.want)
+			lingertest.ExpectError(t, err, tt.want)
 		})
 	}
 }
@@ -105,10 +107,10 @@ func TestLack(t *testing.T) {
 		if key := needs[kind]; key == "" && err != nil {
 			t.Errorf("%s: %v", kind, err)
 		} else if key != "" {
-			expectError(t, err, string(kind), key+"=PATH")
+			lingertest.ExpectError(t, err, string(kind), key+"=PATH")
 		}
 	}
-	expectError(t, OurPaths.Lack("odd"), `"odd" is no kind`)
+	lingertest.ExpectError(t, OurPaths.Lack("odd"), `"odd" is no kind`)
 	if _, err := (Target{Paths: Paths{Get: "/"}}).scripts(Mix{{Idle, 1}, {Full, 1}}); err == nil {
 		t.Error("there is a script without a path")
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"rstserver/bench/report"
+	"rstserver/internal/lingertest"
 )
 
 // words takes a command line apart at spaces.
@@ -90,7 +91,7 @@ func TestParseServerErrors(t *testing.T) {
 			if !reflect.DeepEqual(got, Server{}) {
 				t.Errorf("ParseServer(%q) = %+v with an error", tt.in, got)
 			}
-			expectError(t, err, tt.want...)
+			lingertest.ExpectError(t, err, tt.want...)
 		})
 	}
 }
@@ -108,7 +109,7 @@ func TestParseSignal(t *testing.T) {
 		if got != 0 {
 			t.Errorf("ParseSignal(%q) = %v", in, got)
 		}
-		expectError(t, err, "signal="+in+":", "KILL")
+		lingertest.ExpectError(t, err, "signal="+in+":", "KILL")
 	}
 }
 
@@ -132,7 +133,7 @@ func TestPick(t *testing.T) {
 	if got != nil {
 		t.Errorf("got %q", names(got))
 	}
-	expectError(t, err, `"flor" is no server to compare with`, "floor-linger")
+	lingertest.ExpectError(t, err, `"flor" is no server to compare with`, "floor-linger")
 	known := roster.Names()
 	for i, name := range known {
 		if slices.Contains(known[:i], name) {

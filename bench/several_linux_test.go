@@ -8,13 +8,15 @@ import (
 	"testing"
 
 	"rstserver/bench/report"
+	"rstserver/internal/lingertest"
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger/sockdiag"
 )
 
 // More connections than one process may have descriptors: several processes of clients, and of the server on one port.
 func TestSeveralProcesses(t *testing.T) {
-	needDestroy(t)
-	if !elsewhere(t, nothing, "sh", "-c", `ulimit -n 700 && exec "$@"`, "sh") {
+	sockdiagtest.NeedDestroy(t)
+	if !elsewhere(t, func() error { return nil }, "sh", "-c", `ulimit -n 700 && exec "$@"`, "sh") {
 		return
 	}
 	n, processes := 1_500, 3
@@ -44,12 +46,12 @@ func TestSeveralProcesses(t *testing.T) {
 	for _, s := range []string{"floor", "rstserver", "nethttp-map"} {
 		expectCell(t, d, s, n, processes, map[string]int{"reset": n}, sockdiag.Counts{})
 	}
-	expectCell(t, d, "nethttp-close", n, processes, map[string]int{"eof": n}, state(sockdiag.TimeWait, n))
+	expectCell(t, d, "nethttp-close", n, processes, map[string]int{"eof": n}, sockdiag.Counts{sockdiag.TimeWait: n})
 	// With fewer it is one process, which may be one that could not share.
 	for _, s := range []string{"floor", "rstserver", "nethttp-map", cannot.Name} {
 		expectCell(t, d, s, 50, 1, map[string]int{"reset": 50}, sockdiag.Counts{})
 	}
-	expectNoChildren(t)
+	lingertest.ExpectNoChildren(t)
 }
 
 // compare carries out a comparison that is to come to its end.
@@ -77,7 +79,7 @@ func expectReason(t *testing.T, list []report.Omission, server, want string) {
 	for _, o := range list {
 		if o.Server == server {
 			var err error = &Failure{Err: errorString(o.Reason)}
-			expectError(t, err, want)
+			lingertest.ExpectError(t, err, want)
 			return
 		}
 	}

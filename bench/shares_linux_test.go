@@ -5,6 +5,8 @@ package bench
 import (
 	"reflect"
 	"testing"
+
+	"rstserver/internal/lingertest"
 )
 
 func TestParseShares(t *testing.T) {
@@ -45,7 +47,7 @@ func TestParseShares(t *testing.T) {
 		if got != nil {
 			t.Errorf("ParseShares(%q) = %v", in, got)
 		}
-		expectError(t, err, want)
+		lingertest.ExpectError(t, err, want)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"rstserver/bench"
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger/sockdiag"
 )
 
@@ -57,7 +58,7 @@ func (b *benchmark) progressLines() []string {
 
 // TestBenchProgress has stderr be a terminal, and stdout none.
 func TestBenchProgress(t *testing.T) {
-	needDestroy(t) // or each TIME_WAIT would be waited out
+	sockdiagtest.NeedDestroy(t) // or each TIME_WAIT would be waited out
 	for _, columns := range []uint16{0, 200, 40} {
 		stdout, err := os.Create(filepath.Join(t.TempDir(), "stdout"))
 		if err != nil {

@@ -9,12 +9,13 @@ import (
 	"strings"
 	"testing"
 
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger/sockdiag"
 )
 
 // TestBenchForeign measures servers that are not this project's, some of which fail, and all that can be is measured.
 func TestBenchForeign(t *testing.T) {
-	needDestroy(t) // or each TIME_WAIT would be waited out
+	sockdiagtest.NeedDestroy(t) // or each TIME_WAIT would be waited out
 	f := newForeign(t)
 	file := filepath.Join(f.dir, "bench.json")
 	fixed := listen(t, "127.0.0.1")
@@ -116,7 +117,7 @@ func TestBenchForeign(t *testing.T) {
 
 // TestBenchLate: in-flight requests of a server that has a path for them.
 func TestBenchLate(t *testing.T) {
-	needDestroy(t) // or each TIME_WAIT would be waited out
+	sockdiagtest.NeedDestroy(t) // or each TIME_WAIT would be waited out
 	f := newForeign(t)
 	file := filepath.Join(f.dir, "bench.json")
 	_, code := runBench(t, "--peers", "none", "--n", "20", "--runs", "1", "--kind", "in-flight", "--late", "1m", "--settle", "0", "--json", file,
@@ -164,7 +165,7 @@ func TestBenchPrintedByServer(t *testing.T) {
 
 // TestBenchManyProcesses: servers and clients that may not have as many open files as there are connections.
 func TestBenchManyProcesses(t *testing.T) {
-	needDestroy(t) // or each TIME_WAIT would be waited out
+	sockdiagtest.NeedDestroy(t) // or each TIME_WAIT would be waited out
 	f := newForeign(t)
 	file := filepath.Join(f.dir, "bench.json")
 	cmd := benchCommandLine("--n", "1000", "--peers", "rstserver,floor,nethttp-close", "--runs", "1", "--settle", "100ms", "--json", file, "--server", f.spec("name=foreign", ""))

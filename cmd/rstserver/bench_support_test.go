@@ -16,8 +16,6 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"golang.org/x/sys/unix"
-
 	"rstserver/bench/report"
 	"rstserver/internal/lingertest"
 )
@@ -111,18 +109,8 @@ func inNetwork(t testing.TB, start func()) *network {
 }
 
 func (n *network) open() error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return os.NewSyscallError("socket", err)
-	}
-	defer unix.Close(fd)
-	lo, err := unix.NewIfreq("lo")
-	if err != nil {
+	if err := lingertest.LoopbackUp(); err != nil {
 		return err
-	}
-	lo.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
-	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo); err != nil {
-		return os.NewSyscallError("ioctl SIOCSIFFLAGS", err)
 	}
 	for _, name := range []string{"tcp", "tcp6"} {
 		f, err := os.Open("/proc/thread-self/net/" + name)

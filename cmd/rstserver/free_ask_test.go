@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"rstserver/internal/sockdiagtest"
 )
 
 func TestFreeWithoutTerminal(t *testing.T) {
@@ -28,7 +30,7 @@ func TestFreeWithoutTerminal(t *testing.T) {
 }
 
 func TestFreeAsks(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	for name, tt := range map[string]struct {
 		answer string
 		freed  bool
@@ -74,7 +76,7 @@ func TestFreeAsks(t *testing.T) {
 
 // TestFreeAsksOnceForAll: the question names the process that is to be stopped.
 func TestFreeAsksForTheOwner(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	p := startQuiet(t)
 	c := dial(t, p.addr)
 	c.expectHello()

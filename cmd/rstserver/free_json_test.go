@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger/sockdiag"
 )
 
@@ -62,7 +63,7 @@ func (p *process) freed() (f freed) {
 }
 
 func TestFreeAsJSON(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	p := listen(t, "127.0.0.1")
 	p.leave()
 

@@ -9,11 +9,12 @@ import (
 	"testing"
 
 	"rstserver/internal/lingertest"
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger/sockdiag"
 )
 
 func TestFreeStopsOwner(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	p := startQuiet(t)
 	c := dial(t, p.addr)
 	c.expectHello()
@@ -27,7 +28,7 @@ func TestFreeStopsOwner(t *testing.T) {
 
 // TestFreeNeverKills: an owner that ignores SIGTERM lives, and the exit code says that the port is not free.
 func TestFreeNeverKills(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	p := listen(t, "127.0.0.1")
 	file, err := p.File()
 	if err != nil {

@@ -10,11 +10,12 @@ import (
 	"time"
 
 	"rstserver/internal/lingertest"
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger/sockdiag"
 )
 
 func TestFreeSelects(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	for _, tt := range []struct {
 		flags string
 		left  sockdiag.Counts // of one established, one in FIN_WAIT2 and one in TIME_WAIT
@@ -60,7 +61,7 @@ func TestFreeSelects(t *testing.T) {
 
 // TestFreeLocal: the port of another address is neither freed nor in the way.
 func TestFreeLocal(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	p := listen(t, "127.0.0.1")
 	p.leave()
 	other := listenAt(t, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), p.addr.Port()))

@@ -19,13 +19,6 @@ import (
 	"rstserver/linger/sockdiag"
 )
 
-func needDestroy(t testing.TB) {
-	t.Helper()
-	if err := sockdiag.CanDestroy(); err != nil {
-		t.Skipf("needs CAP_NET_ADMIN and a kernel with CONFIG_INET_DIAG_DESTROY (run the tests as root): %v", err)
-	}
-}
-
 func needRoot(t testing.TB, why string) {
 	t.Helper()
 	if os.Geteuid() != 0 {

@@ -13,12 +13,13 @@ import (
 	"testing"
 
 	"rstserver/internal/lingertest"
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger"
 	"rstserver/linger/sockdiag"
 )
 
 func TestFree(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	for name, address := range map[string]string{"IPv4": "127.0.0.1", "IPv6": "::1"} {
 		t.Run(name, func(t *testing.T) {
 			p := listen(t, address)
@@ -71,7 +72,7 @@ func TestFreeDryRun(t *testing.T) {
 
 // TestFreeWithListener: everything but the listening socket goes, and its process is named.
 func TestFreeWithListener(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	p := startQuiet(t)
 	c := dial(t, p.addr)
 	c.expectHello()
@@ -111,7 +112,7 @@ func TestFreeWithoutPrivilege(t *testing.T) {
 
 // TestFreeMany frees a port of five thousand sockets in TIME_WAIT, which a bind without SO_REUSEADDR shows.
 func TestFreeMany(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	const n = 5000
 	p := listen(t, "127.0.0.1")
 	done := lingertest.OnOneProcessor(t)

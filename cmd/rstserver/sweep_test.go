@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger"
 	"rstserver/linger/sockdiag"
 )
@@ -24,7 +25,7 @@ func (p *process) leaveTimeWait(n int) {
 }
 
 func TestSweep(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	p := start(t, "--sweep")
 	p.leaveTimeWait(3)
 	p.stop()
