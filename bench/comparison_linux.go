@@ -15,6 +15,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/bench/internal/fleet"
+	"rstserver/bench/internal/kernel"
+	"rstserver/bench/kinds"
 	"rstserver/bench/report"
 	"rstserver/linger/sockdiag"
 )
@@ -23,14 +26,19 @@ import (
 // goroutine.
 type Comparison struct {
 	Servers []Server
-	N       []int
-	Shares  []Shares
-	Runs    int
-	// For these see Run. An InFlight request adds Late to Timeout.
-	Clients  func() *exec.Cmd
-	Settle   time.Duration
-	Timeout  time.Duration
-	Late     time.Duration
+	N       []int          // of connections
+	Shares  []kinds.Shares // mixes, of which each is measured with each N
+	Runs    int            // of each server with each of these
+	// Clients returns the command of a process that calls ServeClients with its standard streams.
+	Clients func() *exec.Cmd
+	// Settle is how long a port is watched that does not become free, from the end of the server on.
+	Settle time.Duration
+	// Timeout is how long a server may take to end; then it is killed. 0 means DefaultTimeout. An in-flight request adds Late to it.
+	Timeout time.Duration
+	// Late is how long an in-flight request takes. 0 means DefaultLate.
+	Late time.Duration
+	// Patience is how long each process of the server may take to listen, and each process of clients to open its connections.
+	// 0 means DefaultPatience.
 	Patience time.Duration
 	// Progress is told what is under way, some ten times for a thousand connections. Nil: nobody is.
 	Progress func(Progress)
@@ -49,14 +57,21 @@ type Progress struct {
 	Left    time.Duration   // a guess; 0: not known yet
 }
 
-// Measure carries everything out, and puts what comes of it in d: cells, skipped and failed servers, and warnings. The error is
-// ctx's, or says that the benchmark itself cannot go on; d holds what was found until then. What servers do wrong is in d.
-func (c *Comparison) Measure(ctx context.Context, d *report.Document) error {
-	defaults := Run{Timeout: c.Timeout, Late: c.Late}.withDefaults()
-	d.Settings = report.Settings{Runs: c.Runs, Settle: c.Settle, Timeout: defaults.Timeout, Late: defaults.Late, Probe: ProbeInterval}
+// Measure carries everything out, and returns what comes of it: cells, skipped and failed servers, and warnings. What servers do wrong is
+// in there. The error is ctx's, or says that the benchmark itself cannot go on; what was found until then is returned with it.
+func (c *Comparison) Measure(ctx context.Context) (*report.Document, error) {
+	defaults := run{Timeout: c.Timeout, Late: c.Late}.withDefaults()
+	d := &report.Document{
+		Version: report.Version, Program: programVersion(), Began: time.Now(), Machine: kernel.Machine(),
+		Settings: report.Settings{Runs: c.Runs, Settle: c.Settle, Timeout: defaults.Timeout, Late: defaults.Late, Probe: kernel.ProbeInterval},
+	}
+	return d, c.measure(ctx, d)
+}
+
+func (c *Comparison) measure(ctx context.Context, d *report.Document) error {
 	m := measuring{Comparison: c, d: d, out: make(map[string]bool), started: make(map[string]bool)}
 	var err error
-	if m.limit, err = LimitOfFiles(); err != nil {
+	if m.limit, err = kernel.LimitOfFiles(); err != nil {
 		return err
 	}
 	var able []Server
@@ -87,8 +102,7 @@ func (c *Comparison) Measure(ctx context.Context, d *report.Document) error {
 			}
 		}
 	}
-	began := time.Now()
-	defer func() { d.Took = time.Since(began) }()
+	defer func() { d.Took = time.Since(d.Began) }()
 	for _, f := range fields {
 		if err := m.measure(ctx, f); err != nil {
 			d.Interrupted = ctx.Err() != nil
@@ -98,7 +112,7 @@ func (c *Comparison) Measure(ctx context.Context, d *report.Document) error {
 	return nil
 }
 
-// missing tells whether what the server needs is not there.
+// missing reports whether what the server needs is not there.
 func (s Server) missing() bool {
 	if s.Needs == "" {
 		return false
@@ -136,7 +150,7 @@ type scheduled struct {
 // field is the servers that are measured in turn, with as many connections of one mix.
 type field struct {
 	servers []Server
-	shares  Shares
+	shares  kinds.Shares
 	n       int
 }
 
@@ -145,7 +159,7 @@ type field struct {
 func (f field) turn(i, round int) Server { return f.servers[(i+round)%len(f.servers)] }
 
 // field leaves out, and notes, the servers that cannot be measured so.
-func (m *measuring) field(servers []Server, shares Shares, n int) field {
+func (m *measuring) field(servers []Server, shares kinds.Shares, n int) field {
 	f := field{shares: shares, n: n}
 	for _, s := range servers {
 		if reason := m.unable(s, shares, n); reason != "" {
@@ -171,7 +185,7 @@ func (m *measuring) processes(s Server, n int) int {
 }
 
 // unable says why a server cannot be measured with n connections of a mix, if that is so.
-func (m *measuring) unable(s Server, shares Shares, n int) string {
+func (m *measuring) unable(s Server, shares kinds.Shares, n int) string {
 	for _, share := range shares {
 		if err := s.Paths.Lack(share.Kind); err != nil {
 			return err.Error()
@@ -203,7 +217,7 @@ func (m *measuring) measure(ctx context.Context, f field) error {
 			}
 			began := time.Now()
 			run, err := m.run(ctx, f, s, round+1)
-			var fault *Failure
+			var fault *failure
 			switch {
 			case ctx.Err() != nil:
 				return context.Cause(ctx)
@@ -217,7 +231,7 @@ func (m *measuring) measure(ctx context.Context, f field) error {
 			if !run.At.IsZero() {
 				if cells[s.Name] == nil {
 					processes := m.processes(s, f.n)
-					each := clientsEach(m.limit)
+					each := fleet.Each(m.limit)
 					cells[s.Name] = &report.Cell{Server: s.Name, N: f.n, Mix: f.shares.String(), Processes: processes, Clients: (f.n + each - 1) / each}
 				}
 				cells[s.Name].Runs = append(cells[s.Name].Runs, run)
@@ -255,23 +269,23 @@ func (m *measuring) run(ctx context.Context, f field, s Server, round int) (repo
 		}
 	}
 	tell()
-	r := Run{
-		Server: s, Mix: f.shares.Of(f.n), Processes: m.processes(s, f.n), Clients: m.Clients,
+	r := run{
+		Server: s, Mix: fleet.Of(f.shares, f.n), Processes: m.processes(s, f.n), Clients: m.Clients,
 		Settle: m.Settle, Timeout: m.d.Settings.Timeout, Late: m.d.Settings.Late, Patience: m.Patience,
 		Opened:  func(n int) { p.Opened = n; tell() },
 		Waiting: func(left sockdiag.Counts) { p.Waiting = left; tell() },
 	}
-	if slices.ContainsFunc(f.shares, func(s Share) bool { return s.Kind == InFlight }) {
+	if slices.ContainsFunc(f.shares, func(s kinds.Share) bool { return s.Kind == kinds.InFlight }) {
 		r.Timeout += r.Late // a server that lets requests end takes that long
 	}
-	run, err := r.Measure(ctx)
-	run.Round = round
-	return run, err
+	measured, err := r.measure(ctx)
+	measured.Round = round
+	return measured, err
 }
 
 // warn notes what makes the figures of a run doubtful.
 func (m *measuring) warn(s Server, f field, run report.Run) {
-	if n := run.Kernel[overflow]; n > 0 {
+	if n := run.Kernel[kernel.Overflow]; n > 0 {
 		m.d.Warnings = append(m.d.Warnings, fmt.Sprintf("%s, %d %s, run %d: %d connections were ended without the TIME_WAIT that was due, "+
 			"since the kernel holds net.ipv4.tcp_max_tw_buckets at the most: more was left than is counted; raise it", s.Name, f.n, f.shares, run.Round, n))
 	}

@@ -12,6 +12,9 @@ import (
 	"strings"
 	"testing"
 
+	"rstserver/bench/internal/kernel"
+	"rstserver/bench/internal/process"
+	"rstserver/bench/kinds"
 	"rstserver/bench/report"
 	"rstserver/internal/lingertest"
 	"rstserver/internal/sockdiagtest"
@@ -32,7 +35,7 @@ func expectTally(t *testing.T, what string, got, want map[string]int) {
 }
 
 // overdueAtOnce is for a server that is known not to end.
-func overdueAtOnce(*Processes) <-chan struct{} {
+func overdueAtOnce(*process.Family) <-chan struct{} {
 	over := make(chan struct{})
 	close(over)
 	return over
@@ -44,13 +47,13 @@ func TestComparison(t *testing.T) {
 	missing := peer("nginx")
 	missing.Needs, missing.Remedy = filepath.Join(t.TempDir(), "nginx"), "make peers"
 	simple := faulty("fin")
-	simple.Paths = Paths{Get: "/"}
+	simple.Paths = kinds.Paths{Get: "/"}
 	stubborn := faulty("stubborn")
 	stubborn.overdue = overdueAtOnce
 	c := &Comparison{
 		Servers: []Server{faulty("none"), simple, faulty("absent"), missing, stubborn, faulty("404")},
 		N:       []int{40, 20},
-		Shares:  []Shares{{{Idle, 1}}, {{Fresh, 3}, {Stuck, 1}}},
+		Shares:  []kinds.Shares{shares("idle"), shares("fresh=3,stuck=1")},
 		Runs:    2, Clients: clients, Timeout: patience,
 	}
 	var order []string
@@ -115,7 +118,7 @@ func TestComparison(t *testing.T) {
 	if len(d.Servers) != len(c.Servers) || d.Servers[0].Signal != "SIGTERM" || d.Took <= 0 || d.Interrupted || len(d.Warnings) > 0 {
 		t.Errorf("%d servers, the first by %q, took %s, interrupted: %v, warnings: %q", len(d.Servers), d.Servers[0].Signal, d.Took, d.Interrupted, d.Warnings)
 	}
-	if want := (report.Settings{Runs: 2, Timeout: c.Timeout, Late: DefaultLate, Probe: ProbeInterval}); d.Settings != want {
+	if want := (report.Settings{Runs: 2, Timeout: c.Timeout, Late: DefaultLate, Probe: kernel.ProbeInterval}); d.Settings != want {
 		t.Errorf("settings: %+v, want %+v", d.Settings, want)
 	}
 	lingertest.ExpectNoChildren(t)
@@ -126,14 +129,14 @@ func TestComparisonInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	cut := errors.New("cut short")
-	c := &Comparison{Servers: []Server{faulty("none")}, N: []int{10}, Shares: []Shares{{{Idle, 1}}}, Runs: 5, Clients: clients, Timeout: patience}
+	c := &Comparison{Servers: []Server{faulty("none")}, N: []int{10}, Shares: []kinds.Shares{shares("idle")}, Runs: 5, Clients: clients, Timeout: patience}
 	c.Progress = func(p Progress) {
 		if p.Round == 3 && p.Opened > 0 {
 			cancel(cut)
 		}
 	}
-	d := &report.Document{}
-	if err := c.Measure(ctx, d); err != cut {
+	d, err := c.Measure(ctx)
+	if err != cut {
 		t.Errorf("got %v, want %v", err, cut)
 	}
 	if !d.Interrupted || len(d.Cells) != 1 || len(d.Cells[0].Runs) != 2 || len(d.Failed) > 0 {
@@ -143,7 +146,8 @@ func TestComparisonInterrupted(t *testing.T) {
 
 func TestComparisonNames(t *testing.T) {
 	c := &Comparison{Servers: []Server{faulty("none"), faulty("fin"), faulty("none")}}
-	lingertest.ExpectError(t, c.Measure(t.Context(), &report.Document{}), `two servers are called "faulty none"`)
+	_, err := c.Measure(t.Context())
+	lingertest.ExpectError(t, err, `two servers are called "faulty none"`)
 }
 
 // Where the kernel keeps fewer TIME_WAIT than are due, what is left is no measure, and the report says so.
@@ -153,13 +157,13 @@ func TestOverflow(t *testing.T) {
 		return
 	}
 	const n = 100
-	c := &Comparison{Servers: []Server{faulty("fin")}, N: []int{n}, Shares: []Shares{{{Idle, 1}}}, Runs: 1, Clients: clients, Timeout: patience}
+	c := &Comparison{Servers: []Server{faulty("fin")}, N: []int{n}, Shares: []kinds.Shares{shares("idle")}, Runs: 1, Clients: clients, Timeout: patience}
 	d := compare(t, c)
 	if len(d.Cells) != 1 {
 		t.Fatalf("failed: %v", d.Failed)
 	}
 	run := d.Cells[0].Runs[0]
-	left, ended := run.Left[0].States[sockdiag.TimeWait], int(run.Kernel[overflow])
+	left, ended := run.Left[0].States[sockdiag.TimeWait], int(run.Kernel[kernel.Overflow])
 	if ended == 0 || left+ended != n {
 		t.Errorf("%d TIME_WAIT are left, and %d were ended before their time; want %d in all", left, ended, n)
 	}

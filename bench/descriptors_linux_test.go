@@ -17,6 +17,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/bench/internal/fleet"
+	"rstserver/bench/kinds"
 	"rstserver/internal/lingertest"
 )
 
@@ -40,7 +42,7 @@ func dialControl(t testing.TB, addr netip.AddrPort) *control {
 func (c *control) ask(target string) string {
 	c.t.Helper()
 	_ = c.SetDeadline(time.Now().Add(lingertest.Patience))
-	if _, err := io.WriteString(c, get(target)); err != nil {
+	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: bench\r\n\r\n", target); err != nil {
 		c.t.Fatalf("%s: %v", target, err)
 	}
 	resp, err := http.ReadResponse(c.r, nil)
@@ -75,16 +77,16 @@ func (l *capture) String() string {
 
 // opening is a number of fleets of idle connections on their way.
 type opening struct {
-	fleets []*Fleet
+	fleets []*fleet.Fleet
 	errs   []error
 	all    sync.WaitGroup
 }
 
 // openAll opens n connections in each of several fleets at a time.
 func openAll(addr netip.AddrPort, fleets, n int) *opening {
-	o := &opening{fleets: make([]*Fleet, fleets), errs: make([]error, fleets)}
+	o := &opening{fleets: make([]*fleet.Fleet, fleets), errs: make([]error, fleets)}
 	for i := range fleets {
-		o.all.Go(func() { o.fleets[i], o.errs[i] = open(addr, All(n, Idle)) })
+		o.all.Go(func() { o.fleets[i], o.errs[i] = open(addr, fleet.All(n, kinds.Idle)) })
 	}
 	return o
 }
@@ -98,7 +100,7 @@ func (o *opening) served(t *testing.T) {
 			t.Error(o.errs[i])
 			continue
 		}
-		if err := f.Repeat(Idle, patience); err != nil {
+		if err := f.Repeat(kinds.Idle, patience); err != nil {
 			t.Error(err)
 		}
 		f.Close()
@@ -128,7 +130,7 @@ func TestDescriptors(t *testing.T) {
 			stderr := &capture{}
 			server := peer("hoarder")
 			server.Env = append(server.Env, fmt.Sprint(hoarderVariable, "=", limit))
-			p := run(t, server, stderr)
+			p := startServer(t, server, stderr)
 			c := dialControl(t, p.Addr)
 			before := openAll(p.Addr, fleets, tt.before)
 			before.all.Wait()

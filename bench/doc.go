@@ -1,11 +1,21 @@
-// Package bench measures how a server lets go of its port. It meets every server, this project's own too, as processes at the
-// other end of a socket, and knows nothing of what is in them.
+// Package bench measures how a server lets go of its port. It meets every server, this project's own too, as processes at the other end
+// of a socket, and knows nothing of what is in them.
 //
-// A [Server] is a program and the way that it is told to end. A [Run] starts it, has processes of clients open connections, of
-// which each does what its [Kind] says (a [Fleet], in a process that calls [ServeClients]), sends the signal, and sees what comes
-// of that: when a connect is refused and a bind succeeds, how each client is told, what the kernel has left on the port, what it
-// cost. A [Comparison] does so with several servers in turn and fills in a report.Document, which package report makes readable.
+// A [Server] is a program and the way that it is told to end. A [Comparison] starts each of several servers in turn, has processes of
+// clients open connections, of which each does what its kind says (package kinds), sends the signal, and sees what comes of that: when
+// a connect is refused and a bind succeeds, how each client is told, what the kernel has left on the port, what it cost. That fills a
+// report.Document, which package report writes as text, Markdown, a page or JSON.
 //
-// The servers to compare with are here as far as they need nothing else: the floor, which is the least time that bare system calls
-// take on the same machine, and net/http. A [Roster] has these, rstserver's own ways, and those that bench/peers installs.
+// A [Roster] is the servers to compare with: rstserver's own ways, those that bench/peers installs, and those that need nothing else,
+// the floor and net/http. These, and the clients, are the measuring program itself, started again: so its main function calls [Inside]
+// and [ServeClients] when it is told to.
+//
+// This package puts a run together and keeps the order of its parts. What it has of the machine is in rooms of its own, which import
+// one another only downwards:
+//
+//	internal/inside   the servers that need no other program; imports none of the others
+//	internal/fleet    the clients, in processes of their own; touches their ends of connections
+//	internal/process  the processes of a server; touches what it has started, and /proc
+//	internal/kernel   the port and the machine, seen from outside; touches what a server has left
+//	internal/child    starts programs that end with this one
 package bench

@@ -7,22 +7,27 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"rstserver/bench/internal/fleet"
+	"rstserver/bench/internal/kernel"
+	"rstserver/bench/internal/process"
+	"rstserver/bench/kinds"
 	"rstserver/linger"
 	"rstserver/linger/sockdiag"
 )
 
 // begin starts a server and connects a fleet to it, for the length of a test, of a mix that is the given one or less.
-func begin(t *testing.T, server Server, mix Mix) (*Processes, *Fleet, Mix) {
+func begin(t *testing.T, server Server, mix fleet.Mix) (*process.Family, *fleet.Fleet, fleet.Mix) {
 	t.Helper()
 	mix = most(t, mix)
 	// Requests in flight have to last until all are there, and how long that takes is the machine's affair.
 	for late := time.Second; ; late *= 4 {
-		p := run(t, server, os.Stderr)
+		p := startServer(t, server, os.Stderr)
 		f, err := openLate(p.Addr, mix, late)
 		switch {
 		case err == nil:
@@ -38,14 +43,14 @@ func begin(t *testing.T, server Server, mix Mix) (*Processes, *Fleet, Mix) {
 // answeredEarly is in the error of in-flight requests that do not take long enough.
 const answeredEarly = "have them take longer (--late)"
 
-// run starts a server for the length of a test.
-func run(t testing.TB, server Server, stderr io.Writer) *Processes {
+// startServer starts a server for the length of a test.
+func startServer(t testing.TB, server Server, stderr io.Writer) *process.Family {
 	t.Helper()
-	addr, err := freePort()
+	addr, err := kernel.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := server.Start(t.Context(), addr, 1, stderr)
+	p, err := server.start(t.Context(), addr, 1, stderr, patience)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,18 +59,18 @@ func run(t testing.TB, server Server, stderr io.Writer) *Processes {
 }
 
 // open opens the connections of a mix, of which none is in flight, to a server that has our paths.
-func open(addr netip.AddrPort, mix Mix) (*Fleet, error) { return openLate(addr, mix, 0) }
+func open(addr netip.AddrPort, mix fleet.Mix) (*fleet.Fleet, error) { return openLate(addr, mix, 0) }
 
 // openLate is open with those in flight taking that long.
-func openLate(addr netip.AddrPort, mix Mix, late time.Duration) (*Fleet, error) {
-	target := Target{Addr: addr, Paths: OurPaths, Late: late}
-	return Order{Target: target, Mix: mix, To: mix.Total(), Patience: patience}.Open(context.Background(), nil)
+func openLate(addr netip.AddrPort, mix fleet.Mix, late time.Duration) (*fleet.Fleet, error) {
+	target := fleet.Target{Addr: addr, Paths: ourPaths, Late: late}
+	return fleet.Order{Target: target, Mix: mix, To: mix.Total(), Patience: patience}.Open(context.Background(), nil)
 }
 
 // watch waits until the clients of these kinds are told, of all kinds if none is named.
-func watch(t *testing.T, f *Fleet, kinds ...Kind) Endings {
+func watch(t *testing.T, f *fleet.Fleet, of ...kinds.Kind) fleet.Endings {
 	t.Helper()
-	e, err := f.Watch(patience, kinds...)
+	e, err := f.Watch(patience, of...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,9 +78,9 @@ func watch(t *testing.T, f *Fleet, kinds ...Kind) Endings {
 }
 
 // expect reports kinds of which not all clients of the mix ended like this.
-func expect(t *testing.T, e Endings, mix Mix, want Ending, kinds ...Kind) {
+func expect(t *testing.T, e fleet.Endings, mix fleet.Mix, want fleet.Ending, of ...kinds.Kind) {
 	t.Helper()
-	for _, kind := range kinds {
+	for _, kind := range of {
 		for _, s := range mix {
 			if s.Kind == kind && e.Of[kind][want] != s.N {
 				t.Errorf("%s: %s, want %d %s (%v)", kind, e.Of[kind], s.N, want, e.Err)
@@ -84,12 +89,23 @@ func expect(t *testing.T, e Endings, mix Mix, want Ending, kinds ...Kind) {
 	}
 }
 
-// expectOver expects that the process ends in order and leaves nothing on the port.
-func expectOver(t *testing.T, p *Processes) {
+// expectEnd expects that the process ends in order.
+func expectEnd(t *testing.T, p *process.Family) {
 	t.Helper()
-	if code, err := p.Wait(patience); code != 0 || err != nil {
-		t.Errorf("exit code %d, %v; want 0", code, err)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if _, err := p.Gone(ctx); err != nil {
+		t.Fatal(err)
 	}
+	if exits := p.Exits(); !slices.Equal(exits, []string{"exit code 0"}) {
+		t.Errorf("the process ended with %q, want exit code 0", exits)
+	}
+}
+
+// expectOver expects that the process ends in order and leaves nothing on the port.
+func expectOver(t *testing.T, p *process.Family) {
+	t.Helper()
+	expectEnd(t, p)
 	left, _, err := sockdiag.Count(p.Addr.Port())
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +119,7 @@ func expectOver(t *testing.T, p *Processes) {
 }
 
 // send sends sig to the server.
-func send(t *testing.T, p *Processes, sig syscall.Signal) {
+func send(t *testing.T, p *process.Family, sig syscall.Signal) {
 	t.Helper()
 	if err := p.Signal(sig); err != nil {
 		t.Fatal(err)
@@ -112,23 +128,23 @@ func send(t *testing.T, p *Processes, sig syscall.Signal) {
 
 // A drain resets what is idle, and gives what is in flight its whole answer. What does not end stays, until it is aborted.
 func TestDrain(t *testing.T) {
-	mix := Mix{{Idle, 2_000}, {Fresh, 100}, {InFlight, 500}, {Stuck, 100}, {Half, 100}, {Streaming, 100}, {Upgraded, 100}, {Full, 50}}
+	mix := mix("idle=2000,fresh=100,in-flight=500,stuck=100,half=100,streaming=100,upgraded=100,full=50")
 	p, f, mix := begin(t, ours("--drain-timeout", "0"), mix)
 	send(t, p, syscall.SIGQUIT)
-	e := watch(t, f, Idle, Fresh, InFlight)
-	expect(t, e, mix, Reset, Idle, Fresh)
-	expect(t, e, mix, Answered, InFlight)
-	expect(t, e, mix, Untold, Stuck, Half, Streaming, Upgraded, Full)
+	e := watch(t, f, kinds.Idle, kinds.Fresh, kinds.InFlight)
+	expect(t, e, mix, fleet.Reset, kinds.Idle, kinds.Fresh)
+	expect(t, e, mix, fleet.Answered, kinds.InFlight)
+	expect(t, e, mix, fleet.Untold, kinds.Stuck, kinds.Half, kinds.Streaming, kinds.Upgraded, kinds.Full)
 	send(t, p, syscall.SIGTERM)
-	expect(t, watch(t, f), mix, Reset, Stuck, Half, Streaming, Upgraded, Full)
+	expect(t, watch(t, f), mix, fleet.Reset, kinds.Stuck, kinds.Half, kinds.Streaming, kinds.Upgraded, kinds.Full)
 	expectOver(t, p)
 }
 
 // At the deadline of a drain everything that is left is reset.
 func TestDrainDeadline(t *testing.T) {
-	mix := Mix{{Idle, 2_000}, {Stuck, 500}, {Half, 100}, {Streaming, 100}, {Upgraded, 100}, {Full, 50}}
+	mix := mix("idle=2000,stuck=500,half=100,streaming=100,upgraded=100,full=50")
 	p, f, mix := begin(t, ours("--drain-timeout", (200*time.Millisecond).String()), mix)
 	send(t, p, syscall.SIGQUIT)
-	expect(t, watch(t, f), mix, Reset, Idle, Stuck, Half, Streaming, Upgraded, Full)
+	expect(t, watch(t, f), mix, fleet.Reset, kinds.Idle, kinds.Stuck, kinds.Half, kinds.Streaming, kinds.Upgraded, kinds.Full)
 	expectOver(t, p)
 }

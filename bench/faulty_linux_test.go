@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"time"
 
+	"rstserver/bench/internal/kernel"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -124,7 +126,7 @@ var faults = map[string]fault{
 		if err != nil {
 			return err
 		}
-		if err := unix.Bind(fd, sockaddr(netip.MustParseAddrPort(addr))); err != nil {
+		if err := unix.Bind(fd, kernel.Sockaddr(netip.MustParseAddrPort(addr))); err != nil {
 			return err
 		}
 		if err := unix.Listen(fd, 1); err != nil {
@@ -141,7 +143,7 @@ var faults = map[string]fault{
 		return strings.TrimPrefix(addr, "127.0.0.1")
 	}},
 	"stubborn": {ignores: true, accepted: func(c *net.TCPConn) {
-		if c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr() == sourceAddr(probeSource) {
+		if c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr() == kernel.ProbeSource {
 			fmt.Fprintln(os.Stderr, "probed")
 		}
 	}},

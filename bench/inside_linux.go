@@ -3,39 +3,22 @@
 package bench
 
 import (
-	"fmt"
-	"maps"
-	"net/netip"
-	"slices"
-	"strings"
+	"io"
+
+	"rstserver/bench/internal/fleet"
+	"rstserver/bench/internal/inside"
 )
 
-// InsideCommand is the sub-command, and ClientsCommand the other, with which a program that uses NewRoster calls Inside and
-// ServeClients.
+// InsideCommand is the sub-command with which the program that is given to [NewRoster] calls Inside, and ClientsCommand the one with
+// which it calls ServeClients.
 const (
 	InsideCommand  = "bench-peer"
 	ClientsCommand = "bench-clients"
 )
 
-// insiders are the servers that need no program of their own.
-var insiders = map[string]func(addr netip.AddrPort, share bool) error{
-	"floor":            func(addr netip.AddrPort, share bool) error { return ServeFloor(addr, InPlace, share) },
-	"floor-linger":     func(addr netip.AddrPort, share bool) error { return ServeFloor(addr, ByClose, share) },
-	"nethttp-close":    func(addr netip.AddrPort, share bool) error { return ServeNetHTTP(addr, CallClose, share) },
-	"nethttp-shutdown": func(addr netip.AddrPort, share bool) error { return ServeNetHTTP(addr, CallShutdown, share) },
-	"nethttp-map":      func(addr netip.AddrPort, share bool) error { return ServeNetHTTP(addr, ArmEach, share) },
-}
+// Inside serves on addr as one of the servers of a [Roster] that need no program of their own, until SIGTERM. With share, other
+// processes can listen on the port too (SO_REUSEPORT).
+func Inside(key, addr string, share bool) error { return inside.Serve(key, addr, share) }
 
-// Inside serves on addr as one of the servers of the roster that are in this program, until SIGTERM. With share, other processes
-// can listen on the port too (SO_REUSEPORT).
-func Inside(key, addr string, share bool) error {
-	serve, ok := insiders[key]
-	if !ok {
-		return fmt.Errorf("bench: %q is not in here: %s", key, strings.Join(slices.Sorted(maps.Keys(insiders)), ", "))
-	}
-	ap, err := netip.ParseAddrPort(addr)
-	if err != nil {
-		return fmt.Errorf("bench: %w", err)
-	}
-	return serve(ap, share)
-}
+// ServeClients is a process of clients: it opens the connections that it is told to by way of in, and says how they have ended.
+func ServeClients(in io.Reader, out io.Writer) error { return fleet.Serve(in, out) }

@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/bench/internal/fleet"
+	"rstserver/bench/kinds"
 	"rstserver/internal/lingertest"
 	"rstserver/internal/sockdiagtest"
 	"rstserver/linger/sockdiag"
@@ -35,7 +37,7 @@ func TestInterrupted(t *testing.T) {
 		phase  string
 		fault  string
 		prints bool // what the server prints tells that it is so far
-		opened int  // so many connections do
+		opened int  // so many open connections do
 		left   int  // so many sockets in TIME_WAIT do
 		n      int
 		sent   bool // the signal
@@ -43,7 +45,7 @@ func TestInterrupted(t *testing.T) {
 		{phase: "the server starts", fault: "deaf", prints: true, n: n},
 		{phase: "a client connects", fault: "deaf-late", prints: true, n: n},
 		{phase: "clients wait", fault: "silent", prints: true, n: n},
-		{phase: "some are open", fault: "none", opened: perRound, n: 2*perRound + 1},
+		{phase: "some are open", fault: "none", opened: 1, n: 600}, // more than are opened in one go
 		{phase: "all are open", fault: "none", opened: n, n: n},
 		{phase: "the server ends", fault: "keeps", prints: true, n: n, sent: true},
 		{phase: "its child lives on", fault: "heir", prints: true, n: n, sent: true},
@@ -57,7 +59,7 @@ func TestInterrupted(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			defer cancel(nil)
 			cut := errors.New("cut short")
-			r := Run{Server: onKnownPort(t, faulty(tt.fault)), Mix: All(tt.n, Idle), Clients: clients, Settle: time.Hour, Timeout: time.Hour, Patience: time.Hour}
+			r := run{Server: onKnownPort(t, faulty(tt.fault)), Mix: fleet.All(tt.n, kinds.Idle), Clients: clients, Settle: time.Hour, Timeout: time.Hour, Patience: time.Hour}
 			var watching sync.WaitGroup
 			var stderr io.Writer
 			switch {
@@ -65,7 +67,7 @@ func TestInterrupted(t *testing.T) {
 				stderr = onWrite{func() { cancel(cut) }}
 			case tt.opened > 0:
 				r.Opened = func(n int) {
-					if n == tt.opened {
+					if n >= tt.opened {
 						cancel(cut)
 					}
 				}
@@ -80,7 +82,7 @@ func TestInterrupted(t *testing.T) {
 				})
 			}
 			r.Stderr = stderr
-			rep, err := r.Measure(ctx)
+			rep, err := r.measure(ctx)
 			cancel(nil)
 			watching.Wait()
 			if err != cut {
@@ -98,7 +100,7 @@ func TestInterrupted(t *testing.T) {
 func TestEndsBeforeTheSignal(t *testing.T) {
 	sockdiagtest.NeedDestroy(t)
 	const n = 50
-	r := Run{Server: onKnownPort(t, faulty("none")), Mix: All(n, Idle)}
+	r := run{Server: onKnownPort(t, faulty("none")), Mix: fleet.All(n, kinds.Idle)}
 	killed := false
 	r.Opened = func(opened int) {
 		if opened < n || killed { // it is told again once all are ready
@@ -127,15 +129,37 @@ func TestEndsBeforeTheSignal(t *testing.T) {
 
 // A run without connections, and a port that is in use, are refused before anything is started.
 func TestMeasureRefuses(t *testing.T) {
-	_, err := Run{Server: faulty("none"), Mix: Mix{{Idle, 0}}, Clients: clients}.Measure(t.Context())
+	_, err := run{Server: faulty("none"), Mix: fleet.All(0, kinds.Idle), Clients: clients}.measure(t.Context())
 	lingertest.ExpectError(t, err, `"0 idle"`, "one at least")
 	s := onKnownPort(t, faulty("none"))
-	p, err := s.Start(t.Context(), localPort(s.Port), 1, nil)
+	p, err := s.start(t.Context(), localPort(s.Port), 1, nil, patience)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = Run{Server: s, Mix: All(1, Idle), Clients: clients}.Measure(t.Context())
+	_, err = run{Server: s, Mix: fleet.All(1, kinds.Idle), Clients: clients}.measure(t.Context())
 	expectFailure(t, err, "is in use: rstserver free "+strconv.Itoa(s.Port))
 	p.Kill()
 	expectNothingOf(t, s)
+}
+
+// An end of ctx also ends the wait for what may not be destroyed: TIME_WAIT takes a minute.
+func TestInterruptedUnprivileged(t *testing.T) {
+	if !elsewhere(t, func() error { return errors.Join(lingertest.Network(nil), lingertest.Unprivileged()) }) {
+		return
+	}
+	const n = 20
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cut := errors.New("cut short")
+	r := run{Server: faulty("fin"), Mix: fleet.All(n, kinds.Idle), Clients: clients}
+	r.Waiting = func(left sockdiag.Counts) {
+		if left != (sockdiag.Counts{sockdiag.TimeWait: n}) {
+			t.Errorf("it waits for %s", left)
+		}
+		cancel(cut)
+	}
+	rep, err := r.measure(ctx)
+	if err != cut || rep.Cleaned != n || rep.Gone == nil {
+		t.Errorf("got %v, %d left, gone after %v; want %v and %d", err, rep.Cleaned, rep.Gone, cut, n)
+	}
+	lingertest.ExpectNoChildren(t)
 }

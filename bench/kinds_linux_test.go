@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"rstserver/bench/internal/fleet"
+	"rstserver/bench/kinds"
 	"rstserver/internal/sockdiagtest"
 	"rstserver/linger/sockdiag"
 )
@@ -21,9 +23,9 @@ func TestKinds(t *testing.T) {
 	abort := ours()
 	drain := abort
 	drain.Command = append(slices.Clone(abort.Command), "--on-term", "drain")
-	all := func(ending string) map[Kind]string {
-		m := make(map[Kind]string)
-		for _, k := range Kinds() {
+	all := func(ending string) map[kinds.Kind]string {
+		m := make(map[kinds.Kind]string)
+		for _, k := range kinds.All() {
 			m[k] = ending
 		}
 		return m
@@ -31,33 +33,33 @@ func TestKinds(t *testing.T) {
 	// What net/http closes ends with FIN, unless the kernel has bytes that it has not read. Upgraded connections are not its own any
 	// more, and end with the process.
 	closed := all("eof")
-	closed[Unread], closed[Full] = "reset", "reset"
+	closed[kinds.Unread], closed[kinds.Full] = "reset", "reset"
 	armed := all("reset")
-	armed[Upgraded] = "eof"
+	armed[kinds.Upgraded] = "eof"
 	tests := []struct {
 		name   string
 		server Server
-		want   map[Kind]string
+		want   map[kinds.Kind]string
 	}{
 		{"rstserver abort", abort, all("reset")},
-		{"rstserver drain", drain, map[Kind]string{Idle: "reset", Fresh: "reset", InFlight: "answered"}},
+		{"rstserver drain", drain, map[kinds.Kind]string{kinds.Idle: "reset", kinds.Fresh: "reset", kinds.InFlight: "answered"}},
 		{"net/http Close", peer("nethttp-close"), closed},
 		{"net/http map", peer("nethttp-map"), armed},
-		{"net/http Shutdown", peer("nethttp-shutdown"), map[Kind]string{Idle: "eof", InFlight: "answered", Upgraded: "eof"}},
+		{"net/http Shutdown", peer("nethttp-shutdown"), map[kinds.Kind]string{kinds.Idle: "eof", kinds.InFlight: "answered", kinds.Upgraded: "eof"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			var mix Mix
+			var mix fleet.Mix
 			least, most := 0, 0 // in TIME_WAIT
-			for _, kind := range Kinds() {
+			for _, kind := range kinds.All() {
 				if ending, ok := tt.want[kind]; ok {
-					mix = append(mix, Share{kind, each})
+					mix = append(mix, kinds.Share{Kind: kind, N: each})
 					switch ending {
 					case "eof":
 						most += each
 						// Of those that were sent nothing some lose their TIME_WAIT when both ends close at a time: OutRsts then counts
 						// one RST for each that is missing.
-						if slices.Contains([]Kind{Idle, Streaming, Upgraded}, kind) {
+						if slices.Contains([]kinds.Kind{kinds.Idle, kinds.Streaming, kinds.Upgraded}, kind) {
 							least += each
 						}
 					case "answered": // whoever closes first has it
@@ -68,8 +70,8 @@ func TestKinds(t *testing.T) {
 			if tt.server.Name == abort.Name {
 				most = 0 // the client closes first, or it is reset
 			}
-			r := Run{Server: tt.server, Mix: mix, Timeout: patience, Stderr: os.Stderr}
-			if tt.want[InFlight] == "answered" { // it is waited for, so it is as short as the machine can have it
+			r := run{Server: tt.server, Mix: mix, Timeout: patience, Stderr: os.Stderr}
+			if tt.want[kinds.InFlight] == "answered" { // it is waited for, so it is as short as the machine can have it
 				r.Late = time.Second
 			}
 			rep, err := measure(t, r)
@@ -81,7 +83,7 @@ func TestKinds(t *testing.T) {
 			}
 			for kind, ending := range tt.want {
 				got := rep.ByKind[string(kind)]
-				if tt.server.Name == "nethttp-shutdown" && kind == InFlight && got["answered"] > 0 {
+				if tt.server.Name == "nethttp-shutdown" && kind == kinds.InFlight && got["answered"] > 0 {
 					// What it has read, and not begun, it drops: it takes the connection for idle until then.
 					got["answered"] += got["eof"]
 					delete(got, "eof")

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"rstserver/bench/internal/fleet"
+	"rstserver/bench/kinds"
 	"rstserver/internal/sockdiagtest"
 	"rstserver/linger/sockdiag"
 )
@@ -14,7 +16,7 @@ import (
 func TestLeftToTheEnd(t *testing.T) {
 	sockdiagtest.NeedDestroy(t)
 	const settle = 100 * time.Millisecond
-	rep, err := measure(t, Run{Server: peer("nethttp-close"), Mix: All(50, Idle), Settle: settle})
+	rep, err := measure(t, run{Server: peer("nethttp-close"), Mix: fleet.All(50, kinds.Idle), Settle: settle})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,11 +15,10 @@ import (
 
 	"go.uber.org/goleak"
 
+	"rstserver/bench/internal/fleet"
+	"rstserver/bench/kinds"
 	"rstserver/internal/lingertest"
 )
-
-// insideVariable makes the test binary one of its own servers, or a process of clients.
-const insideVariable = "RSTSERVER_BENCH_INSIDE"
 
 // own are the servers that only tests need.
 var own = map[string]func(addr string) error{
@@ -30,20 +29,21 @@ var own = map[string]func(addr string) error{
 // patience bounds what has to happen sooner or later and is not measured.
 const patience = DefaultPatience
 
-// inside is what the test binary does in place of the tests.
-func inside(what string, args []string) error {
-	if what == ClientsCommand {
+// instead is what the test binary does in place of the tests: it is one of its own servers, or a process of clients.
+func instead(args []string) error {
+	if args[0] == ClientsCommand {
 		return ServeClients(os.Stdin, os.Stdout)
 	}
-	if serve := own[what]; serve != nil {
-		return serve(args[0])
+	key, addr := args[1], args[2]
+	if serve := own[key]; serve != nil {
+		return serve(addr)
 	}
-	return Inside(what, args[0], slices.Contains(args, share))
+	return Inside(key, addr, slices.Contains(args, share))
 }
 
 func TestMain(m *testing.M) {
-	if what := os.Getenv(insideVariable); what != "" {
-		if err := inside(what, os.Args[1:]); err != nil {
+	if args := os.Args[1:]; len(args) > 0 && (args[0] == ClientsCommand || args[0] == InsideCommand) {
+		if err := instead(args); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -61,16 +61,16 @@ const atOnce = "GORACE=atexit_sleep_ms=0"
 
 // clients is the command of a process of clients.
 func clients() *exec.Cmd {
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), insideVariable+"="+ClientsCommand, atOnce)
+	cmd := exec.Command(os.Args[0], ClientsCommand)
+	cmd.Env = append(os.Environ(), atOnce)
 	return cmd
 }
 
 // peer is one of the servers in this program.
 func peer(key string) Server {
 	return Server{
-		Name: key, Command: []string{peerProgram(), "127.0.0.1:{port}"}, Env: []string{insideVariable + "=" + key, atOnce},
-		Signal: syscall.SIGTERM, Paths: OurPaths, Share: []string{share},
+		Name: key, Command: []string{peerProgram(), InsideCommand, key, "127.0.0.1:{port}"}, Env: []string{atOnce},
+		Signal: syscall.SIGTERM, Paths: ourPaths, Share: []string{share},
 	}
 }
 
@@ -120,11 +120,23 @@ func elsewhere(t *testing.T, prepare func() error, wrap ...string) bool {
 	return lingertest.Elsewhere(t, prepare, wrap...)
 }
 
+// shares are those that s describes.
+func shares(s string) kinds.Shares {
+	parsed, err := kinds.ParseShares(s)
+	if err != nil {
+		panic(err)
+	}
+	return parsed
+}
+
+// mix is what s describes, with weights for numbers.
+func mix(s string) fleet.Mix { return fleet.Mix(shares(s)) }
+
 // ours is the real binary.
 func ours(args ...string) Server {
 	path := build("rstserver", "rstserver/cmd/rstserver", "build")
 	return Server{
 		Name: "rstserver", Command: append([]string{path, "--addr", "127.0.0.1:{port}", "--quiet"}, args...),
-		Signal: syscall.SIGTERM, Paths: OurPaths, Share: []string{"--reuseport"},
+		Signal: syscall.SIGTERM, Paths: ourPaths, Share: []string{"--reuseport"},
 	}
 }

@@ -14,6 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"rstserver/bench/internal/fleet"
+	"rstserver/bench/internal/kernel"
+	"rstserver/bench/internal/process"
+	"rstserver/bench/kinds"
 	"rstserver/bench/report"
 	"rstserver/internal/lingertest"
 	"rstserver/internal/sockdiagtest"
@@ -23,7 +27,7 @@ import (
 // onKnownPort gives a server a port that the test knows.
 func onKnownPort(t testing.TB, s Server) Server {
 	t.Helper()
-	addr, err := freePort()
+	addr, err := kernel.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +36,7 @@ func onKnownPort(t testing.TB, s Server) Server {
 }
 
 // measure carries out a run, and expects that it leaves nothing behind, whatever came of it.
-func measure(t *testing.T, r Run) (report.Run, error) {
+func measure(t *testing.T, r run) (report.Run, error) {
 	t.Helper()
 	if r.Clients == nil {
 		r.Clients = clients
@@ -40,7 +44,7 @@ func measure(t *testing.T, r Run) (report.Run, error) {
 	if r.Server.Port == 0 {
 		r.Server = onKnownPort(t, r.Server)
 	}
-	rep, err := r.Measure(t.Context())
+	rep, err := r.measure(t.Context())
 	expectNothingOf(t, r.Server)
 	return rep, err
 }
@@ -111,10 +115,10 @@ func TestFaults(t *testing.T) {
 			if tt.left[sockdiag.TimeWait] > 0 {
 				sockdiagtest.NeedDestroy(t)
 			}
-			r := Run{Server: faulty(tt.fault), Mix: All(n, Idle), Timeout: patience}
+			r := run{Server: faulty(tt.fault), Mix: fleet.All(n, kinds.Idle), Timeout: patience}
 			switch {
 			case tt.holder == "sleep":
-				r.Server.overdue = func(p *Processes) <-chan struct{} { return p.started[0].ended }
+				r.Server.overdue = untilItsEnd
 			case tt.failure != "":
 				r.Server.overdue, r.Stderr = onLine()
 			}
@@ -174,21 +178,33 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// onLine is for a server that prints a line when it has done all that it does, and goes on.
-func onLine() (overdue func(*Processes) <-chan struct{}, stderr io.Writer) {
-	printed := make(chan struct{})
-	return func(*Processes) <-chan struct{} { return printed }, onWrite{sync.OnceFunc(func() { close(printed) })}
+// untilItsEnd is for a server that itself ends, and leaves others.
+func untilItsEnd(p *process.Family) <-chan struct{} {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for p.Alive() == nil {
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	return ended
 }
 
-// expectFailure expects a Failure that contains want, or no error if that is empty.
+// onLine is for a server that prints a line when it has done all that it does, and goes on.
+func onLine() (overdue func(*process.Family) <-chan struct{}, stderr io.Writer) {
+	printed := make(chan struct{})
+	return func(*process.Family) <-chan struct{} { return printed }, onWrite{sync.OnceFunc(func() { close(printed) })}
+}
+
+// expectFailure expects a failure that contains want, or no error if that is empty.
 func expectFailure(t *testing.T, err error, want string) {
 	t.Helper()
-	var f *Failure
+	var f *failure
 	switch {
 	case want == "" && err != nil:
 		t.Fatalf("got %v, want no error", err)
 	case want != "" && (!errors.As(err, &f) || !strings.Contains(f.Error(), want)):
-		t.Fatalf("got %v, want a Failure with %q", err, want)
+		t.Fatalf("got %v, want a failure with %q", err, want)
 	case want != "" && strings.ContainsAny(f.Error(), "\n\x1b"):
 		t.Errorf("%q is not one line of text", f.Error())
 	}
@@ -217,7 +233,7 @@ func TestFaultsBeforeTheSignal(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.fault, func(t *testing.T) {
-			r := Run{Server: faulty(tt.fault), Mix: All(100, Idle), Patience: patience}
+			r := run{Server: faulty(tt.fault), Mix: fleet.All(100, kinds.Idle), Patience: patience}
 			if tt.fault == "dies" || tt.fault == "fickle" {
 				sockdiagtest.NeedDestroy(t)
 			}

@@ -7,12 +7,14 @@ import (
 	"syscall"
 	"testing"
 
+	"rstserver/bench/internal/fleet"
+	"rstserver/bench/kinds"
 	"rstserver/internal/lingertest"
 )
 
 // After a release a successor has the port while the connections live on, and the process ends with the last of them.
 func TestRelease(t *testing.T) {
-	mix := Mix{{Idle, 2_000}, {InFlight, 200}, {Stuck, 100}, {Upgraded, 100}}
+	mix := mix("idle=2000,in-flight=200,stuck=100,upgraded=100")
 	server := ours()
 	p, f, mix := begin(t, server, mix)
 	send(t, p, syscall.SIGUSR1)
@@ -35,20 +37,18 @@ func TestRelease(t *testing.T) {
 		}
 	}
 	for range 2 {
-		for _, kind := range []Kind{Idle, Upgraded} {
+		for _, kind := range []kinds.Kind{kinds.Idle, kinds.Upgraded} {
 			if err := f.Repeat(kind, patience); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	e := watch(t, f, InFlight)
-	expect(t, e, mix, Answered, InFlight)
-	expect(t, e, mix, Untold, Idle, Stuck, Upgraded)
-	if _, err := p.Wait(0); err == nil {
-		t.Error("the process has ended before its connections")
+	e := watch(t, f, kinds.InFlight)
+	expect(t, e, mix, fleet.Answered, kinds.InFlight)
+	expect(t, e, mix, fleet.Untold, kinds.Idle, kinds.Stuck, kinds.Upgraded)
+	if err := p.Alive(); err != nil {
+		t.Errorf("before its connections have ended: %v", err)
 	}
 	f.Close()
-	if code, err := p.Wait(patience); code != 0 || err != nil {
-		t.Errorf("exit code %d, %v; want 0", code, err)
-	}
+	expectEnd(t, p)
 }

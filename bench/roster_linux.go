@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"rstserver/bench/kinds"
 	"rstserver/bench/report"
 )
 
@@ -28,7 +29,7 @@ const (
 	DefaultServers = "default"
 )
 
-// NewRoster is what there is to compare with: this program with serve, or as one of the servers that Inside knows, and what is
+// NewRoster is what there is to compare with: this program with serve, or as one of the servers that [Inside] knows, and what is
 // installed in peersDir. remedy is the command that installs that.
 func NewRoster(program, peersDir, remedy string) Roster {
 	ours := func(args ...string) []string {
@@ -36,21 +37,21 @@ func NewRoster(program, peersDir, remedy string) Roster {
 	}
 	own := func(key, name, about string, sig syscall.Signal, command []string, groups ...string) Known {
 		return Known{key, append(groups, "ours"), Server{
-			Name: name, About: about, Role: report.Ours, Command: command, Signal: sig, Paths: OurPaths, Share: []string{"--reuseport"},
-			Version: ProgramVersion,
+			Name: name, About: about, Role: report.Ours, Command: command, Signal: sig, Paths: ourPaths, Share: []string{"--reuseport"},
+			Version: programVersion,
 		}}
 	}
-	inside := func(key, name, about string, role report.Role, paths Paths, groups ...string) Known {
+	inside := func(key, name, about string, role report.Role, paths kinds.Paths, groups ...string) Known {
 		version := goVersion
 		if role == report.Floor {
-			version = ProgramVersion
+			version = programVersion
 		}
 		return Known{key, groups, Server{
 			Name: name, About: about, Role: role, Command: []string{program, InsideCommand, key, "127.0.0.1:{port}"},
 			Signal: syscall.SIGTERM, Paths: paths, Share: []string{"--share"}, Version: version,
 		}}
 	}
-	foreign := func(key, name, about string, scaling Scaling, paths Paths, file string, args ...string) Known {
+	foreign := func(key, name, about string, scaling Scaling, paths kinds.Paths, file string, args ...string) Known {
 		path := filepath.Join(peersDir, file)
 		command := append([]string{path}, args...)
 		if strings.HasSuffix(file, ".js") {
@@ -62,10 +63,10 @@ func NewRoster(program, peersDir, remedy string) Roster {
 			Paths: paths, Scaling: scaling, Needs: path, Remedy: remedy,
 		}}
 	}
-	peerPaths := OurPaths
+	peerPaths := ourPaths
 	peerPaths.Stream = ""
-	only := Paths{Get: "/"}
-	nginxPaths := Paths{Get: "/", Late: OurPaths.Late, Large: OurPaths.Large}
+	only := kinds.Paths{Get: "/"}
+	nginxPaths := kinds.Paths{Get: "/", Late: ourPaths.Late, Large: ourPaths.Large}
 	node := func(way, about, npm string) Known {
 		k := foreign("node-"+way, "Node "+way, about, Alone, peerPaths, filepath.Join("node", "server.js"), way)
 		k.Groups = []string{"node"}
@@ -88,9 +89,9 @@ func NewRoster(program, peersDir, remedy string) Roster {
 		own("rstserver-kill", "rstserver kill -9", "SIGKILL: the kernel resets, since connections are armed", syscall.SIGKILL, ours(), DefaultServers),
 		inside("floor", "floor", "bare epoll and system calls; connect(AF_UNSPEC) on each socket from two threads", report.Floor, only, DefaultServers),
 		inside("floor-linger", "floor linger", "the same with SO_LINGER and close on each socket", report.Floor, only),
-		inside("nethttp-close", "net/http Close", "Server.Close", report.Peer, OurPaths, DefaultServers, "nethttp"),
-		inside("nethttp-shutdown", "net/http Shutdown", "Server.Shutdown", report.Peer, OurPaths, "nethttp"),
-		inside("nethttp-map", "net/http map + SetLinger(0)", "a map of connections, each armed, and then Server.Close", report.Peer, OurPaths, "nethttp"),
+		inside("nethttp-close", "net/http Close", "Server.Close", report.Peer, ourPaths, DefaultServers, "nethttp"),
+		inside("nethttp-shutdown", "net/http Shutdown", "Server.Shutdown", report.Peer, ourPaths, "nethttp"),
+		inside("nethttp-map", "net/http map + SetLinger(0)", "a map of connections, each armed, and then Server.Close", report.Peer, ourPaths, "nethttp"),
 		module(foreign("fasthttp", "fasthttp Shutdown", "Server.Shutdown, with CloseOnShutdown", Alone, peerPaths, "fasthttp"), "github.com/valyala/fasthttp"),
 		module(foreign("gnet", "gnet Stop", "Engine.Stop", Alone, only, "gnet"), "github.com/panjf2000/gnet/v2"),
 		module(foreign("nbio", "nbio Stop", "nbhttp's Engine.Stop", Alone, peerPaths, "nbio"), "github.com/lesismal/nbio"),

@@ -10,33 +10,29 @@ import (
 	"net/netip"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/bench/internal/fleet"
+	"rstserver/bench/internal/kernel"
+	"rstserver/bench/internal/process"
 	"rstserver/bench/report"
 	"rstserver/linger/sockdiag"
 )
 
-// Run is one measurement: a server is started, clients connect, the server is sent its signal, and what comes of that is seen
-// from outside. Measure may be called again, by one goroutine at a time.
-type Run struct {
+// run is one measurement: a server is started, clients connect, the server is sent its signal, and what comes of that is seen from
+// outside. measure may be called again, by one goroutine at a time.
+type run struct {
 	Server Server
-	Mix    Mix
+	Mix    fleet.Mix
 	// Processes is how many processes of the server share the port. 0 means 1.
 	Processes int
-	// Clients returns the command of a process that calls ServeClients with its standard streams.
-	Clients func() *exec.Cmd
-	// Settle is how long a port is watched that does not become free, from the end of the server on.
-	Settle time.Duration
-	// Timeout is how long a server may take to end; then it is killed. 0 means DefaultTimeout.
-	Timeout time.Duration
-	// Late is how long an InFlight request takes. 0 means DefaultLate.
-	Late time.Duration
-	// Patience is how long each process of the server may take to listen, and each process of clients to open its connections.
-	// 0 means DefaultPatience.
-	Patience time.Duration
+	// For these see Comparison.
+	Clients                         func() *exec.Cmd
+	Settle, Timeout, Late, Patience time.Duration
 	// Stderr gets what the server prints there; nil: nobody does.
 	Stderr io.Writer
 	// Opened is told how many connections are open so far, Waiting what a port still holds that cannot be destroyed. Nil: nobody is.
@@ -44,9 +40,8 @@ type Run struct {
 	Waiting func(left sockdiag.Counts)
 }
 
-// Defaults of a Run.
+// Defaults of a Comparison.
 const (
-	DefaultSettle   = time.Second
 	DefaultTimeout  = 10 * time.Second
 	DefaultLate     = 10 * time.Second
 	DefaultPatience = time.Minute
@@ -56,35 +51,32 @@ const (
 // longer than it takes to be scheduled.
 const grace = time.Second
 
-// A Failure is what a server did wrong, so that a run has no figures, or not those that count.
-type Failure struct {
+// failure is what a server did wrong, so that a run has no figures, or not those that count.
+type failure struct {
 	Err       error
 	Unstarted bool // it did not come to listen
 }
 
-func (f *Failure) Error() string { return f.Err.Error() }
-func (f *Failure) Unwrap() error { return f.Err }
+func (f *failure) Error() string { return f.Err.Error() }
+func (f *failure) Unwrap() error { return f.Err }
 
-func failure(err error) error { return &Failure{Err: err} }
-
-// LimitOfFiles is how many descriptors one process may have: the hard limit, to which a Go program raises its own.
-func LimitOfFiles() (uint64, error) {
-	var l unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
-		return 0, fmt.Errorf("bench: getrlimit RLIMIT_NOFILE: %w", err)
+// failed is a failure, unless err is nil.
+func failed(err error) error {
+	if err == nil {
+		return nil
 	}
-	return l.Max, nil
+	return &failure{Err: err}
 }
 
-// Measure carries out the run. An error that is a Failure is the server's fault; what was seen until then is in the report all the
+// measure carries out the run. An error that is a failure is the server's fault; what was seen until then is in the report all the
 // same, with an At if the server was sent the signal. Whatever happens, the server and its clients have ended when it returns, and
 // nothing is left on the port. An end of ctx cuts it short, with ctx's cause as the error; what may not be destroyed is then left.
-func (r Run) Measure(ctx context.Context) (rep report.Run, err error) {
+func (r run) measure(ctx context.Context) (rep report.Run, err error) {
 	r = r.withDefaults()
 	if r.Mix.Total() < 1 {
 		return rep, fmt.Errorf("bench: the mix %q has no connections: it needs one at least", r.Mix)
 	}
-	limit, err := LimitOfFiles()
+	limit, err := kernel.LimitOfFiles()
 	if err != nil {
 		return rep, err
 	}
@@ -92,14 +84,14 @@ func (r Run) Measure(ctx context.Context) (rep report.Run, err error) {
 	if err != nil {
 		return rep, err
 	}
-	crew, err := hire(r.Clients, r.Mix.Total(), clientsEach(limit))
+	crew, err := fleet.Hire(r.Clients, r.Mix.Total(), fleet.Each(limit))
 	if err != nil {
 		return rep, err
 	}
 	defer func() {
-		crew.dismiss()
+		crew.Dismiss()
 		var left error
-		if rep.Cleaned, left = clean(ctx, addr.Port(), r.Waiting); left != nil && !errors.Is(err, left) {
+		if rep.Cleaned, left = kernel.Clean(ctx, addr.Port(), r.Waiting); left != nil && !errors.Is(err, left) {
 			err = both(err, left)
 		}
 	}()
@@ -108,19 +100,24 @@ func (r Run) Measure(ctx context.Context) (rep report.Run, err error) {
 		if ctx.Err() != nil {
 			return rep, context.Cause(ctx)
 		}
-		return rep, &Failure{Err: err, Unstarted: true}
+		return rep, &failure{Err: err, Unstarted: true}
 	}
 	defer func() {
 		// Clients that reset leave the server no TIME_WAIT, which they would if it were killed first.
-		crew.dismiss()
+		crew.Dismiss()
 		p.Kill()
 	}()
 	began := time.Now()
-	target := Target{Addr: addr, Paths: r.Server.Paths, Late: r.Late}
-	if err := crew.open(ctx, Order{Target: target, Mix: r.Mix, Patience: r.Patience}, r.Opened, p); err != nil {
-		if ctx.Err() != nil {
-			return rep, context.Cause(ctx)
-		}
+	target := fleet.Target{Addr: addr, Paths: r.Server.Paths, Late: r.Late}
+	order := fleet.Order{Target: target, Mix: r.Mix, Patience: r.Patience}
+	err = crew.Open(ctx, order, r.Opened, func() error { return failed(p.Alive()) })
+	var met fleet.Error
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return rep, context.Cause(ctx)
+	case errors.As(err, &met):
+		return rep, failed(both(p.Ending(ctx), met))
+	case err != nil:
 		return rep, err
 	}
 	rep.Open = time.Since(began)
@@ -139,7 +136,7 @@ func both(err, also error) error {
 	return fmt.Errorf("%w; %w", err, also)
 }
 
-func (r Run) withDefaults() Run {
+func (r run) withDefaults() run {
 	if r.Processes == 0 {
 		r.Processes = 1
 	}
@@ -162,56 +159,59 @@ func (r Run) withDefaults() Run {
 }
 
 // address is where the server is to listen.
-func (r Run) address() (netip.AddrPort, error) {
+func (r run) address() (netip.AddrPort, error) {
 	if r.Server.Port == 0 {
-		return freePort()
+		return kernel.FreePort()
 	}
 	addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(r.Server.Port))
-	switch free, err := unused(addr); {
+	switch free, err := kernel.Unused(addr); {
 	case err != nil:
 		return addr, err
 	case !free:
-		return addr, failure(fmt.Errorf("port %d, which it listens on, is in use: rstserver free %d shows by whom", r.Server.Port, r.Server.Port))
+		return addr, failed(fmt.Errorf("port %d, which it listens on, is in use: rstserver free %d shows by whom", r.Server.Port, r.Server.Port))
 	}
 	return addr, nil
 }
 
+// start starts processes of the server on the port of addr.
+func (s Server) start(ctx context.Context, addr netip.AddrPort, n int, stderr io.Writer, patience time.Duration) (*process.Family, error) {
+	command := slices.Clone(s.Command)
+	if n > 1 {
+		command = append(command, s.Share...)
+	}
+	port := strings.NewReplacer("{port}", strconv.Itoa(int(addr.Port())))
+	for i, a := range command {
+		command[i] = port.Replace(a)
+	}
+	return process.Start(ctx, process.Program{Name: s.Name, Command: command, Env: s.Env}, addr, n, stderr, patience)
+}
+
 // teardown sends the signal and watches.
-func (r Run) teardown(ctx context.Context, p *Processes, crew *crew, rep *report.Run) error {
-	if _, err := p.strays.reap(); err != nil {
-		return err
-	}
-	family, err := p.family()
+func (r run) teardown(ctx context.Context, p *process.Family, crew *fleet.Crew, rep *report.Run) error {
+	before, err := kernel.Counters()
 	if err != nil {
 		return err
 	}
-	if rep.Resident, err = resident(family); err != nil {
-		return err
-	}
-	before, err := counters()
+	used, bytes, err := p.Usage()
 	if err != nil {
 		return err
 	}
-	used, err := cpu(family)
-	if err != nil {
-		return err
-	}
-	used += p.strays.used
+	rep.Resident = bytes
 	if err := p.Alive(); err != nil {
-		return failure(err)
+		return failed(err)
 	}
 
-	at, signalled := time.Now(), now()
+	at, signalled := time.Now(), kernel.Now()
 	if err := p.Signal(r.Server.Signal); err != nil {
-		return failure(both(p.Alive(), err))
+		return failed(both(p.Alive(), err))
 	}
 	rep.At = at
 	probing, stopProbing := context.WithCancel(ctx)
-	probes := make(chan probed, 1)
-	port := &watched{addr: p.Addr}
+	probes := make(chan kernel.Probed, 1)
+	port := &kernel.Port{Addr: p.Addr}
 	go func() {
 		defer close(probes)
-		probes <- port.probe(probing)
+		probes <- port.Probe(probing)
 	}()
 	defer func() {
 		stopProbing()
@@ -249,7 +249,7 @@ func (r Run) teardown(ctx context.Context, p *Processes, crew *crew, rep *report
 		time.AfterFunc(wait, stopWatching)
 		gone <- goneAt{at, err}
 	}()
-	endings, err := crew.watch(watching)
+	endings, err := crew.Watch(watching)
 	if err != nil {
 		return err
 	}
@@ -262,23 +262,23 @@ func (r Run) teardown(ctx context.Context, p *Processes, crew *crew, rep *report
 		gone := end.at - signalled
 		rep.Gone = &gone
 		rep.Exit = p.Exits()
-		rep.CPU = max(p.used()-used, 0)
+		rep.CPU = max(p.Used()-used, 0)
 		if gone < 0 {
-			wrong = failure(fmt.Errorf("it had ended by itself before it was sent the signal, with %s", strings.Join(rep.Exit, ", ")))
+			wrong = failed(fmt.Errorf("it had ended by itself before it was sent the signal, with %s", strings.Join(rep.Exit, ", ")))
 		}
 	}
 	got, err := r.left(ctx, port, signalled, rep, probes, stopProbing)
 	if err != nil {
 		return err
 	}
-	after, err := counters()
+	after, err := kernel.Counters()
 	if err != nil {
 		return err
 	}
-	after[resets] -= got.resets
-	rep.Kernel = since(before, after)
+	after[kernel.Resets] -= got.Resets
+	rep.Kernel = kernel.Since(before, after)
 	if end.err != nil {
-		return failure(p.stillRuns(fmt.Sprintf("%s after %s", r.Timeout, unix.SignalName(r.Server.Signal))))
+		return failed(p.StillRuns(fmt.Sprintf("%s after %s", r.Timeout, unix.SignalName(r.Server.Signal))))
 	}
 	return wrong
 }
@@ -288,11 +288,11 @@ type goneAt struct {
 	err error
 }
 
-// told notes how clients were told. It is a Failure when some were before the signal was sent.
-func told(rep *report.Run, e Endings, signalled time.Duration) error {
-	rep.Endings, rep.ByKind = e.By.names(), make(map[string]map[string]int)
+// told notes how clients were told. It is a failure when some were before the signal was sent.
+func told(rep *report.Run, e fleet.Endings, signalled time.Duration) error {
+	rep.Endings, rep.ByKind = e.By.Names(), make(map[string]map[string]int)
 	for kind, t := range e.Of {
-		rep.ByKind[string(kind)] = t.names()
+		rep.ByKind[string(kind)] = t.Names()
 	}
 	early := 0
 	for _, s := range e.Steps {
@@ -301,32 +301,32 @@ func told(rep *report.Run, e Endings, signalled time.Duration) error {
 		}
 		rep.Curve = append(rep.Curve, report.Step{At: s.At - signalled, Ending: s.Ending.String(), N: s.N})
 	}
-	if n := len(rep.Curve); n > 0 && e.By[Untold] == 0 {
+	if n := len(rep.Curve); n > 0 && e.By[fleet.Untold] == 0 {
 		rep.Told = &rep.Curve[n-1].At
 	}
 	switch {
 	case early > 0:
-		return failure(fmt.Errorf("%d connections had ended before the signal was sent; in-flight ones take longer with --late", early))
+		return failed(fmt.Errorf("%d connections had ended before the signal was sent; in-flight ones take longer with --late", early))
 	case e.Spoke > 0 && e.Spoke < signalled:
-		return failure(errors.New("it answered requests that were to take longer than the run; late=PATH names what answers late, and {ms} in it is how late"))
-	case e.By[Failed] > 0:
-		return failure(fmt.Errorf("%d clients failed in another way than by an end or a reset: %s", e.By[Failed], e.Err))
+		return failed(errors.New("it answered requests that were to take longer than the run; late=PATH names what answers late, and {ms} in it is how late"))
+	case e.By[fleet.Failed] > 0:
+		return failed(fmt.Errorf("%d clients failed in another way than by an end or a reset: %s", e.By[fleet.Failed], e.Err))
 	}
 	return nil
 }
 
 // left watches what is on the port until nothing is, or the settle time is over, and takes what the probe has seen.
-func (r Run) left(ctx context.Context, port *watched, signalled time.Duration, rep *report.Run, probes <-chan probed, stopProbing func()) (*probed, error) {
-	ended := now()
+func (r run) left(ctx context.Context, port *kernel.Port, signalled time.Duration, rep *report.Run, probes <-chan kernel.Probed, stopProbing func()) (*kernel.Probed, error) {
+	ended := kernel.Now()
 	deadline := ended + r.Settle
 	interval := max(sampleInterval, r.Settle/maxSamples)
-	var got *probed
+	var got *kernel.Probed
 	for {
-		dump, err := port.sockets()
+		dump, err := port.Sockets()
 		if err != nil {
 			return nil, err
 		}
-		at, counts := now(), dump.Count()
+		at, counts := kernel.Now(), dump.Count()
 		if n := len(rep.Left); n == 0 {
 			if rep.Holders, err = holders(dump); err != nil {
 				return nil, err
@@ -339,7 +339,7 @@ func (r Run) left(ctx context.Context, port *watched, signalled time.Duration, r
 			// What the probe has yet to see is there.
 			deadline = max(deadline, ended+r.Patience)
 		}
-		if got != nil && (counts.Total() == 0 || got.err != nil) || at >= deadline {
+		if got != nil && (counts.Total() == 0 || got.Err != nil) || at >= deadline {
 			break
 		}
 		pause := time.NewTimer(min(interval, deadline-at))
@@ -358,10 +358,10 @@ func (r Run) left(ctx context.Context, port *watched, signalled time.Duration, r
 		p := <-probes
 		got = &p
 	}
-	if got.err != nil {
-		return nil, fmt.Errorf("bench: probing port %d: %w", port.addr.Port(), got.err)
+	if got.Err != nil {
+		return nil, fmt.Errorf("bench: probing port %d: %w", port.Addr.Port(), got.Err)
 	}
-	rep.Refused, rep.Free = from(got.refused, signalled), from(got.free, signalled)
+	rep.Refused, rep.Free = from(got.Refused, signalled), from(got.Free, signalled)
 	return got, nil
 }
 

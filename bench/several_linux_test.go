@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 
+	"rstserver/bench/internal/kernel"
+	"rstserver/bench/kinds"
 	"rstserver/bench/report"
 	"rstserver/internal/lingertest"
 	"rstserver/internal/sockdiagtest"
@@ -23,7 +25,7 @@ func TestSeveralProcesses(t *testing.T) {
 	if testing.Short() {
 		n, processes = 800, 2
 	}
-	if limit, err := LimitOfFiles(); limit != 700 || err != nil {
+	if limit, err := kernel.LimitOfFiles(); limit != 700 || err != nil {
 		t.Fatalf("the limit of open files is %d, %v", limit, err)
 	}
 	alone := peer("nethttp-close")
@@ -31,7 +33,7 @@ func TestSeveralProcesses(t *testing.T) {
 	cannot := faulty("none")
 	c := &Comparison{
 		Servers: []Server{peer("floor"), ours(), peer("nethttp-map"), peer("nethttp-close"), cannot, alone},
-		N:       []int{n, 50}, Shares: []Shares{{{Idle, 1}}}, Runs: 1, Clients: clients, Timeout: patience,
+		N:       []int{n, 50}, Shares: []kinds.Shares{shares("idle")}, Runs: 1, Clients: clients, Timeout: patience,
 	}
 	d := compare(t, c)
 	if got := omitted(d.Skipped); !slices.Equal(got, []string{nameAndNumber("alone", n)}) {
@@ -57,8 +59,8 @@ func TestSeveralProcesses(t *testing.T) {
 // compare carries out a comparison that is to come to its end.
 func compare(t *testing.T, c *Comparison) *report.Document {
 	t.Helper()
-	d := &report.Document{}
-	if err := c.Measure(t.Context(), d); err != nil {
+	d, err := c.Measure(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
 	return d
@@ -78,7 +80,7 @@ func expectReason(t *testing.T, list []report.Omission, server, want string) {
 	t.Helper()
 	for _, o := range list {
 		if o.Server == server {
-			var err error = &Failure{Err: errorString(o.Reason)}
+			var err error = &failure{Err: errorString(o.Reason)}
 			lingertest.ExpectError(t, err, want)
 			return
 		}
@@ -92,7 +94,7 @@ func isLeft(r report.Run, want sockdiag.Counts) bool {
 	got := r.Left[0].States
 	missing := want[sockdiag.TimeWait] - got[sockdiag.TimeWait]
 	got[sockdiag.TimeWait] = want[sockdiag.TimeWait]
-	return got == want && missing >= 0 && missing <= min(int(r.Kernel[resets]), want[sockdiag.TimeWait]/100)
+	return got == want && missing >= 0 && missing <= min(int(r.Kernel[kernel.Resets]), want[sockdiag.TimeWait]/100)
 }
 
 // expectCell expects runs of a server that all ended alike.

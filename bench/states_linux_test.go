@@ -10,52 +10,68 @@ import (
 	"testing"
 	"time"
 
+	"rstserver/bench/internal/fleet"
+	"rstserver/bench/kinds"
+
 	"golang.org/x/sys/unix"
 )
 
 // most is mix, or as much of it as the limit of open files allows to one process; a tenth of what is much under -short.
-func most(t testing.TB, mix Mix) Mix {
+func most(t testing.TB, mix fleet.Mix) fleet.Mix {
 	t.Helper()
 	if n := mix.Total(); testing.Short() {
-		mix = mix.Scale(max(min(n, 200), n/10))
+		mix = scale(mix, max(min(n, 200), n/10))
 	}
 	var l unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
 		t.Fatal(err)
 	}
-	scaled := mix.Scale(int(l.Cur) - 500)
+	scaled := scale(mix, int(l.Cur)-500)
 	if n := scaled.Total(); n < mix.Total() {
 		t.Logf("%d connections in place of %d: raise the limit of open files (ulimit -n) for more", n, mix.Total())
 	}
 	return scaled
 }
 
+// scale is a mix in the same proportions with at most total connections.
+func scale(m fleet.Mix, total int) fleet.Mix {
+	all := m.Total()
+	if all <= total {
+		return m
+	}
+	scaled := make(fleet.Mix, len(m))
+	for i, s := range m {
+		scaled[i] = kinds.Share{Kind: s.Kind, N: s.N * total / all}
+	}
+	return scaled
+}
+
 // everything is a server in the middle of its life.
-var everything = Mix{{Idle, 15_000}, {Stuck, 2_000}, {Half, 500}, {Streaming, 500}, {Upgraded, 500}, {Full, 500}}
+var everything = mix("idle=15000,stuck=2000,half=500,streaming=500,upgraded=500,full=500")
 
 // Whatever the connections are doing, and even if the process is killed: every client reads ECONNRESET, no socket of any
 // state is left, and the port can be bound without SO_REUSEADDR.
 func TestNothingIsLeft(t *testing.T) {
 	tests := []struct {
-		mix    Mix
+		mix    fleet.Mix
 		signal syscall.Signal
 	}{
-		{All(19_000, Idle), syscall.SIGTERM},
-		{All(10_000, Idle), syscall.SIGKILL},
-		{All(5_000, Half), syscall.SIGTERM},
-		{All(5_000, Half), syscall.SIGKILL},
-		{All(5_000, Fresh), syscall.SIGINT},
-		{All(200, Full), syscall.SIGTERM},
-		{All(200, Full), syscall.SIGKILL},
+		{fleet.All(19_000, kinds.Idle), syscall.SIGTERM},
+		{fleet.All(10_000, kinds.Idle), syscall.SIGKILL},
+		{fleet.All(5_000, kinds.Half), syscall.SIGTERM},
+		{fleet.All(5_000, kinds.Half), syscall.SIGKILL},
+		{fleet.All(5_000, kinds.Fresh), syscall.SIGINT},
+		{fleet.All(200, kinds.Full), syscall.SIGTERM},
+		{fleet.All(200, kinds.Full), syscall.SIGKILL},
 		{everything, syscall.SIGTERM},
-		{everything.Scale(5_000), syscall.SIGKILL},
+		{scale(everything, 5_000), syscall.SIGKILL},
 	}
 	server := ours()
 	for _, tt := range tests {
 		t.Run(fmt.Sprintf("%s by %s", tt.mix, tt.signal), func(t *testing.T) {
 			mix := most(t, tt.mix)
 			server.Signal = tt.signal
-			rep, err := Run{Server: server, Mix: mix, Clients: clients, Settle: time.Second, Stderr: os.Stderr}.Measure(t.Context())
+			rep, err := run{Server: server, Mix: mix, Clients: clients, Settle: time.Second, Stderr: os.Stderr}.measure(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"rstserver/bench/internal/process"
 )
 
 // streamed is the length of one request or answer: far more than a server may hold.
@@ -59,7 +61,7 @@ func TestStreamingMemory(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			p := run(t, tt.server, os.Stderr)
+			p := startServer(t, tt.server, os.Stderr)
 			client := &http.Client{Transport: &http.Transport{}}
 			defer client.CloseIdleConnections()
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -89,7 +91,11 @@ func TestStreamingMemory(t *testing.T) {
 			case tt.length != 0 && answer.String() != fmt.Sprintln(length):
 				t.Errorf("the server has read %q, want %d", answer.String(), length)
 			}
-			most := memoryMB(t, p.PID(), "VmHWM")
+			bytes, err := process.Memory(p.PID(), "VmHWM")
+			if err != nil {
+				t.Fatal(err)
+			}
+			most := float64(bytes) / 1e6
 			t.Logf("at the most %.1f MB resident, %s", most, time.Since(began).Round(time.Millisecond))
 			if most > maxStreamingMB {
 				t.Errorf("the server held %.1f MB resident, want at most %d", most, maxStreamingMB)

@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// ProgramVersion is the commit that this program was built from, as far as Go knows.
-func ProgramVersion() string {
+// programVersion is the commit that this program was built from, as far as Go knows.
+func programVersion() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return ""

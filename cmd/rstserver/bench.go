@@ -18,6 +18,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"rstserver/bench"
+	"rstserver/bench/kinds"
 	"rstserver/bench/report"
 )
 
@@ -83,11 +84,11 @@ func (c *benchCommand) comparison(program string) (*bench.Comparison, error) {
 		cmp.N = append(cmp.N, number)
 	}
 	for _, kind := range c.Kind {
-		shares, err := bench.ParseShares(kind)
+		shares, err := kinds.ParseShares(kind)
 		if err != nil {
 			return nil, usage("--kind: %w", err)
 		}
-		if slices.ContainsFunc(cmp.Shares, func(other bench.Shares) bool { return other.String() == shares.String() }) {
+		if slices.ContainsFunc(cmp.Shares, func(other kinds.Shares) bool { return other.String() == shares.String() }) {
 			return nil, usage("--kind=%s: it is there twice", kind)
 		}
 		cmp.Shares = append(cmp.Shares, shares)
@@ -183,10 +184,8 @@ func (c *benchCommand) measure(cmp *bench.Comparison, args []string, out *benchO
 		bar.interrupt()
 		stop(cut)
 	})()
-	doc := &report.Document{
-		Version: report.Version, Command: append([]string{"rstserver"}, args...), Program: bench.ProgramVersion(), Began: time.Now(), Machine: bench.ThisMachine(),
-	}
-	measured := cmp.Measure(ctx, doc)
+	doc, measured := cmp.Measure(ctx)
+	doc.Command = append([]string{"rstserver"}, args...)
 	bar.clear()
 	var cut *interruption
 	if measured != nil && !errors.As(measured, &cut) {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"rstserver/bench"
+	"rstserver/bench/kinds"
 	"rstserver/bench/report"
 )
 
@@ -30,7 +31,7 @@ func TestBenchHelp(t *testing.T) {
 		for _, d := range report.Definitions() {
 			explained(d.Name, d.Text)
 		}
-		for _, k := range bench.Kinds() {
+		for _, k := range kinds.All() {
 			explained(string(k), k.About())
 		}
 		roster := bench.NewRoster("", "", "")
@@ -57,7 +58,7 @@ func TestBenchHelp(t *testing.T) {
 // serverKeyNames are the keys of --server, as errors name them.
 func serverKeyNames() []string {
 	var names []string
-	for _, m := range regexp.MustCompile(`([a-z]+)=`).FindAllStringSubmatch(bench.ServerUsage, -1) {
+	for _, m := range regexp.MustCompile(`([a-z]+)=`).FindAllStringSubmatch(serverUsage, -1) {
 		names = append(names, m[1])
 	}
 	return names

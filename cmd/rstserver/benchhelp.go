@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"rstserver/bench"
+	"rstserver/bench/kinds"
 	"rstserver/bench/report"
 )
 
@@ -18,7 +19,7 @@ func (*benchCommand) Help() string {
 		writeHelpItem(&b, d.Name, d.Text)
 	}
 	b.WriteString("\nWhat connections are doing, for --kind:\n\n")
-	for _, k := range bench.Kinds() {
+	for _, k := range kinds.All() {
 		writeHelpItem(&b, string(k), k.About())
 	}
 	b.WriteString("\nServers, for --peers:\n\n")
@@ -53,8 +54,10 @@ func (*benchCommand) Help() string {
 // writeHelpItem writes an item of a list, as kong reads it (go/doc/comment).
 func writeHelpItem(b *strings.Builder, name, text string) { fmt.Fprintf(b, "  - %s: %s\n", name, text) }
 
-// serverKeys are those that bench.ParseServer knows.
-var serverKeys = []struct{ name, text string }{
+type serverKey struct{ name, text string }
+
+// serverKeys are those that parseServer knows.
+var serverKeys = []serverKey{
 	{"name", "what it is called in the report. Default: its program."},
 	{"cmd", "the program and its arguments, quoted as for a shell. {port} in it is the port of 127.0.0.1 to listen on; all addresses will do too. " +
 		"What only a shell can do is cmd=sh -c 'exec ...': it is exec that has the signal reach the server."},

@@ -13,7 +13,7 @@ import (
 
 // serverFlag is the server that a value of --server describes.
 func serverFlag(spec string) (bench.Server, error) {
-	srv, err := bench.ParseServer(spec, commandWords)
+	srv, err := parseServer(spec)
 	if err != nil {
 		return bench.Server{}, fmt.Errorf("--server: %w", err)
 	}

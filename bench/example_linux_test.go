@@ -1,0 +1,55 @@
+//go:build linux
+
+package bench_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+
+	"rstserver/bench"
+	"rstserver/bench/kinds"
+)
+
+// The servers to compare with, and the clients, are this program, started again with other arguments.
+//
+//	switch os.Args[1] {
+//	case bench.InsideCommand:
+//		err = bench.Inside(os.Args[2], os.Args[3], slices.Contains(os.Args, "--share"))
+//	case bench.ClientsCommand:
+//		err = bench.ServeClients(os.Stdin, os.Stdout)
+//	}
+func ExampleComparison() {
+	program, err := os.Executable()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	servers, err := bench.NewRoster(program, "", "").Pick([]string{"floor", "floor-linger"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	idle, err := kinds.ParseShares("idle")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	c := bench.Comparison{
+		Servers: servers, // and bench.Server{Name: "mine", Command: []string{"./mine", "--port={port}"}, Signal: syscall.SIGTERM, ...}
+		N:       []int{100},
+		Shares:  []kinds.Shares{idle},
+		Runs:    1,
+		Clients: func() *exec.Cmd { return exec.Command(program, bench.ClientsCommand) },
+	}
+	doc, err := c.Measure(context.Background())
+	for _, cell := range doc.Cells {
+		fmt.Println(cell.Server, cell.N, cell.Mix, cell.Runs[0].Endings)
+	}
+	fmt.Println(len(doc.Failed), "failed,", err) // doc.Text(os.Stdout) says all of it
+	// Output:
+	// floor 100 idle map[reset:100]
+	// floor linger 100 idle map[reset:100]
+	// 0 failed, <nil>
+}

@@ -1,0 +1,28 @@
+// Package fleet is the clients: what each sends and waits for by its kind, how it is told that its connection is over, and the processes
+// that hold them ([Crew], [Serve]). It touches the clients' ends of connections. Of the server it knows an address, and what the kernel
+// says that it has read.
+package fleet
+
+import (
+	"net/netip"
+	"time"
+
+	"rstserver/bench/kinds"
+)
+
+// Target is a server as its clients know it.
+type Target struct {
+	Addr  netip.AddrPort `json:"addr"`
+	Paths kinds.Paths    `json:"paths"`
+	Late  time.Duration  `json:"late"` // that an InFlight request takes
+}
+
+// Order is which connections a Fleet is to open: those of a mix from one number to another, so that several fleets can share
+// one mix.
+type Order struct {
+	Target   Target        `json:"target"`
+	Mix      Mix           `json:"mix"`
+	From     int           `json:"from"`
+	To       int           `json:"to"`
+	Patience time.Duration `json:"patience"` // for all of them to be ready
+}

@@ -1,0 +1,292 @@
+//go:build linux
+
+// Package process starts the program of a server that is measured, and knows all that descends from it: whether it lives, how it has
+// ended, the time and memory that it takes. It touches the processes that it has started and /proc. Of sockets it sees only whether the
+// port is listened on, and of clients nothing.
+package process
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+	"unicode"
+
+	"golang.org/x/sys/unix"
+
+	"rstserver/bench/internal/child"
+	"rstserver/bench/internal/kernel"
+	"rstserver/linger/sockdiag"
+)
+
+// Program is what is started.
+type Program struct {
+	Name    string // for errors
+	Command []string
+	Env     []string // added to the environment of this process
+}
+
+// Family is the processes of a server that was started, one or several of the same command on one port, and all that descends from
+// them. It is used by one goroutine, and has ended after Kill.
+type Family struct {
+	Addr netip.AddrPort
+
+	program Program
+	n       int // that are to share the port
+	started []*process
+	strays  *strays
+}
+
+// process is one that was started.
+type process struct {
+	cmd    *exec.Cmd
+	output *os.File      // what it prints, for errors
+	ended  chan struct{} // closed by the goroutine that waits, after which the rest can be read
+	at     time.Duration // that it had ended
+	err    error         // of Wait
+}
+
+// Start starts so many processes of a program, which listens on the port of addr, and waits until all of them listen, for patience
+// each. What they write on stderr goes to stderr, unless that is nil, in place of the errors about them. After an error none is left.
+//
+// It makes this process the one that orphans among its descendants go to (PR_SET_CHILD_SUBREAPER), for good.
+func Start(ctx context.Context, program Program, addr netip.AddrPort, n int, stderr io.Writer, patience time.Duration) (_ *Family, err error) {
+	p := &Family{Addr: addr, program: program, n: n}
+	if p.strays, err = newStrays(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			p.Kill()
+			err = fmt.Errorf("bench: %s: %w", program.Name, err)
+		}
+	}()
+	for range n {
+		before, err := listening(addr.Port())
+		if err != nil {
+			return nil, err
+		}
+		started, err := p.start(stderr)
+		if err != nil {
+			return nil, fmt.Errorf("starting %s: %w", program.Command[0], err)
+		}
+		if err := p.ready(ctx, started, before, patience); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+func (p *Family) start(stderr io.Writer) (*process, error) {
+	one := &process{cmd: exec.Command(p.program.Command[0], p.program.Command[1:]...), ended: make(chan struct{})}
+	one.cmd.Env = append(append(os.Environ(), p.program.Env...), p.strays.mark)
+	// A file, since with a pipe the clients' machine would be busy with reading it.
+	output, err := os.CreateTemp("", "rstserver-bench-")
+	if err != nil {
+		return nil, err
+	}
+	_ = os.Remove(output.Name())
+	one.output = output
+	one.cmd.Stdout, one.cmd.Stderr = output, output
+	if stderr != nil {
+		one.cmd.Stderr = stderr
+	}
+	// Nor is its end to wait for what others write that have inherited a pipe of it.
+	one.cmd.WaitDelay = time.Second
+	err = child.Start(one.cmd, func() {
+		one.err = one.cmd.Wait()
+		one.at = kernel.Now()
+		close(one.ended)
+	})
+	if err != nil {
+		output.Close()
+		return nil, err
+	}
+	p.started = append(p.started, one)
+	p.strays.groups[one.cmd.Process.Pid] = true // by which it is ended with what it has started
+	return one, nil
+}
+
+// ready waits until there are more listening sockets on the port than before.
+func (p *Family) ready(ctx context.Context, one *process, before int, patience time.Duration) error {
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	retry := time.NewTicker(5 * time.Millisecond)
+	defer retry.Stop()
+	for {
+		select {
+		case <-one.ended:
+			return fmt.Errorf("it ended at the start, with %s%s%s", one.exit(), p.several(), one.printed())
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-timeout.C:
+			return fmt.Errorf("it does not listen on port %d after %s%s%s", p.Addr.Port(), patience, p.several(), one.printed())
+		case <-retry.C:
+			n, err := listening(p.Addr.Port())
+			if err != nil {
+				return err
+			}
+			if n > before {
+				return nil
+			}
+		}
+	}
+}
+
+// several is what may be wrong when not the first of several processes does not come up.
+func (p *Family) several() string {
+	if len(p.started) < 2 {
+		return ""
+	}
+	return fmt.Sprintf("; for so many connections it is started %d times, for which its listening socket needs SO_REUSEPORT", p.n)
+}
+
+// listening is the number of sockets that listen on a port.
+func listening(port uint16) (int, error) {
+	counts, _, err := sockdiag.Count(port)
+	return counts[sockdiag.Listen], err
+}
+
+// Alive is an error when one of the processes has ended.
+func (p *Family) Alive() error {
+	for _, one := range p.started {
+		select {
+		case <-one.ended:
+			return fmt.Errorf("it ended by itself, with %s%s", one.exit(), one.printed())
+		default:
+		}
+	}
+	return nil
+}
+
+// Ending is Alive when clients have met with an error. It may be that a process is about to end, which says more than how clients see it:
+// one that ends closes its listening socket before its connections, and is not waited for as long as that is there.
+func (p *Family) Ending(ctx context.Context) error {
+	const longest = 5 * time.Second
+	for until := time.Now().Add(longest); time.Now().Before(until) && ctx.Err() == nil; time.Sleep(time.Millisecond) {
+		if n, err := listening(p.Addr.Port()); err != nil || n >= len(p.started) || p.Alive() != nil {
+			break
+		}
+	}
+	return p.Alive()
+}
+
+// Signal sends sig to each process.
+func (p *Family) Signal(sig syscall.Signal) error {
+	for _, one := range p.started {
+		if err := one.cmd.Process.Signal(sig); err != nil {
+			return fmt.Errorf("bench: sending %s to %s: %w", sig, p.program.Name, err)
+		}
+	}
+	return nil
+}
+
+// Gone waits until all processes have ended, those that they have started too, and returns when that was (see kernel.Now).
+func (p *Family) Gone(ctx context.Context) (at time.Duration, err error) {
+	for _, one := range p.started {
+		select {
+		case <-one.ended:
+			at = max(at, one.at)
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
+	}
+	for {
+		left, err := p.strays.reap()
+		if err != nil {
+			return 0, err
+		}
+		if left == 0 {
+			return max(at, p.strays.last), nil
+		}
+		select {
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// StillRuns is the error that there are processes left so long after the signal.
+func (p *Family) StillRuns(after string) error {
+	for _, one := range p.started {
+		select {
+		case <-one.ended:
+		default:
+			return fmt.Errorf("it still runs %s, and was killed; --timeout gives it longer", after)
+		}
+	}
+	return fmt.Errorf("processes that it has started still run %s, and were killed: %s; --timeout gives them longer", after, strings.Join(p.strays.names(), ", "))
+}
+
+// Exits says how each process has ended; all have to.
+func (p *Family) Exits() []string {
+	var exits []string
+	for _, one := range p.started {
+		<-one.ended
+		exits = append(exits, one.exit())
+	}
+	return exits
+}
+
+// exit says how the process has ended.
+func (p *process) exit() string {
+	if p.cmd.ProcessState == nil {
+		return p.err.Error()
+	}
+	if status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return unix.SignalName(status.Signal())
+	}
+	return fmt.Sprintf("exit code %d", p.cmd.ProcessState.ExitCode())
+}
+
+// printed is the end of what the process has printed, for an error.
+func (p *process) printed() string {
+	const kept = 1 << 10
+	b := make([]byte, kept)
+	info, err := p.output.Stat() // a seek would be the process's own too
+	if err != nil || info.Size() == 0 {
+		return ""
+	}
+	n, _ := p.output.ReadAt(b, max(info.Size()-kept, 0))
+	lines := strings.Split(strings.TrimSpace(string(b[:n])), "\n")
+	return "; it printed: " + plainText(strings.Join(lines[max(0, len(lines)-3):], " | "))
+}
+
+// plainText is s without what a terminal takes for something else than text.
+func plainText(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\t':
+			return ' '
+		case !unicode.IsPrint(r):
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, ""))
+}
+
+// Kill ends the processes that still run, with all that they have started, and waits for them.
+func (p *Family) Kill() {
+	for _, one := range p.started {
+		select {
+		case <-one.ended:
+		default:
+			_ = unix.Kill(-one.cmd.Process.Pid, unix.SIGKILL)
+		}
+	}
+	for _, one := range p.started {
+		<-one.ended
+		_ = unix.Kill(-one.cmd.Process.Pid, unix.SIGKILL) // who is left of its group
+		_ = one.output.Close()
+	}
+	p.strays.kill()
+}
+
+// PID is the number of the first process.
+func (p *Family) PID() int { return p.started[0].cmd.Process.Pid }

@@ -1,0 +1,170 @@
+//go:build linux
+
+package process
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"rstserver/bench/internal/kernel"
+	"rstserver/internal/lingertest"
+)
+
+// listenVariable makes the test binary a program that listens on an address until SIGTERM.
+const listenVariable = "RSTSERVER_PROCESS_LISTEN"
+
+func TestMain(m *testing.M) {
+	if addr := os.Getenv(listenVariable); addr != "" {
+		ctx, _ := signal.NotifyContext(context.Background(), unix.SIGTERM)
+		if _, err := net.Listen("tcp", addr); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		<-ctx.Done()
+		os.Exit(0)
+	}
+	lingertest.Main(m)
+}
+
+func TestParseStat(t *testing.T) {
+	const fields = " S 12 34 56 0 -1 4194304 1 2 3 4 50 60 70 80 20 0 1 0 987654 1000 200"
+	for _, name := range []string{"(sh)", "(a b)", "(x) R 1 1 (y)", "(\n)"} {
+		k, err := parseStat("7 " + name + fields)
+		if want := (kin{12, 34, "987654", 1500 * time.Millisecond}); k != want || err != nil {
+			t.Errorf("%q: got %+v, %v, want %+v", name, k, err, want)
+		}
+	}
+	for _, bad := range []string{"", "7 (sh) S 12", "7 (sh)" + strings.Replace(fields, " 34 ", " x ", 1)} {
+		if k, err := parseStat(bad); err == nil {
+			t.Errorf("%q: got %+v", bad, k)
+		}
+	}
+}
+
+// Processor time and memory are those of a whole family, also of children that have ended.
+func TestUsage(t *testing.T) {
+	self := func() map[int]kin {
+		table, err := processTable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return map[int]kin{os.Getpid(): table[os.Getpid()]}
+	}
+	usage := func(family map[int]kin) time.Duration {
+		used, err := cpu(family)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return used
+	}
+	before := usage(self())
+	worker := exec.Command("sh", "-c", "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done")
+	if err := worker.Run(); err != nil {
+		t.Fatal(err)
+	}
+	took := worker.ProcessState.UserTime() + worker.ProcessState.SystemTime()
+	// A part of a hundredth of a second counts as none, in both modes.
+	if got := usage(self()) - before; got < took-20*time.Millisecond {
+		t.Errorf("%s, with a child that took %s", got, took)
+	}
+	if n, err := resident(self()); n < 1<<20 || err != nil {
+		t.Errorf("%d bytes resident, %v", n, err)
+	}
+
+	// One that has ended is no error, whether it was waited for or not.
+	ended := exec.Command("true")
+	if err := ended.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pid := ended.Process.Pid
+	family := map[int]kin{pid: {}}
+	lingertest.Wait(t, "it has ended", func() bool {
+		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		return bytes.Contains(status, []byte("State:\tZ"))
+	})
+	for range 2 {
+		if n, err := resident(family); n != 0 || err != nil {
+			t.Errorf("%d bytes resident, %v", n, err)
+		}
+		if _, err := cpu(family); err != nil {
+			t.Error(err)
+		}
+		_ = ended.Wait()
+	}
+}
+
+// A process that has left the server's session and environment is still found, if it was the server's when that was asked for.
+func TestStrays(t *testing.T) {
+	addr, err := kernel.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := Program{
+		Name: "program", Command: []string{"sh", "-c", `env -i setsid sleep 1000 & exec "$0"`, os.Args[0]},
+		Env: []string{listenVariable + "=" + addr.String(), "GORACE=atexit_sleep_ms=0"},
+	}
+	p, err := Start(t.Context(), program, addr, 1, nil, lingertest.Patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Kill()
+	lingertest.Wait(t, "the child has left", func() bool {
+		family, err := p.members()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for pid := range family {
+			if command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); bytes.HasPrefix(command, []byte("sleep\x00")) {
+				return true
+			}
+		}
+		return false
+	})
+	if err := p.Signal(unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	<-p.started[0].ended
+	lingertest.Wait(t, "it is an orphan", func() bool {
+		orphans, err := p.strays.orphans()
+		return err == nil && len(orphans) == 1
+	})
+	lingertest.ExpectError(t, p.StillRuns("10s after SIGTERM"), "processes that it has started still run", "sleep (pid")
+	p.Kill()
+	lingertest.ExpectNoChildren(t)
+	if left := lingertest.Leftover(addr.Port()); left != "" {
+		t.Errorf("left on its port:\n%s", left)
+	}
+}
+
+// What is printed is shortened to its last lines, and has nothing in it that a terminal obeys.
+func TestPrinted(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                               "",
+		"one\n":                          "; it printed: one",
+		"one\ntwo\nthree\nfour\n":        "; it printed: two | three | four",
+		"\x1b[31mred\x1b[0m\tand \xff\a": "; it printed: [31mred[0m and ",
+	} {
+		file, err := os.CreateTemp(t.TempDir(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(file, in); err != nil {
+			t.Fatal(err)
+		}
+		if got := (&process{output: file}).printed(); got != want {
+			t.Errorf("of %q: %q, want %q", in, got, want)
+		}
+		file.Close()
+	}
+}

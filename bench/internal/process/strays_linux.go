@@ -1,0 +1,170 @@
+//go:build linux
+
+package process
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"rstserver/bench/internal/kernel"
+	"rstserver/linger/sockdiag"
+)
+
+// strays are the processes that a server has started and outlives, or that have left it: orphans, which the kernel gives to
+// this process. They are told by their process group, by a variable of their environment, or by having been seen before: one
+// that has ended has no environment, and one with another session and environment was a descendant before it was an orphan.
+type strays struct {
+	mark   string         // NAME=VALUE
+	groups map[int]bool   // of the processes that were started
+	seen   map[int]string // when they were started, by number
+	used   time.Duration
+	last   time.Duration // that one has ended
+}
+
+const markVariable = "RSTSERVER_BENCH_RUN"
+
+var (
+	runs     atomic.Int64
+	adopting = sync.OnceValue(func() error {
+		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+			return os.NewSyscallError("prctl PR_SET_CHILD_SUBREAPER", err)
+		}
+		return nil
+	})
+)
+
+func newStrays() (*strays, error) {
+	return &strays{mark: fmt.Sprintf("%s=%d.%d", markVariable, os.Getpid(), runs.Add(1)), groups: make(map[int]bool), seen: make(map[int]string)}, adopting()
+}
+
+// reap takes leave of the orphans that have ended, and returns how many have not.
+func (s *strays) reap() (left int, err error) {
+	orphans, err := s.orphans()
+	if err != nil {
+		return 0, err
+	}
+	for _, pid := range orphans {
+		var usage unix.Rusage
+		switch got, err := unix.Wait4(pid, nil, unix.WNOHANG, &usage); {
+		case err == nil && got == pid:
+			s.used += time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+			s.last = kernel.Now()
+		case err == nil || err == unix.EINTR:
+			left++
+		}
+	}
+	return left, nil
+}
+
+// kill ends the orphans, and those that they leave.
+func (s *strays) kill() {
+	const longest = time.Minute
+	for deadline := time.Now().Add(longest); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		orphans, err := s.orphans()
+		if err != nil || len(orphans) == 0 {
+			return
+		}
+		for _, pid := range orphans {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+		_, _ = s.reap()
+	}
+}
+
+// orphans are the children of this process that are the server's and were not started by this process.
+func (s *strays) orphans() ([]int, error) {
+	processes, err := processTable()
+	if err != nil {
+		return nil, err
+	}
+	var orphans []int
+	for pid, p := range processes {
+		if p.parent == os.Getpid() && !s.groups[pid] && (s.groups[p.group] || s.seen[pid] == p.began || s.marked(pid)) {
+			s.seen[pid] = p.began
+			orphans = append(orphans, pid)
+		}
+	}
+	return orphans, nil
+}
+
+// names are those of the orphans, for an error.
+func (s *strays) names() []string {
+	orphans, _ := s.orphans()
+	slices.Sort(orphans)
+	var names []string
+	for _, pid := range orphans {
+		name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		names = append(names, sockdiag.Process{PID: pid, Name: strings.TrimSpace(string(name))}.String())
+	}
+	return names
+}
+
+func (s *strays) marked(pid int) bool {
+	environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	return err == nil && bytes.Contains(append([]byte{0}, environment...), []byte("\x00"+s.mark+"\x00"))
+}
+
+// kin is what a process has to do with others.
+type kin struct {
+	parent, group int
+	began         string        // in ticks of the machine's clock: with it, a number that was used again is no mistake
+	children      time.Duration // that those of its children have run on processors that have ended, to a hundredth of a second
+}
+
+// processTable is every process of the machine (proc_pid_stat(5)).
+func processTable() (map[int]kin, error) {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("bench: %w", err)
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, fmt.Errorf("bench: %w", err)
+	}
+	table := make(map[int]kin)
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil {
+			continue
+		}
+		stat, err := os.ReadFile("/proc/" + name + "/stat")
+		if err != nil {
+			continue // it has just ended
+		}
+		if table[pid], err = parseStat(string(stat)); err != nil {
+			return nil, fmt.Errorf("bench: /proc/%d/stat is %q: %w", pid, strings.TrimSpace(string(stat)), err)
+		}
+	}
+	return table, nil
+}
+
+// parseStat reads /proc/PID/stat.
+func parseStat(stat string) (k kin, err error) {
+	// The name in parentheses may hold anything; the state, which is the third field, comes behind it.
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	const third, parent, group, userOfChildren, systemOfChildren, began = 3, 4, 5, 16, 17, 22
+	if len(fields) <= began-third {
+		return k, errors.New("it has too few fields")
+	}
+	var user, system int64
+	for field, to := range map[int]any{parent: &k.parent, group: &k.group, userOfChildren: &user, systemOfChildren: &system} {
+		if _, err := fmt.Sscan(fields[field-third], to); err != nil {
+			return k, err
+		}
+	}
+	const tick = time.Second / 100 // USER_HZ
+	k.children = time.Duration(user+system) * tick
+	k.began = fields[began-third]
+	return k, nil
+}
