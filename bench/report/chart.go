@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"rstserver/internal/prose"
 	"rstserver/linger/sockdiag"
 )
 
@@ -69,14 +70,14 @@ func chartOf(docs []*Document) charted {
 	var c charted
 	indexes := make(map[Role]int)
 	place := func(s Server) int {
-		i := slices.IndexFunc(c.Servers, func(known chartServer) bool { return known.Name == printable(s.Name) })
+		i := slices.IndexFunc(c.Servers, func(known chartServer) bool { return known.Name == prose.Printable(s.Name) })
 		if i < 0 {
 			role := s.Role
 			if role != Ours && role != Floor {
 				role = Peer
 			}
 			i = len(c.Servers)
-			c.Servers = append(c.Servers, chartServer{printable(s.Name), role, indexes[role]})
+			c.Servers = append(c.Servers, chartServer{prose.Printable(s.Name), role, indexes[role]})
 			indexes[role]++
 		}
 		return i
@@ -94,7 +95,7 @@ func (d *Document) chart(place func(Server) int) chartDoc {
 	doc := chartDoc{NotFree: strings.ReplaceAll(notIn(d.Settings.Settle), nbsp, " ")}
 	blocks := d.blocks()
 	for _, name := range d.mixes() {
-		mix := chartMix{Name: printable(name)}
+		mix := chartMix{Name: prose.Printable(name)}
 		var grown []block
 		for _, b := range blocks {
 			if b.mix == name && b.n > 0 {

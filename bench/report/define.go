@@ -1,6 +1,10 @@
 package report
 
-import "time"
+import (
+	"time"
+
+	"rstserver/internal/prose"
+)
 
 // Definition says what a figure of the report means, and how finely it was measured.
 type Definition struct{ Name, Text string }
@@ -44,5 +48,5 @@ func (d *Document) attained() string {
 	if len(parts) == 0 {
 		return ""
 	}
-	return "Attained resolution, the median time between the last probe in vain and the first that succeeded: " + enumerate(parts) + "."
+	return "Attained resolution, the median time between the last probe in vain and the first that succeeded: " + prose.Enumerate(parts) + "."
 }

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"rstserver/internal/prose"
 )
 
 // fact is one line about where and how it was measured.
@@ -14,7 +16,7 @@ func (d *Document) facts() []fact {
 	var facts []fact
 	add := func(name, text string) {
 		if text != "" {
-			facts = append(facts, fact{name, printable(text)})
+			facts = append(facts, fact{name, prose.Printable(text)})
 		}
 	}
 	m, s := d.Machine, d.Settings
@@ -25,23 +27,23 @@ func (d *Document) facts() []fact {
 	add("system", join(m.OS, m.Kernel, m.Arch))
 	processor := m.Processor
 	if m.Processors > 0 {
-		processor = join(plural(m.Processors, "processor"), processor)
+		processor = join(prose.Plural(m.Processors, "processor"), processor)
 	}
 	add("processor", processor)
 	if m.Memory > 0 {
-		add("memory", grouped(m.Memory>>20)+" MiB")
+		add("memory", prose.Grouped(m.Memory>>20)+" MiB")
 	}
 	if m.OpenFiles > 0 {
-		add("open files", "at most "+grouped(int64(min(m.OpenFiles, 1<<62)))+" for each process")
+		add("open files", "at most "+prose.Grouped(int64(min(m.OpenFiles, 1<<62)))+" for each process")
 	}
 	add("load before", m.Load)
 	for _, name := range slices.Sorted(maps.Keys(m.Sysctl)) {
-		add(printable(name), m.Sysctl[name])
+		add(prose.Printable(name), m.Sysctl[name])
 	}
 	add("Go", m.GoVersion)
 	var settings []string
 	if s.Runs > 0 {
-		settings = append(settings, plural(s.Runs, "run"))
+		settings = append(settings, prose.Plural(s.Runs, "run"))
 	}
 	for _, setting := range []struct {
 		name string

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"rstserver/internal/prose"
 )
 
 // grid is a table in any form. What must not be broken across lines inside a cell is held together by nbsp.
@@ -104,7 +106,7 @@ func (d *Document) growthGrids(blocks []block) []grid {
 
 func growthGrid(grown []block, mix string, m measure) grid {
 	g := grid{
-		Title: "µs per connection as their number grows, " + printable(mix) + ": median of " + m.name + " by connections",
+		Title: "µs per connection as their number grows, " + prose.Printable(mix) + ": median of " + m.name + " by connections",
 		Head:  []string{"server"},
 		Right: []bool{false},
 	}
@@ -115,14 +117,14 @@ func growthGrid(grown []block, mix string, m measure) grid {
 	}
 	var lines []growing
 	for i, b := range grown {
-		g.Head = append(g.Head, grouped(b.n))
+		g.Head = append(g.Head, prose.Grouped(b.n))
 		g.Right = append(g.Right, true)
 		for _, r := range b.rows {
 			at := slices.IndexFunc(lines, func(l growing) bool { return l.name == r.server.Name })
 			if at < 0 {
 				at = len(lines)
 				cells := slices.Repeat([]string{none}, len(grown)+1)
-				cells[0] = printable(r.server.Name)
+				cells[0] = prose.Printable(r.server.Name)
 				lines = append(lines, growing{line: line{r.server.Role, cells}, name: r.server.Name})
 			}
 			if s := m.of(r); s.Settled() {

@@ -4,6 +4,8 @@ import (
 	"io"
 	"strings"
 	"unicode"
+
+	"rstserver/internal/prose"
 )
 
 // Markdown writes documents one after the other, with tables as GitHub has them.
@@ -82,11 +84,11 @@ func (d *Document) heading(blocks []block) string {
 	for _, b := range blocks {
 		least, most = min(least, b.n), max(most, b.n)
 	}
-	servers := plural(len(d.Servers), "server")
+	servers := prose.Plural(len(d.Servers), "server")
 	if least == most && len(d.mixes()) == 1 {
 		return blocks[0].title() + ", " + servers
 	}
-	return between(grouped(least), grouped(most)) + " connections, " + printable(strings.Join(d.mixes(), "; ")) + ", " + servers
+	return between(prose.Grouped(least), prose.Grouped(most)) + " connections, " + prose.Printable(strings.Join(d.mixes(), "; ")) + ", " + servers
 }
 
 // aboutGrid says what the servers are. The tables of figures have names only.
@@ -101,8 +103,8 @@ func (d *Document) aboutGrid() grid {
 		if s.About != "" {
 			about += ": " + s.About
 		}
-		g.Lines = append(g.Lines, line{s.Role, []string{printable(s.Name), printable(about), printable(s.Signal),
-			printable(s.Version), shell(s.Command)}})
+		g.Lines = append(g.Lines, line{s.Role, []string{prose.Printable(s.Name), prose.Printable(about), prose.Printable(s.Signal),
+			prose.Printable(s.Version), shell(s.Command)}})
 	}
 	return g
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"rstserver/internal/prose"
 )
 
 // nbsp holds a number and its noun together where a line is broken.
@@ -53,11 +55,11 @@ func ratioText(ratio float64) string {
 func countsText(counts []count) string {
 	parts := make([]string, len(counts))
 	for i, c := range counts {
-		what := printable(c.what)
+		what := prose.Printable(c.what)
 		if what == "eof" {
 			what = "EOF"
 		}
-		parts[i] = between(grouped(c.min), grouped(c.max)) + nbsp + strings.ReplaceAll(what, " ", nbsp)
+		parts[i] = between(prose.Grouped(c.min), prose.Grouped(c.max)) + nbsp + strings.ReplaceAll(what, " ", nbsp)
 	}
 	return strings.Join(parts, ", ")
 }
@@ -85,7 +87,7 @@ func (r row) howToldByKind() string {
 	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
 		counts := r.cell.endings(func(r Run) map[string]int { return r.ByKind[kind] })
 		if text := countsText(counts); text != "" {
-			parts = append(parts, printable(kind)+": "+text)
+			parts = append(parts, prose.Printable(kind)+": "+text)
 		}
 	}
 	return strings.Join(parts, "; ")
@@ -104,9 +106,9 @@ func (r row) leftOnPort() string {
 
 // name has the number of runs behind it if that is not the one in the title.
 func (r row) name(b block) string {
-	name := printable(r.server.Name)
+	name := prose.Printable(r.server.Name)
 	if n := len(r.cell.Runs); n != b.runs {
-		name += " (" + strings.ReplaceAll(plural(n, "run"), " ", nbsp) + ")"
+		name += " (" + strings.ReplaceAll(prose.Plural(n, "run"), " ", nbsp) + ")"
 	}
 	return name
 }
@@ -116,7 +118,7 @@ func (r row) exits() string {
 	var all []string
 	for _, run := range r.cell.Runs {
 		for _, exit := range run.Exit {
-			all = append(all, strings.ReplaceAll(printable(exit), " ", nbsp))
+			all = append(all, strings.ReplaceAll(prose.Printable(exit), " ", nbsp))
 		}
 	}
 	if len(all) == 0 {
@@ -133,22 +135,22 @@ func (r row) holders() string {
 	var all []string
 	for _, run := range r.cell.Runs {
 		for _, holder := range run.Holders {
-			all = append(all, printable(holder))
+			all = append(all, prose.Printable(holder))
 		}
 	}
 	all = distinct(all)
 	if len(all) > maxHolders {
-		all = append(all[:maxHolders:maxHolders], plural(len(all)-maxHolders, "other"))
+		all = append(all[:maxHolders:maxHolders], prose.Plural(len(all)-maxHolders, "other"))
 	}
-	return enumerate(all)
+	return prose.Enumerate(all)
 }
 
 // title is "10,000 idle connections".
 func (b block) title() string {
 	if strings.ContainsAny(b.mix, ",%0123456789") {
-		return plural(b.n, "connection") + ", " + printable(b.mix)
+		return prose.Plural(b.n, "connection") + ", " + prose.Printable(b.mix)
 	}
-	return strings.Replace(plural(b.n, "connection"), " ", " "+printable(b.mix)+" ", 1)
+	return strings.Replace(prose.Plural(b.n, "connection"), " ", " "+prose.Printable(b.mix)+" ", 1)
 }
 
 // over says of how many runs the figures of b are.
@@ -156,5 +158,5 @@ func (b block) over() string {
 	if b.runs == 1 {
 		return "one run"
 	}
-	return "median (least–greatest) of " + plural(b.runs, "run") + " in turn"
+	return "median (least–greatest) of " + prose.Plural(b.runs, "run") + " in turn"
 }

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"rstserver/internal/prose"
 )
 
 var (
@@ -52,7 +54,7 @@ func TestTextFitsTheTerminal(t *testing.T) {
 			if n := columns(line); n > maxColumns {
 				t.Errorf("%s, line %d has %d columns, want at most %d: %s", name, i+1, n, maxColumns, line)
 			}
-			if line != printable(line) {
+			if line != prose.Printable(line) {
 				t.Errorf("%s, line %d has what a terminal would act on: %q", name, i+1, line)
 			}
 		}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"rstserver/internal/prose"
 )
 
 // verdicts say in a sentence for each server how fast it let go of its port and what it left there, with the most connections
@@ -18,7 +20,7 @@ func (d *Document) verdicts(blocks []block) []verdict {
 		v := verdict{Title: b.title()}
 		for _, r := range b.rows {
 			if len(r.cell.Runs) > 0 {
-				v.Sentences = append(v.Sentences, sentence{printable(r.server.Name), d.verdict(r)})
+				v.Sentences = append(v.Sentences, sentence{prose.Printable(r.server.Name), d.verdict(r)})
 			}
 		}
 		verdicts = append(verdicts, v)
@@ -77,7 +79,7 @@ func notFree(r row, settle time.Duration) string {
 	}
 	text := "not free in " + span(settle)
 	if r.Free.N > 0 {
-		text += fmt.Sprintf(" in %d of %s", r.Free.Of-r.Free.N, plural(r.Free.Of, "run"))
+		text += fmt.Sprintf(" in %d of %s", r.Free.Of-r.Free.N, prose.Plural(r.Free.Of, "run"))
 	}
 	return text
 }
@@ -91,14 +93,14 @@ func (r row) later() string {
 	case sockets == 0:
 		return ", gone after " + span(at)
 	}
-	return fmt.Sprintf(", %s still there after %s", grouped(sockets), span(at))
+	return fmt.Sprintf(", %s still there after %s", prose.Grouped(sockets), span(at))
 }
 
 // warnings are those that were given while it was measured, and what the figures themselves warn of.
 func (d *Document) warnings(blocks []block) []string {
 	var warnings []string
 	for _, w := range d.Warnings {
-		warnings = append(warnings, printable(w))
+		warnings = append(warnings, prose.Printable(w))
 	}
 	if d.Interrupted {
 		warnings = append(warnings, "interrupted before all was measured: what is here is what there was until then")
@@ -119,10 +121,10 @@ func (d *Document) warnings(blocks []block) []string {
 	}
 	for _, name := range distinct(names) {
 		warnings = append(warnings, fmt.Sprintf("%s: runs scatter with %s; measure again with more --runs, on a quieter machine",
-			printable(name), enumerate(cells[name])))
+			prose.Printable(name), prose.Enumerate(cells[name])))
 	}
 	if fewest > 0 && fewest < 3 {
-		warnings = append(warnings, plural(fewest, "run")+" cannot show how far runs scatter; use --runs 5 or more")
+		warnings = append(warnings, prose.Plural(fewest, "run")+" cannot show how far runs scatter; use --runs 5 or more")
 	}
 	return warnings
 }
@@ -135,7 +137,7 @@ func (d *Document) scatter(r row) string {
 		name, s, of = "clients told", r.Told, func(r Run) []time.Duration { return appendTime(nil, r.Told) }
 	}
 	if s.N > 0 && s.N < s.Of {
-		return fmt.Sprintf("%s in %d of %s", name, s.N, plural(s.Of, "run"))
+		return fmt.Sprintf("%s in %d of %s", name, s.N, prose.Plural(s.Of, "run"))
 	}
 	var measured []time.Duration
 	for _, run := range r.cell.Runs {
@@ -158,11 +160,11 @@ func omissions(list []Omission) []sentence {
 		if o.Round > 0 {
 			where = join(where, fmt.Sprintf("round %d", o.Round))
 		}
-		name := printable(o.Server)
+		name := prose.Printable(o.Server)
 		if where != "" {
 			name += ", " + where
 		}
-		sentences = append(sentences, sentence{name, printable(o.Reason)})
+		sentences = append(sentences, sentence{name, prose.Printable(o.Reason)})
 	}
 	return sentences
 }

@@ -7,40 +7,12 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"rstserver/internal/prose"
 )
 
 // none stands where there is no figure. It is never a zero, which would be one.
 const none = "–"
-
-// grouped writes n with a comma between groups of three digits.
-func grouped[T ~int | ~int64](n T) string {
-	s := strconv.FormatInt(int64(n), 10)
-	first := 0
-	if n < 0 {
-		first = 1
-	}
-	for i := len(s) - 3; i > first; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-// plural is n of a thing: "1 run", "2 runs".
-func plural(n int, thing string) string {
-	if n != 1 {
-		thing += "s"
-	}
-	return grouped(n) + " " + thing
-}
-
-// enumerate is "a", "a and b", "a, b and c".
-func enumerate(list []string) string {
-	if len(list) < 2 {
-		return strings.Join(list, "")
-	}
-	last := len(list) - 1
-	return strings.Join(list[:last], ", ") + " and " + list[last]
-}
 
 // between is "7" where both are 7, and "7–9" otherwise.
 func between(least, most string) string {
@@ -64,7 +36,7 @@ func significant(v float64) string {
 	case v < 99.95:
 		decimals = 1
 	default:
-		return grouped(int64(v + 0.5))
+		return prose.Grouped(int64(v + 0.5))
 	}
 	return strconv.FormatFloat(v, 'f', decimals, 64)
 }
@@ -85,7 +57,7 @@ func span(d time.Duration) string {
 	switch {
 	case d >= time.Hour:
 		d = d.Round(time.Minute)
-		return grouped(int(d/time.Hour)) + " h " + strconv.Itoa(int(d%time.Hour/time.Minute)) + " min"
+		return prose.Grouped(int(d/time.Hour)) + " h " + strconv.Itoa(int(d%time.Hour/time.Minute)) + " min"
 	case d >= 2*time.Minute:
 		d = d.Round(time.Second)
 		s := strconv.Itoa(int(d/time.Minute)) + " min"
@@ -102,17 +74,6 @@ func span(d time.Duration) string {
 	}
 }
 
-// printable takes out of s what would do something to a terminal or break a line. Names come from the command line and from
-// other processes.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
-}
-
 // shell is a command as one types it.
 func shell(args []string) string {
 	quoted := make([]string, len(args))
@@ -123,7 +84,7 @@ func shell(args []string) string {
 		if arg == "" || strings.ContainsFunc(arg, func(r rune) bool { return !harmless(r) }) {
 			arg = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
 		}
-		quoted[i] = printable(arg)
+		quoted[i] = prose.Printable(arg)
 	}
 	return strings.Join(quoted, " ")
 }

@@ -20,6 +20,7 @@ import (
 	"rstserver/bench"
 	"rstserver/bench/kinds"
 	"rstserver/bench/report"
+	"rstserver/internal/prose"
 )
 
 type benchCommand struct {
@@ -77,7 +78,7 @@ func (c *benchCommand) comparison(program string) (*bench.Comparison, error) {
 		number, err := strconv.Atoi(n)
 		switch {
 		case err != nil || number < 1 || number > maxConnections:
-			return nil, usage("--n=%s: it has to be a number from 1 to %s", n, grouped(maxConnections))
+			return nil, usage("--n=%s: it has to be a number from 1 to %s", n, prose.Grouped(maxConnections))
 		case slices.Contains(cmp.N[:i], number):
 			return nil, usage("--n=%s: it is there twice", n)
 		}
@@ -94,7 +95,7 @@ func (c *benchCommand) comparison(program string) (*bench.Comparison, error) {
 		cmp.Shares = append(cmp.Shares, shares)
 	}
 	if c.Runs < 1 || c.Runs > maxRuns {
-		return nil, usage("--runs=%d: it must be from 1 to %s", c.Runs, grouped(maxRuns))
+		return nil, usage("--runs=%d: it must be from 1 to %s", c.Runs, prose.Grouped(maxRuns))
 	}
 	if c.Settle < 0 {
 		return nil, usage("--settle=%s: it must not be negative", c.Settle)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"rstserver/bench/report"
+	"rstserver/internal/prose"
 	"rstserver/linger/sockdiag"
 )
 
@@ -108,7 +109,7 @@ func TestBenchKinds(t *testing.T) {
 	doc := readDocument(t, file)
 	var got []string
 	for _, c := range doc.Cells {
-		got = append(got, c.Server+", "+grouped(c.N)+" "+c.Mix)
+		got = append(got, c.Server+", "+prose.Grouped(c.N)+" "+c.Mix)
 		if run := c.Runs[0]; run.Endings["reset"] != c.N {
 			t.Errorf("%s, %d %s: endings = %v, want all reset", c.Server, c.N, c.Mix, run.ByKind)
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 
+	"rstserver/internal/prose"
 	"rstserver/linger/freeport"
 	"rstserver/linger/sockdiag"
 )
@@ -56,7 +57,7 @@ func (r *freeReport) overview() string {
 	writeRows(&b, r.Before.Rows)
 	if n := r.Before.IdleUnknown; n.Total() > 0 {
 		writeWrapped(&b, "", fmt.Sprintf("not selected, as the kernel does not know since when they are idle: %s (%s)",
-			plural(n.Total(), "socket"), n))
+			prose.Plural(n.Total(), "socket"), n))
 	}
 	if r.CannotDestroy != "" && !r.tries {
 		writeWrapped(&b, "", "nothing can be destroyed from here: "+r.CannotDestroy)
@@ -69,7 +70,7 @@ func (r *freeReport) overview() string {
 
 // writeElsewhere writes what another network namespace has on the port, and how to get there.
 func (r *freeReport) writeElsewhere(b *strings.Builder, e freeport.Elsewhere) {
-	who := printable(e.Process.String())
+	who := prose.Printable(e.Process.String())
 	what := fmt.Sprintf("in another network namespace, that of %s, there is: %s.", who, e.Counts)
 	if e.HoldsThePort {
 		what = fmt.Sprintf("%s holds it in another network namespace, where there is: %s.", who, e.Counts)
@@ -83,7 +84,7 @@ func (r *freeReport) writeWould(b *strings.Builder) {
 		writeWrapped(b, "", "would send SIGTERM to "+processNames(r.Before.Owners))
 	}
 	if n := r.Before.Selected.Total(); n > 0 {
-		writeWrapped(b, "", fmt.Sprintf("would destroy %s (%s)", plural(n, "socket"), r.Before.Selected))
+		writeWrapped(b, "", fmt.Sprintf("would destroy %s (%s)", prose.Plural(n, "socket"), r.Before.Selected))
 	} else {
 		fmt.Fprintln(b, "would destroy nothing")
 	}
@@ -92,7 +93,7 @@ func (r *freeReport) writeWould(b *strings.Builder) {
 // question is what the user has to agree to.
 func (r *freeReport) question() string {
 	n := r.Before.Selected.Total()
-	what := fmt.Sprintf("%s (%s)", plural(n, "socket"), r.Before.Selected)
+	what := fmt.Sprintf("%s (%s)", prose.Plural(n, "socket"), r.Before.Selected)
 	switch {
 	case !r.stops():
 		return "Destroy " + what + "?"
@@ -120,7 +121,7 @@ func (r *freeReport) outcome() string {
 func (r *freeReport) writeDone(b *strings.Builder) {
 	d := r.Done
 	for _, s := range d.Stopped {
-		who := printable(s.Process.String())
+		who := prose.Printable(s.Process.String())
 		switch {
 		case s.LetGo && s.Signalled:
 			writeWrapped(b, "", who+" was sent SIGTERM, and has let go of the port")
@@ -136,24 +137,24 @@ func (r *freeReport) writeDone(b *strings.Builder) {
 		writeWrapped(b, "", "somebody else has begun to listen meanwhile: what came to the port since then is left alone")
 	}
 	if d.Destroyed > 0 || d.Gone > 0 || len(d.Refused) == 0 && len(d.Stopped) == 0 {
-		line := "destroyed " + plural(d.Destroyed, "socket")
+		line := "destroyed " + prose.Plural(d.Destroyed, "socket")
 		if d.Gone > 0 {
-			line += fmt.Sprintf("; %s more ended by %s meanwhile", grouped(d.Gone), pick(d.Gone, "itself", "themselves"))
+			line += fmt.Sprintf("; %s more ended by %s meanwhile", prose.Grouped(d.Gone), pick(d.Gone, "itself", "themselves"))
 		}
 		writeWrapped(b, "", line)
 	}
 	for _, refused := range d.Refused {
-		writeWrapped(b, "", fmt.Sprintf("not destroyed: %s (%s): %s", plural(refused.Counts.Total(), "socket"), refused.Counts,
+		writeWrapped(b, "", fmt.Sprintf("not destroyed: %s (%s): %s", prose.Plural(refused.Counts.Total(), "socket"), refused.Counts,
 			explainRefusal(refused.Err)))
 	}
 	if d.Survived > 0 {
 		writeWrapped(b, "", fmt.Sprintf("the kernel says that it has destroyed %s more and still has %s: before Linux 6.11 it "+
-			"does that with connections that are closed and have something to send", plural(d.Survived, "socket"),
+			"does that with connections that are closed and have something to send", prose.Plural(d.Survived, "socket"),
 			pick(d.Survived, "it", "them")))
 	}
 	if d.Coming {
 		writeWrapped(b, "", fmt.Sprintf("gave up after %s: more came each time, as clients come back while somebody listens",
-			plural(d.Rounds, "round")))
+			prose.Plural(d.Rounds, "round")))
 	}
 }
 
@@ -189,7 +190,7 @@ func (r *freeReport) writeVerdict(b *strings.Builder) {
 		if r.Done != nil {
 			where = "left"
 		}
-		writeWrapped(b, "  ", fmt.Sprintf("%s %s %s: %s", plural(n, "socket"), pick(n, "is", "are"), where, v.Left))
+		writeWrapped(b, "  ", fmt.Sprintf("%s %s %s: %s", prose.Plural(n, "socket"), pick(n, "is", "are"), where, v.Left))
 	}
 	switch held := len(v.Holders) > 0 || v.Hidden > 0; {
 	case held && !r.plan.StopOwner:
@@ -259,9 +260,9 @@ func writeRows(b *strings.Builder, rows []freeport.Row) {
 		for i, ip := range r.Local {
 			local[i] = ip.String()
 		}
-		cells := []string{grouped(r.Count), r.State.String(), rowOwner(r), strings.Join(local, ", ")}
+		cells := []string{prose.Grouped(r.Count), r.State.String(), rowOwner(r), strings.Join(local, ", ")}
 		if partly {
-			selected := grouped(r.Selected)
+			selected := prose.Grouped(r.Selected)
 			if r.HoldsPort() {
 				selected = "-"
 			}
@@ -271,7 +272,7 @@ func writeRows(b *strings.Builder, rows []freeport.Row) {
 	}
 	writeTable(b, table, len(table[0])-3)
 	if more > 0 {
-		fmt.Fprintf(b, "  and %s more of other processes and states; --json has all\n", plural(more, "row"))
+		fmt.Fprintf(b, "  and %s more of other processes and states; --json has all\n", prose.Plural(more, "row"))
 	}
 }
 
@@ -280,7 +281,7 @@ func rowOwner(r freeport.Row) string {
 	if len(r.Processes) == 0 {
 		return "none: " + string(r.Unowned)
 	}
-	s := printable(r.Processes[0].String())
+	s := prose.Printable(r.Processes[0].String())
 	if n := len(r.Processes) - 1; n > 0 {
 		s += fmt.Sprintf(" +%d", n)
 	}
@@ -295,9 +296,9 @@ func processNames(processes []freeport.Process) string {
 			list = append(list, fmt.Sprintf("%d more", len(processes)-most))
 			break
 		}
-		list = append(list, printable(p.String()))
+		list = append(list, prose.Printable(p.String()))
 	}
-	return enumerate(list)
+	return prose.Enumerate(list)
 }
 
 func addresses(bound []netip.AddrPort) string {
@@ -310,5 +311,5 @@ func addresses(bound []netip.AddrPort) string {
 		}
 		list = append(list, a.String())
 	}
-	return enumerate(list)
+	return prose.Enumerate(list)
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/text/width"
 
 	"rstserver/bench"
+	"rstserver/internal/prose"
 )
 
 // progress is a line on a terminal that says what the benchmark is doing. On anything else it says nothing. Apart from interrupt
@@ -68,12 +69,12 @@ func progressLine(now bench.Progress) string {
 	if strings.Contains(now.Mix, ",") {
 		of = ": " + now.Mix
 	}
-	parts := []string{fmt.Sprintf("run %d of %d", now.Done+1, now.Of), printable(now.Server) + ", " + grouped(now.N) + of}
+	parts := []string{fmt.Sprintf("run %d of %d", now.Done+1, now.Of), prose.Printable(now.Server) + ", " + prose.Grouped(now.N) + of}
 	switch {
 	case now.Waiting.Total() > 0:
 		parts = append(parts, fmt.Sprintf("waiting for the end of %s, which only CAP_NET_ADMIN may destroy", now.Waiting))
 	case now.Opened < now.N:
-		parts = append(parts, grouped(now.Opened)+" connections open")
+		parts = append(parts, prose.Grouped(now.Opened)+" connections open")
 	default:
 		parts = append(parts, "all open, letting go")
 	}

@@ -1,23 +1,9 @@
 package main
 
 import (
-	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
-
-// grouped writes n with a comma between groups of three digits.
-func grouped(n int) string {
-	s := strconv.Itoa(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-// plural is n of a thing: "1 socket", "2 sockets".
-func plural(n int, thing string) string { return grouped(n) + " " + pick(n, thing, thing+"s") }
 
 // pick is one for one of something, and more for any other number.
 func pick(n int, one, more string) string {
@@ -25,25 +11,6 @@ func pick(n int, one, more string) string {
 		return one
 	}
 	return more
-}
-
-// enumerate is "a", "a and b", "a, b and c".
-func enumerate(list []string) string {
-	if len(list) < 2 {
-		return strings.Join(list, "")
-	}
-	last := len(list) - 1
-	return strings.Join(list[:last], ", ") + " and " + list[last]
-}
-
-// printable takes out of s what would do something to a terminal. A process chooses its own name.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
 }
 
 // writeWrapped writes text in lines of at most maxColumns, all of them behind indent and those after the first a little more

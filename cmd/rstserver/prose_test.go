@@ -6,30 +6,6 @@ import (
 	"unicode/utf8"
 )
 
-func TestPlural(t *testing.T) {
-	for n, want := range map[int]string{0: "0 sockets", 1: "1 socket", 2: "2 sockets", 1000: "1,000 sockets", 1234567: "1,234,567 sockets"} {
-		if got := plural(n, "socket"); got != want {
-			t.Errorf("plural(%d) = %q, want %q", n, got, want)
-		}
-	}
-}
-
-func TestEnumerate(t *testing.T) {
-	for want, list := range map[string][]string{"": nil, "a": {"a"}, "a and b": {"a", "b"}, "a, b and c": {"a", "b", "c"}} {
-		if got := enumerate(list); got != want {
-			t.Errorf("enumerate(%q) = %q, want %q", list, got, want)
-		}
-	}
-}
-
-func TestPrintable(t *testing.T) {
-	for in, want := range map[string]string{"nginx": "nginx", "a b": "a b", "\x1b[2J": "?[2J", "x\n": "x?", "bücher": "bücher", "\xff": "?"} {
-		if got := printable(in); got != want {
-			t.Errorf("printable(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
-
 func TestWriteWrapped(t *testing.T) {
 	long := strings.Repeat("0123456789", 12)
 	for _, tt := range []struct{ name, indent, text, want string }{
