@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,15 +21,13 @@ import (
 	"rstserver/linger/sockdiag"
 )
 
-// Comparison is what is measured: each server with each number of connections of each mix, several times. It is used by one
-// goroutine.
+// Comparison is what is measured: each server with each number of connections of each mix, several times. It is used by one goroutine.
+// The clients are this program, started again: it calls [Helper].
 type Comparison struct {
 	Servers []Server
 	N       []int          // of connections
 	Shares  []kinds.Shares // mixes, of which each is measured with each N
 	Runs    int            // of each server with each of these
-	// Clients returns the command of a process that calls ServeClients with its standard streams.
-	Clients func() *exec.Cmd
 	// Settle is how long a port is watched that does not become free, from the end of the server on.
 	Settle time.Duration
 	// Timeout is how long a server may take to end; then it is killed. 0 means DefaultTimeout. An in-flight request adds Late to it.
@@ -270,7 +267,7 @@ func (m *measuring) run(ctx context.Context, f field, s Server, round int) (repo
 	}
 	tell()
 	r := run{
-		Server: s, Mix: fleet.Of(f.shares, f.n), Processes: m.processes(s, f.n), Clients: m.Clients,
+		Server: s, Mix: fleet.Of(f.shares, f.n), Processes: m.processes(s, f.n),
 		Settle: m.Settle, Timeout: m.d.Settings.Timeout, Late: m.d.Settings.Late, Patience: m.Patience,
 		Opened:  func(n int) { p.Opened = n; tell() },
 		Waiting: func(left sockdiag.Counts) { p.Waiting = left; tell() },

@@ -54,7 +54,7 @@ func TestComparison(t *testing.T) {
 		Servers: []Server{faulty("none"), simple, faulty("absent"), missing, stubborn, faulty("404")},
 		N:       []int{40, 20},
 		Shares:  []kinds.Shares{shares("idle"), shares("fresh=3,stuck=1")},
-		Runs:    2, Clients: clients, Timeout: patience,
+		Runs:    2, Timeout: patience,
 	}
 	var order []string
 	last := Progress{}
@@ -129,7 +129,7 @@ func TestComparisonInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	cut := errors.New("cut short")
-	c := &Comparison{Servers: []Server{faulty("none")}, N: []int{10}, Shares: []kinds.Shares{shares("idle")}, Runs: 5, Clients: clients, Timeout: patience}
+	c := &Comparison{Servers: []Server{faulty("none")}, N: []int{10}, Shares: []kinds.Shares{shares("idle")}, Runs: 5, Timeout: patience}
 	c.Progress = func(p Progress) {
 		if p.Round == 3 && p.Opened > 0 {
 			cancel(cut)
@@ -157,7 +157,7 @@ func TestOverflow(t *testing.T) {
 		return
 	}
 	const n = 100
-	c := &Comparison{Servers: []Server{faulty("fin")}, N: []int{n}, Shares: []kinds.Shares{shares("idle")}, Runs: 1, Clients: clients, Timeout: patience}
+	c := &Comparison{Servers: []Server{faulty("fin")}, N: []int{n}, Shares: []kinds.Shares{shares("idle")}, Runs: 1, Timeout: patience}
 	d := compare(t, c)
 	if len(d.Cells) != 1 {
 		t.Fatalf("failed: %v", d.Failed)

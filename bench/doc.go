@@ -7,11 +7,11 @@
 // report.Document, which package report writes as text, Markdown, a page or JSON.
 //
 // A [Roster] is the servers to compare with: rstserver's own ways, those that bench/peers installs, and those that need nothing else,
-// the floor and net/http. These, and the clients, are the measuring program itself, started again: so its main function calls [Inside]
-// and [ServeClients] when it is told to.
+// the floor and net/http. These, and the clients, are the measuring program itself, started again, so its main function begins with a
+// call of [Helper].
 //
-// This package puts a run together and keeps the order of its parts. What it has of the machine is in rooms of its own, which import
-// one another only downwards:
+// This package puts a run together. What touches the machine is in rooms of its own, of which servers and clients know nothing of each
+// other:
 //
 //	internal/inside   the servers that need no other program; imports none of the others
 //	internal/fleet    the clients, in processes of their own; touches their ends of connections

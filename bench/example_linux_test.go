@@ -6,19 +6,15 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 
 	"rstserver/bench"
 	"rstserver/bench/kinds"
 )
 
-// The servers to compare with, and the clients, are this program, started again with other arguments.
+// The floor and the clients are this program, started again. So the first that its main function does is
 //
-//	switch os.Args[1] {
-//	case bench.InsideCommand:
-//		err = bench.Inside(os.Args[2], os.Args[3], slices.Contains(os.Args, "--share"))
-//	case bench.ClientsCommand:
-//		err = bench.ServeClients(os.Stdin, os.Stdout)
+//	if helped, err := bench.Helper(os.Args[1:]); helped {
+//		...
 //	}
 func ExampleComparison() {
 	program, err := os.Executable()
@@ -41,7 +37,6 @@ func ExampleComparison() {
 		N:       []int{100},
 		Shares:  []kinds.Shares{idle},
 		Runs:    1,
-		Clients: func() *exec.Cmd { return exec.Command(program, bench.ClientsCommand) },
 	}
 	doc, err := c.Measure(context.Background())
 	for _, cell := range doc.Cells {

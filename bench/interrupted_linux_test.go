@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -59,7 +60,7 @@ func TestInterrupted(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			defer cancel(nil)
 			cut := errors.New("cut short")
-			r := run{Server: onKnownPort(t, faulty(tt.fault)), Mix: fleet.All(tt.n, kinds.Idle), Clients: clients, Settle: time.Hour, Timeout: time.Hour, Patience: time.Hour}
+			r := run{Server: onKnownPort(t, faulty(tt.fault)), Mix: fleet.All(tt.n, kinds.Idle), Settle: time.Hour, Timeout: time.Hour, Patience: time.Hour}
 			var watching sync.WaitGroup
 			var stderr io.Writer
 			switch {
@@ -129,14 +130,14 @@ func TestEndsBeforeTheSignal(t *testing.T) {
 
 // A run without connections, and a port that is in use, are refused before anything is started.
 func TestMeasureRefuses(t *testing.T) {
-	_, err := run{Server: faulty("none"), Mix: fleet.All(0, kinds.Idle), Clients: clients}.measure(t.Context())
+	_, err := run{Server: faulty("none"), Mix: fleet.All(0, kinds.Idle)}.measure(t.Context())
 	lingertest.ExpectError(t, err, `"0 idle"`, "one at least")
 	s := onKnownPort(t, faulty("none"))
 	p, err := s.start(t.Context(), localPort(s.Port), 1, nil, patience)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = run{Server: s, Mix: fleet.All(1, kinds.Idle), Clients: clients}.measure(t.Context())
+	_, err = run{Server: s, Mix: fleet.All(1, kinds.Idle)}.measure(t.Context())
 	expectFailure(t, err, "is in use: rstserver free "+strconv.Itoa(s.Port))
 	p.Kill()
 	expectNothingOf(t, s)
@@ -150,7 +151,7 @@ func TestInterruptedUnprivileged(t *testing.T) {
 	const n = 20
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cut := errors.New("cut short")
-	r := run{Server: faulty("fin"), Mix: fleet.All(n, kinds.Idle), Clients: clients}
+	r := run{Server: faulty("fin"), Mix: fleet.All(n, kinds.Idle)}
 	r.Waiting = func(left sockdiag.Counts) {
 		if left != (sockdiag.Counts{sockdiag.TimeWait: n}) {
 			t.Errorf("it waits for %s", left)
@@ -162,4 +163,20 @@ func TestInterruptedUnprivileged(t *testing.T) {
 		t.Errorf("got %v, %d left, gone after %v; want %v and %d", err, rep.Cleaned, rep.Gone, cut, n)
 	}
 	lingertest.ExpectNoChildren(t)
+}
+
+// A process of clients that ends by itself is no fault of the server's.
+func TestClientsEnd(t *testing.T) {
+	r := run{Server: onKnownPort(t, faulty("none")), Mix: fleet.All(10, kinds.Idle), Clients: func() *exec.Cmd { return exec.Command("true") }}
+	_, err := r.measure(t.Context())
+	var f *failure
+	lingertest.ExpectError(t, err, "a process of clients")
+	if errors.As(err, &f) {
+		t.Errorf("%v is the server's failure", err)
+	}
+	expectNothingOf(t, r.Server)
+	r.Clients = func() *exec.Cmd { return exec.Command("/no/such/program") }
+	_, err = r.measure(t.Context())
+	lingertest.ExpectError(t, err, "starting a process of clients", "/no/such/program")
+	expectNothingOf(t, r.Server)
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -29,24 +28,21 @@ var own = map[string]func(addr string) error{
 // patience bounds what has to happen sooner or later and is not measured.
 const patience = DefaultPatience
 
-// instead is what the test binary does in place of the tests: it is one of its own servers, or a process of clients.
-func instead(args []string) error {
-	if args[0] == ClientsCommand {
-		return ServeClients(os.Stdin, os.Stdout)
-	}
-	key, addr := args[1], args[2]
-	if serve := own[key]; serve != nil {
-		return serve(addr)
-	}
-	return Inside(key, addr, slices.Contains(args, share))
-}
-
 func TestMain(m *testing.M) {
-	if args := os.Args[1:]; len(args) > 0 && (args[0] == ClientsCommand || args[0] == InsideCommand) {
-		if err := instead(args); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
+	// What every process that the tests start is to do too: to end at once, and not a second later, as with the race detector.
+	if err := os.Setenv("GORACE", "atexit_sleep_ms=0"); err != nil {
+		panic(err)
+	}
+	help := Helper
+	if len(os.Args) > 3 && os.Args[1] == serverCommand && own[os.Args[2]] != nil {
+		help = func(args []string) (bool, error) { return true, own[args[1]](args[2]) }
+	}
+	helped, err := help(os.Args[1:])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	if helped {
 		os.Exit(0)
 	}
 	lingertest.Main(m,
@@ -56,26 +52,13 @@ func TestMain(m *testing.M) {
 	)
 }
 
-// atOnce keeps a process with the race detector from sleeping for a second before it ends.
-const atOnce = "GORACE=atexit_sleep_ms=0"
-
-// clients is the command of a process of clients.
-func clients() *exec.Cmd {
-	cmd := exec.Command(os.Args[0], ClientsCommand)
-	cmd.Env = append(os.Environ(), atOnce)
-	return cmd
-}
-
 // peer is one of the servers in this program.
 func peer(key string) Server {
 	return Server{
-		Name: key, Command: []string{peerProgram(), InsideCommand, key, "127.0.0.1:{port}"}, Env: []string{atOnce},
-		Signal: syscall.SIGTERM, Paths: ourPaths, Share: []string{share},
+		Name: key, Command: []string{peerProgram(), serverCommand, key, "127.0.0.1:{port}"},
+		Signal: syscall.SIGTERM, Paths: ourPaths, Share: []string{shareFlag},
 	}
 }
-
-// share makes a peer listen with SO_REUSEPORT.
-const share = "--share"
 
 // build builds a program that the tests start, once for all of them, those in processes that the tests start too.
 func build(name, of string, command ...string) string {

@@ -38,9 +38,6 @@ func onKnownPort(t testing.TB, s Server) Server {
 // measure carries out a run, and expects that it leaves nothing behind, whatever came of it.
 func measure(t *testing.T, r run) (report.Run, error) {
 	t.Helper()
-	if r.Clients == nil {
-		r.Clients = clients
-	}
 	if r.Server.Port == 0 {
 		r.Server = onKnownPort(t, r.Server)
 	}

@@ -29,8 +29,8 @@ const (
 	DefaultServers = "default"
 )
 
-// NewRoster is what there is to compare with: this program with serve, or as one of the servers that [Inside] knows, and what is
-// installed in peersDir. remedy is the command that installs that.
+// NewRoster is what there is to compare with: program, which is rstserver with serve and calls [Helper], and what is installed in
+// peersDir. remedy is the command that installs that.
 func NewRoster(program, peersDir, remedy string) Roster {
 	ours := func(args ...string) []string {
 		return append([]string{program, "serve", "--addr", "127.0.0.1:{port}", "--quiet"}, args...)
@@ -47,8 +47,8 @@ func NewRoster(program, peersDir, remedy string) Roster {
 			version = programVersion
 		}
 		return Known{key, groups, Server{
-			Name: name, About: about, Role: role, Command: []string{program, InsideCommand, key, "127.0.0.1:{port}"},
-			Signal: syscall.SIGTERM, Paths: paths, Share: []string{"--share"}, Version: version,
+			Name: name, About: about, Role: role, Command: []string{program, serverCommand, key, "127.0.0.1:{port}"},
+			Signal: syscall.SIGTERM, Paths: paths, Share: []string{shareFlag}, Version: version,
 		}}
 	}
 	foreign := func(key, name, about string, scaling Scaling, paths kinds.Paths, file string, args ...string) Known {

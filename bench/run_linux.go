@@ -31,8 +31,9 @@ type run struct {
 	// Processes is how many processes of the server share the port. 0 means 1.
 	Processes int
 	// For these see Comparison.
-	Clients                         func() *exec.Cmd
 	Settle, Timeout, Late, Patience time.Duration
+	// Clients returns the command of a process of clients. Nil means this program as one.
+	Clients func() *exec.Cmd
 	// Stderr gets what the server prints there; nil: nobody does.
 	Stderr io.Writer
 	// Opened is told how many connections are open so far, Waiting what a port still holds that cannot be destroyed. Nil: nobody is.
@@ -148,6 +149,9 @@ func (r run) withDefaults() run {
 	}
 	if r.Patience == 0 {
 		r.Patience = DefaultPatience
+	}
+	if r.Clients == nil {
+		r.Clients = clients
 	}
 	if r.Opened == nil {
 		r.Opened = func(int) {}

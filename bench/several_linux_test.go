@@ -33,7 +33,7 @@ func TestSeveralProcesses(t *testing.T) {
 	cannot := faulty("none")
 	c := &Comparison{
 		Servers: []Server{peer("floor"), ours(), peer("nethttp-map"), peer("nethttp-close"), cannot, alone},
-		N:       []int{n, 50}, Shares: []kinds.Shares{shares("idle")}, Runs: 1, Clients: clients, Timeout: patience,
+		N:       []int{n, 50}, Shares: []kinds.Shares{shares("idle")}, Runs: 1, Timeout: patience,
 	}
 	d := compare(t, c)
 	if got := omitted(d.Skipped); !slices.Equal(got, []string{nameAndNumber("alone", n)}) {

@@ -71,7 +71,7 @@ func TestNothingIsLeft(t *testing.T) {
 		t.Run(fmt.Sprintf("%s by %s", tt.mix, tt.signal), func(t *testing.T) {
 			mix := most(t, tt.mix)
 			server.Signal = tt.signal
-			rep, err := run{Server: server, Mix: mix, Clients: clients, Settle: time.Second, Stderr: os.Stderr}.measure(t.Context())
+			rep, err := run{Server: server, Mix: mix, Settle: time.Second, Stderr: os.Stderr}.measure(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}

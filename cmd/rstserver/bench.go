@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"slices"
 	"strconv"
@@ -58,21 +57,10 @@ func (c *benchCommand) AfterApply(ctx *kong.Context) error {
 // peersRemedy is what makes the servers in --peers-dir.
 const peersRemedy = "make peers"
 
-// benchPeerCommand is one of the servers to compare with, which the benchmark starts.
-type benchPeerCommand struct {
-	Key   string `arg:""`
-	Addr  string `arg:""`
-	Share bool
-}
-
-// benchClientsCommand is a process of clients, which the benchmark starts.
-type benchClientsCommand struct{}
-
 // comparison is what the flags ask for. program is this one.
 func (c *benchCommand) comparison(program string) (*bench.Comparison, error) {
 	cmp := &bench.Comparison{
 		Runs: c.Runs, Settle: c.Settle, Timeout: c.Timeout, Late: c.Late,
-		Clients: func() *exec.Cmd { return exec.Command(program, bench.ClientsCommand) },
 	}
 	for i, n := range c.N {
 		number, err := strconv.Atoi(n)

@@ -71,13 +71,4 @@ func TestHelpNamesCommands(t *testing.T) {
 	if !strings.HasPrefix(stdout, want) {
 		t.Errorf("the help begins with %.200q, want %q", stdout, want)
 	}
-	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"bench", "--help"}, {"free", "--help"}} {
-		if stdout, _, _ := runCommand(args...); strings.Contains(stdout, "bench-peer") || strings.Contains(stdout, "bench-clients") {
-			t.Errorf("%q shows what is not for users:\n%s", args, stdout)
-		}
-	}
-	// Nor are they what a mistyped command is said to mean.
-	if _, stderr, code := runCommand("bench-"); code != exitUsage || strings.Contains(stderr, "bench-peer") || strings.Contains(stderr, "bench-clients") {
-		t.Errorf("exit code, stderr = %d, %q", code, stderr)
-	}
 }

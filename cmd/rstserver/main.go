@@ -27,12 +27,17 @@ type commandLine struct {
 	Serve serveCommand `cmd:"" default:"withargs" help:"Serve HTTP/1.1 until a signal ends it: by default with a reset of every connection. The default command."`
 	Bench benchCommand `cmd:"" help:"Measure how servers let go of their port: this one, others, and any that you name."`
 	Free  freeCommand  `cmd:"" help:"Say what is on a local port, and free it: destroy the connections and what is left of them, whoever's they are."`
-
-	BenchPeer    benchPeerCommand    `cmd:"" hidden:""`
-	BenchClients benchClientsCommand `cmd:"" hidden:""`
 }
 
 func main() {
+	helped, err := bench.Helper(os.Args[1:])
+	switch {
+	case err != nil:
+		printError(os.Stderr, err)
+		os.Exit(exitFailed)
+	case helped:
+		os.Exit(exitOK)
+	}
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -60,10 +65,6 @@ func run(args []string, stdout, stderr io.Writer) int {
 		err = cl.Free.run(os.Stdin, stdout, stderr)
 	case command == "bench":
 		err = cl.Bench.run(args, stdout, stderr)
-	case command == bench.InsideCommand:
-		err = bench.Inside(cl.BenchPeer.Key, cl.BenchPeer.Addr, cl.BenchPeer.Share)
-	case command == bench.ClientsCommand:
-		err = bench.ServeClients(os.Stdin, stdout)
 	default:
 		err = cl.Serve.run(stdout, stderr)
 	}
