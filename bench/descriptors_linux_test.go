@@ -4,7 +4,6 @@ package bench
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -55,24 +54,6 @@ func (c *control) ask(target string) string {
 		c.t.Fatalf("%s: %s, %v", target, resp.Status, err)
 	}
 	return string(body)
-}
-
-// capture is what a server writes on stderr.
-type capture struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *capture) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *capture) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
 }
 
 // opening is a number of fleets of idle connections on their way.
@@ -127,7 +108,7 @@ func TestDescriptors(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			stderr := &capture{}
+			stderr := &lingertest.Output{}
 			server := peer("hoarder")
 			server.Env = append(server.Env, fmt.Sprint(hoarderVariable, "=", limit))
 			p := startServer(t, server, stderr)

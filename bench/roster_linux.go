@@ -5,6 +5,7 @@ package bench
 import (
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -42,7 +43,7 @@ func NewRoster(program, peersDir, remedy string) Roster {
 		}}
 	}
 	inside := func(key, name, about string, role report.Role, paths kinds.Paths, groups ...string) Known {
-		version := goVersion
+		version := runtime.Version
 		if role == report.Floor {
 			version = programVersion
 		}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"runtime/debug"
 	"strings"
 )
@@ -33,9 +32,6 @@ func programVersion() string {
 	}
 	return revision + modified
 }
-
-// goVersion is the version of net/http.
-func goVersion() string { return runtime.Version() }
 
 // moduleVersion is the version of a module in a Go program.
 func moduleVersion(program, module string) func() string {

@@ -103,9 +103,9 @@ func (c *benchCommand) comparison(program string) (*bench.Comparison, error) {
 		cmp.Servers = servers
 	}
 	for _, spec := range c.Server {
-		srv, err := serverFlag(spec)
+		srv, err := parseServer(spec)
 		if err != nil {
-			return nil, usage("%w", err)
+			return nil, usage("--server: %w", err)
 		}
 		for _, other := range cmp.Servers {
 			if other.Name == srv.Name {

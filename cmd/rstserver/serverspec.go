@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +18,9 @@ import (
 // serverUsage says what parseServer takes.
 const serverUsage = "name=NAME,cmd=COMMAND[,signal=TERM][,port=N][,path=/][,late=PATH][,large=PATH][,stream=PATH]" +
 	"[,upgrade=PATH][,protocol=NAME][,share=ARGUMENTS]"
+
+// assignment is how a shell is told a variable in front of a command.
+var assignment = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
 
 // parseServer reads a server as users give it: KEY=VALUE with commas between. A comma belongs to the value unless one of the keys and =
 // come behind it.
@@ -40,6 +44,9 @@ func parseServer(s string) (bench.Server, error) {
 	}
 	if len(srv.Command) == 0 {
 		return bench.Server{}, fmt.Errorf("%q has no cmd=COMMAND: %s", s, serverUsage)
+	}
+	if program := srv.Command[0]; assignment.MatchString(program) {
+		return bench.Server{}, fmt.Errorf("cmd=%s: %s is no program; cmd=env %[2]s ... starts one with that variable", given["cmd"], program)
 	}
 	if srv.Name = given["name"]; srv.Name == "" {
 		srv.Name = srv.Command[0]

@@ -7,25 +7,7 @@ import (
 	"strings"
 
 	"github.com/mattn/go-shellwords"
-
-	"rstserver/bench"
 )
-
-// serverFlag is the server that a value of --server describes.
-func serverFlag(spec string) (bench.Server, error) {
-	srv, err := parseServer(spec)
-	if err != nil {
-		return bench.Server{}, fmt.Errorf("--server: %w", err)
-	}
-	if program := srv.Command[0]; assignment.MatchString(program) {
-		return bench.Server{}, fmt.Errorf("--server: cmd=%s: %s is no program; cmd=env %s ... starts one with that variable",
-			strings.Join(srv.Command, " "), program, program)
-	}
-	return srv, nil
-}
-
-// assignment is how a shell is told a variable in front of a command.
-var assignment = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
 
 // commandWords takes a command line apart as a shell does. What only a shell can do is an error: shellwords would leave out all that
 // comes behind an operator, and take what is to be substituted as it is.
