@@ -66,6 +66,9 @@ func (c *Comparison) Measure(ctx context.Context) (*report.Document, error) {
 }
 
 func (c *Comparison) measure(ctx context.Context, d *report.Document) error {
+	if isHelper(os.Args[1:]) { // which would start another one, and so on
+		return errors.New("bench: this process was started to be a server or clients: main has to call bench.Helper before it measures")
+	}
 	m := measuring{Comparison: c, d: d, out: make(map[string]bool), started: make(map[string]bool)}
 	var err error
 	if m.limit, err = kernel.LimitOfFiles(); err != nil {

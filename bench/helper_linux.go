@@ -24,12 +24,17 @@ const (
 // process of clients. Then it has been that, and err says what went wrong; the process has nothing else to do.
 func Helper(args []string) (helped bool, err error) {
 	switch {
-	case len(args) == 1 && args[0] == clientsCommand:
+	case !isHelper(args):
+		return false, nil
+	case args[0] == clientsCommand:
 		return true, fleet.Serve(os.Stdin, os.Stdout)
-	case len(args) >= 3 && args[0] == serverCommand:
+	default:
 		return true, inside.Serve(args[1], args[2], slices.Contains(args[3:], shareFlag))
 	}
-	return false, nil
+}
+
+func isHelper(args []string) bool {
+	return len(args) == 1 && args[0] == clientsCommand || len(args) >= 3 && args[0] == serverCommand
 }
 
 // clients is the command of a process of clients.

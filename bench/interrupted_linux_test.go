@@ -165,18 +165,29 @@ func TestInterruptedUnprivileged(t *testing.T) {
 	lingertest.ExpectNoChildren(t)
 }
 
-// A process of clients that ends by itself is no fault of the server's.
+// A helper that measures, since its main function has not called Helper, does not start more of its kind.
+func TestHelpersDoNotMeasure(t *testing.T) {
+	defer func(args []string) { os.Args = args }(os.Args)
+	os.Args = []string{os.Args[0], clientsCommand}
+	_, err := (&Comparison{}).Measure(t.Context())
+	lingertest.ExpectError(t, err, "main has to call bench.Helper")
+}
+
+// A process of clients that ends by itself, or is some other program, is no fault of the server's.
 func TestClientsEnd(t *testing.T) {
-	r := run{Server: onKnownPort(t, faulty("none")), Mix: fleet.All(10, kinds.Idle), Clients: func() *exec.Cmd { return exec.Command("true") }}
-	_, err := r.measure(t.Context())
-	var f *failure
-	lingertest.ExpectError(t, err, "a process of clients")
-	if errors.As(err, &f) {
-		t.Errorf("%v is the server's failure", err)
+	r := run{Server: onKnownPort(t, faulty("none")), Mix: fleet.All(10, kinds.Idle)}
+	for _, script := range []string{"", "echo hello && exec sleep 1000"} {
+		r.Clients = func() *exec.Cmd { return exec.Command("sh", "-c", script) }
+		_, err := r.measure(t.Context())
+		var f *failure
+		lingertest.ExpectError(t, err, "a process of clients")
+		if errors.As(err, &f) {
+			t.Errorf("%v is the server's failure", err)
+		}
+		expectNothingOf(t, r.Server)
 	}
-	expectNothingOf(t, r.Server)
 	r.Clients = func() *exec.Cmd { return exec.Command("/no/such/program") }
-	_, err = r.measure(t.Context())
+	_, err := r.measure(t.Context())
 	lingertest.ExpectError(t, err, "starting a process of clients", "/no/such/program")
 	expectNothingOf(t, r.Server)
 }

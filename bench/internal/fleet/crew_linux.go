@@ -139,6 +139,7 @@ func start(cmd *exec.Cmd) (*member, error) {
 		for r := json.NewDecoder(out); ; {
 			var a answer
 			if r.Decode(&a) != nil {
+				_ = cmd.Process.Kill() // if it does not end, it is some other program
 				_ = cmd.Wait()
 				return
 			}
