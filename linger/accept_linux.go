@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -63,43 +62,29 @@ func (l *Listener) keepNonblocking() {
 	})
 }
 
-// track enters a connection in the set, as part of what the server gets to see.
+// track enters a connection in the set, and returns what the server gets to see of it.
 func (l *Listener) track(below net.Conn) (net.Conn, error) {
-	reachable, ok := below.(reachableConn)
-	if !ok {
-		return nil, fmt.Errorf("linger: Accept of a %T returned a %T, which has no SyscallConn", l.below, below) // or nil
-	}
-	raw, err := reachable.SyscallConn()
-	if err != nil {
-		return nil, fmt.Errorf("linger: a %T: %w", below, err)
-	}
+	e := &entry{closed: l.onClose, accepted: time.Now()}
 	var c net.Conn
-	var t *tracked
 	switch below := below.(type) {
 	case *net.TCPConn:
-		conn := &Conn{TCPConn: below}
-		c, t = conn, &conn.tracked
+		c = e.giveTCP(below)
 	case *net.UnixConn:
-		conn := &unixConn{UnixConn: below}
-		c, t = conn, &conn.tracked
+		c = e.giveUnix(below)
+	case reachableConn:
+		var err error
+		if c, err = e.giveOther(below); err != nil {
+			return nil, fmt.Errorf("linger: a %T: %w", below, err)
+		}
 	default:
-		conn := &otherConn{reachableConn: reachable}
-		c, t = conn, &conn.tracked
+		return nil, fmt.Errorf("linger: Accept of a %T returned a %T, which has no SyscallConn", l.below, below) // or nil
 	}
-	t.listener, t.below, t.accepted = l, reachable, time.Now()
-	t.entry.raw, t.entry.of = raw, t
 	if l.unarmed.Load() > 0 && l.unarmed.Add(-1) >= 0 {
-		_ = raw.Control(func(fd uintptr) { _ = Arm(int(fd)) })
+		_ = e.raw.Control(func(fd uintptr) { _ = Arm(int(fd)) })
 	}
-	if !l.conns.enter(&t.entry) {
+	if !l.conns.enter(e) {
 		_ = c.Close()
 		return nil, errLate
 	}
 	return c, nil
-}
-
-// reachableConn is a connection whose descriptor can be asked for.
-type reachableConn interface {
-	net.Conn
-	syscall.Conn
 }

@@ -31,9 +31,9 @@ func TestConnClose(t *testing.T) {
 		{name: "Close", end: (*Conn).Close},
 		{name: "armed, Close", armed: true, end: (*Conn).Close},
 		{name: "armed in the queue, Close", armed: true, queued: true, end: (*Conn).Close},
-		{name: "a crash", end: func(c *Conn) error { return c.TCPConn.Close() }},
-		{name: "armed, a crash", armed: true, end: func(c *Conn) error { return c.TCPConn.Close() }, reset: true},
-		{name: "armed in the queue, a crash", armed: true, queued: true, end: func(c *Conn) error { return c.TCPConn.Close() }, reset: true},
+		{name: "a crash", end: func(c *Conn) error { return c.tcpConn.Close() }},
+		{name: "armed, a crash", armed: true, end: func(c *Conn) error { return c.tcpConn.Close() }, reset: true},
+		{name: "armed in the queue, a crash", armed: true, queued: true, end: func(c *Conn) error { return c.tcpConn.Close() }, reset: true},
 		{name: "CloseWrite and Close", armed: true, end: func(c *Conn) error { return errors.Join(c.CloseWrite(), c.Close()) }},
 		{name: "the user's SetLinger", end: func(c *Conn) error { return errors.Join(c.SetLinger(0), c.Close()) }, reset: true},
 		{name: "armed, the user's SetLinger", armed: true, end: func(c *Conn) error { return errors.Join(c.SetLinger(0), c.Close()) }, reset: true},
@@ -155,12 +155,12 @@ func TestConnCopies(t *testing.T) {
 			client.Write(make([]byte, size))
 			client.CloseWrite()
 		}()
-		return conn, conn.TCPConn
+		return conn, conn.tcpConn
 	}
 	sink := func() (*Conn, *net.TCPConn) {
 		client, conn := l.pair(t)
 		go io.Copy(io.Discard, client)
-		return conn, conn.TCPConn
+		return conn, conn.tcpConn
 	}
 	for _, tt := range []struct {
 		name     string

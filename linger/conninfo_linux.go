@@ -40,7 +40,7 @@ func (i ConnInfo) Idle() time.Duration { return min(i.SinceReceived, i.SinceSent
 func (l *Listener) All() iter.Seq[ConnInfo] {
 	return func(yield func(ConnInfo) bool) {
 		for _, e := range l.conns.snapshot() {
-			if info, ok := e.of.info(); ok && !yield(info) {
+			if info, ok := e.info(); ok && !yield(info) {
 				return
 			}
 		}
@@ -50,29 +50,28 @@ func (l *Listener) All() iter.Seq[ConnInfo] {
 // AbortIf resets each connection for which selector returns true, and returns how many. What selector sees may have changed
 // by the time of the reset, which follows at once: a connection that was idle may just have received a request.
 func (l *Listener) AbortIf(selector func(ConnInfo) bool) int {
-	n := 0
+	n, r := 0, newResetter()
 	for _, e := range l.conns.snapshot() {
-		if info, ok := e.of.info(); !ok || !selector(info) {
+		if info, ok := e.info(); !ok || !selector(info) {
 			continue
 		}
-		if did, _ := e.Abort(); did { // what the kernel refuses to reset in place is closed, and thereby reset
+		if e.abort(r) { // what the kernel refuses to reset in place is closed, and thereby reset
 			n++
 		}
 	}
-	l.oneLess()
 	return n
 }
 
 // info asks the kernel. ok is false when the connection is not alive any more.
-func (t *tracked) info() (info ConnInfo, ok bool) {
-	if t.entry.state.Load() != phaseLive {
+func (e *entry) info() (info ConnInfo, ok bool) {
+	if e.state.Load() != phaseLive {
 		return info, false
 	}
-	raw, err := t.below.SyscallConn()
+	raw, err := e.below.SyscallConn()
 	if err != nil {
 		return info, false
 	}
-	info = ConnInfo{Local: addrPort(t.below.LocalAddr()), Remote: addrPort(t.below.RemoteAddr()), Accepted: t.accepted}
+	info = ConnInfo{Local: addrPort(e.below.LocalAddr()), Remote: addrPort(e.below.RemoteAddr()), Accepted: e.accepted}
 	if err := raw.Control(func(fd uintptr) { info.ask(int(fd)) }); err != nil {
 		return info, false // closed
 	}

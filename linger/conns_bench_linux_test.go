@@ -23,20 +23,20 @@ func BenchmarkConns(b *testing.B) {
 		var set Conns
 		b.ReportAllocs()
 		for b.Loop() {
-			e, _ := set.Add(raw)
-			e.Remove()
+			e, _ := enter(&set, raw)
+			e.remove()
 		}
 	})
 	b.Run("Add and Remove, all processors, among 10000", func(b *testing.B) {
 		var set Conns
 		for range 10_000 {
-			set.Add(raw)
+			enter(&set, raw)
 		}
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
-				e, _ := set.Add(raw)
-				e.Remove()
+				e, _ := enter(&set, raw)
+				e.remove()
 			}
 		})
 	})

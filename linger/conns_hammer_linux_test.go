@@ -89,7 +89,7 @@ type connsArena struct {
 	stats hammerStats
 	set   atomic.Pointer[Conns]
 	// entries are the latest, most of them of connections closed long ago.
-	entries [16]atomic.Pointer[Entry]
+	entries [16]atomic.Pointer[entry]
 
 	mu    sync.Mutex // guards ended
 	ended []*Conns
@@ -109,7 +109,7 @@ func (a *connsArena) abort(random *rand.Rand) error {
 	if e == nil {
 		return nil
 	}
-	did, err := e.Abort()
+	did, err := abortEntry(e)
 	if did {
 		a.stats.aborts.Add(1)
 	}
@@ -141,7 +141,7 @@ func (o *connsOwner) round() error {
 	if err != nil {
 		return err
 	}
-	e, _ := o.arena.set.Load().Add(raw)
+	e, _ := enter(o.arena.set.Load(), raw)
 	o.arena.entries[o.random.IntN(len(o.arena.entries))].Store(e)
 	for range 1000 * (o.random.IntN(2)) {
 		if e.state.Load() != phaseLive {
@@ -150,7 +150,7 @@ func (o *connsOwner) round() error {
 		runtime.Gosched()
 	}
 	early := o.random.IntN(2) == 0
-	removed := early && e.Remove()
+	removed := early && e.remove()
 	if err := file.Close(); err != nil {
 		return err
 	}
@@ -158,7 +158,7 @@ func (o *connsOwner) round() error {
 	if err != nil {
 		return err
 	}
-	aborted := e.Remove()
+	aborted := e.remove()
 	if early && aborted != removed {
 		return errors.New("the second Remove said something else than the first")
 	}

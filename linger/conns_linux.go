@@ -3,61 +3,80 @@
 package linger
 
 import (
+	"net"
 	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // Conns is a set of live TCP connections that other code owns and closes when it likes, such as the user of a hijacked
-// connection or a server of another make. It reaches them through a [syscall.RawConn], whose Control holds the descriptor
-// open for as long as the abort takes. So a number is never aborted after it was closed and handed to somebody else,
-// whatever the owner does and forgets; [Table], which is faster, has to be told of each close beforehand.
+// connection. In place of each its user is given a [Conn]. The set reaches what is below by a [syscall.RawConn], whose Control holds the
+// descriptor open for as long as the abort takes. So a number is never aborted after it was closed and handed to somebody else,
+// whatever the user does and forgets; [Table], which is faster, has to be told of each close beforehand.
 //
-// The zero value is an empty set. All methods of Conns and [Entry] may be called from any goroutine. There is no goroutine
-// of its own.
+// The zero value is an empty set. The exported fields must not change once a connection was added. All methods may be called from any
+// goroutine. There is no goroutine of its own, save one for the moment in which a forgotten connection is closed.
 type Conns struct {
-	live atomic.Int64
+	// Armed says that the connections are armed when they come (see [Arm]). Each is disarmed before it is closed.
+	Armed bool
+	// Residue is told of the connections that are closed in order, if it is not nil.
+	Residue *Residue
+
+	fewer   func()       // called when one connection is live no more, if not nil
+	live    atomic.Int64 // entries
+	closing atomic.Int32 // entries that were live when their close began, which has not come to its end
 
 	mu sync.Mutex // guards what follows, and the index of all entries
 	// entries are in no order. From the first AbortAll on the slice does not change, so that each AbortAll can walk along it
-	// without the lock, while the owners of what it resets wake up and call Remove.
-	entries []*Entry
-	// ended: AbortAll has begun. Add reads it under the lock under which it enters, so AbortAll misses nothing.
+	// without the lock, while the owners of what it resets wake up and call remove.
+	entries []*entry
+	// ended: AbortAll has begun. enter reads it under the lock under which it enters, so AbortAll misses nothing.
 	ended    bool
 	activity Activity // of the first AbortAll
 	late     Sweep
 }
 
-// Entry is one connection of a [Conns].
+// Add enters c and returns the connection to give to its user; from here on others may abort it. c is the set's then, and nobody else may
+// use it or keep it. closed, if it is not nil, is called once, on any goroutine, when the user has closed the connection, or when the
+// garbage collector has found it forgotten; aborted says whether the set had reset it before.
 //
-//	live ──Remove──────────────────────────────▶ out
-//	live ──Abort, AbortAll──▶ aborting ─▶ aborted
+// After the first [Conns.AbortAll] the set takes nothing more: Add resets the connection before it returns, counts it for
+// [Conns.Late], and returns false. The Conn has to be closed then too.
+func (s *Conns) Add(c *net.TCPConn, closed func(aborted bool)) (*Conn, bool) {
+	e := &entry{closed: closed}
+	conn := e.giveTCP(c)
+	return conn, s.enter(e)
+}
+
+// entry is one connection of a [Conns]. It keeps what is below open, and nothing of it leads to what the user was given, so that the
+// garbage collector finds out when the user has forgotten that.
+//
+//	live ──remove──────────────────────────────▶ out
+//	live ──abort, AbortAll──▶ aborting ─▶ aborted
 //	                          aborting ─▶ out      (its user had closed it)
-type Entry struct {
+type entry struct {
 	set *Conns
 	raw syscall.RawConn // whoever takes the entry out of the state live alone uses it to abort, and drops it
-	// of is the connection, where a Listener has accepted it; nil otherwise. Immutable.
-	of     *tracked
+
+	below    reachableConn      // immutable, as are the next three
+	tcp      net.TCPConn        // below itself, where it is one of TCP
+	closed   func(aborted bool) // may be nil
+	accepted time.Time
+
 	cookie uint64        // immutable once entered; 0 where sockets have none (kernels before 4.6)
 	index  int           // in set.entries
 	state  atomic.Uint32 // a phase, as in Table; out is phaseFree
+
+	keepLinger atomic.Bool // the user has set SO_LINGER
+	shared     atomic.Bool // the user was given what is below, too
+	wasClosed  atomic.Bool // by whoever has set this
 }
 
-// Add enters a connection; from here on others may abort it. Its owner calls Remove in the end. raw has to be like those of
-// package net: Control fails when the connection is closed, and a close waits for Control.
-//
-// After the first [Conns.AbortAll] the set takes nothing more: Add resets the connection before it returns, counts it for
-// [Conns.Late], and returns false. The Entry is of use then too; its Remove returns true, unless the user had closed the
-// connection even before Add.
-func (s *Conns) Add(raw syscall.RawConn) (*Entry, bool) {
-	e := &Entry{raw: raw}
-	return e, s.enter(e)
-}
-
-// enter is Add for an entry that is part of something else and has its raw.
-func (s *Conns) enter(e *Entry) bool {
+// enter takes e in, whose raw is set, as Add does.
+func (s *Conns) enter(e *entry) bool {
 	e.set = s
 	// An error says that it is closed. Without cookies Verify takes what the process still holds for what was to end.
 	_ = e.raw.Control(func(fd uintptr) { e.cookie, _ = Cookie(int(fd)) })
@@ -83,12 +102,10 @@ func (s *Conns) enter(e *Entry) bool {
 	return false
 }
 
-// Remove takes the connection out of the set and tells whether the set has aborted it, however often it is called. It waits
-// for an abort that is under way, which is two system calls. The owner calls it when it closes the connection. After the
-// close is better, as there is no moment then at which an AbortAll would miss a connection that is still open; an owner that
-// calls [Disarm] for its close calls Remove before both, and leaves a connection that was aborted armed: where the kernel
-// refused to reset it in place, the close is the abort.
-func (e *Entry) Remove() (aborted bool) {
+// remove takes the connection out of the set and reports whether the set has aborted it, however often it is called. It waits
+// for an abort that is under way, which is two system calls. The owner calls it when the connection is closed, as there is no moment
+// then at which an AbortAll would miss one that is still open.
+func (e *entry) remove() (aborted bool) {
 	if e.claimAs(phaseFree) {
 		e.raw = nil
 		e.set.live.Add(-1)
@@ -98,22 +115,17 @@ func (e *Entry) Remove() (aborted bool) {
 	return e.settled() == phaseAborted
 }
 
-// Abort resets the connection and tells whether it did: not when it was removed, aborted before, or closed by its user, which
-// is no error. When Abort returns, no abort of the connection is under way. A refusal of the kernel is returned as [Abort]
-// returns it; the connection counts as aborted then too, since its close will abort. It is counted in no [Sweep].
-func (e *Entry) Abort() (did bool, err error) {
-	r := newResetter()
-	return e.abort(r), r.err
-}
-
-// abort is Abort; r says more.
-func (e *Entry) abort(r *resetter) (did bool) {
+// abort resets the connection and reports whether it did: not when it was removed, aborted before, or closed by its user, which
+// is no error. When it returns, no abort of the connection is under way. r has a refusal of the kernel as [Abort] returns it; the
+// connection counts as aborted then too, since its close will abort. It is counted in no [Sweep].
+func (e *entry) abort(r *resetter) (did bool) {
 	if !e.claim() {
 		e.settled()
 		return false
 	}
 	did = e.reset(r)
 	e.set.unlink(e)
+	e.set.tellFewer()
 	return did
 }
 
@@ -133,7 +145,7 @@ func (s *Conns) AbortAll(a Activity) Sweep {
 	s.mu.Unlock()
 
 	var sweep Sweep
-	var elsewhere []*Entry // being reset by another goroutine
+	var elsewhere []*entry // being reset by another goroutine
 	r := newResetter()
 	for _, e := range slices.Backward(entries) {
 		if e.claim() {
@@ -164,7 +176,7 @@ func (s *Conns) Late() Sweep {
 }
 
 // snapshot returns the entries of this moment.
-func (s *Conns) snapshot() []*Entry {
+func (s *Conns) snapshot() []*entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.entries)
@@ -187,8 +199,14 @@ func (s *Conns) Cookies() []uint64 {
 // counts until an abort finds it gone.
 func (s *Conns) Len() int { return int(s.live.Load()) }
 
+func (s *Conns) tellFewer() {
+	if s.fewer != nil {
+		s.fewer()
+	}
+}
+
 // unlink takes e out of entries.
-func (s *Conns) unlink(e *Entry) {
+func (s *Conns) unlink(e *entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
@@ -201,12 +219,12 @@ func (s *Conns) unlink(e *Entry) {
 }
 
 // claim makes the caller the one who resets e. It is to call reset next.
-func (e *Entry) claim() bool { return e.claimAs(phaseAborting) }
+func (e *entry) claim() bool { return e.claimAs(phaseAborting) }
 
-func (e *Entry) claimAs(phase uint32) bool { return e.state.CompareAndSwap(phaseLive, phase) }
+func (e *entry) claimAs(phase uint32) bool { return e.state.CompareAndSwap(phaseLive, phase) }
 
 // reset aborts the connection and tells whether it was still there; r says more. The caller has claimed e.
-func (e *Entry) reset(r *resetter) bool {
+func (e *entry) reset(r *resetter) bool {
 	r.reached, r.err = false, nil
 	_ = e.raw.Control(r.control) // it fails without a call when the user has closed the connection
 	e.raw = nil
@@ -216,16 +234,16 @@ func (e *Entry) reset(r *resetter) bool {
 		return false
 	}
 	e.state.Store(phaseAborted)
-	if r.err != nil && e.of != nil {
-		// It is armed now, and its server may never close it. Not before the state says so, since this waits for a Close of the
-		// server's that waits for the state.
-		_ = e.of.below.Close()
+	if r.err != nil && e.below != nil {
+		// It is armed now, and its user may never close it. Not before the state says so, since this waits for a Close of the
+		// user's that waits for the state.
+		_ = e.below.Close()
 	}
 	return true
 }
 
 // settled waits while e is aborting, and returns its phase.
-func (e *Entry) settled() uint32 {
+func (e *entry) settled() uint32 {
 	for {
 		if phase := e.state.Load(); phase != phaseAborting {
 			return phase

@@ -38,13 +38,24 @@ func rawConn(t testing.TB, c syscall.Conn) syscall.RawConn {
 	return raw
 }
 
-func add(t testing.TB, set *Conns, c syscall.Conn) *Entry {
+// add enters what is no Conn.
+func add(t testing.TB, set *Conns, c syscall.Conn) *entry {
 	t.Helper()
-	e, ok := set.Add(rawConn(t, c))
+	e, ok := enter(set, rawConn(t, c))
 	if !ok {
-		t.Fatal("Add = false, want true")
+		t.Fatal("enter = false, want true")
 	}
 	return e
+}
+
+func enter(set *Conns, raw syscall.RawConn) (*entry, bool) {
+	e := &entry{raw: raw}
+	return e, set.enter(e)
+}
+
+func abortEntry(e *entry) (did bool, err error) {
+	r := newResetter()
+	return e.abort(r), r.err
 }
 
 // TestConns goes through the states of an entry.
@@ -84,7 +95,7 @@ func TestConns(t *testing.T) {
 			client, conn := s.connectTCP(t)
 			raw := rawConn(t, conn)
 			var set Conns
-			var e *Entry
+			var e *entry
 			swept := func(sweep Sweep) string {
 				if sweep.Refused != 0 || sweep.Err != nil || len(sweep.Cookies) != sweep.Aborted.Total() {
 					t.Errorf("%+v", sweep)
@@ -96,12 +107,12 @@ func TestConns(t *testing.T) {
 				switch st.call {
 				case "add":
 					var ok bool
-					e, ok = set.Add(raw)
+					e, ok = enter(&set, raw)
 					got = fmt.Sprint(ok)
 				case "remove":
-					got = fmt.Sprint(e.Remove())
+					got = fmt.Sprint(e.remove())
 				case "abort":
-					did, err := e.Abort()
+					did, err := abortEntry(e)
 					must(t, err)
 					got = fmt.Sprint(did)
 				case "abort all":
@@ -144,7 +155,7 @@ func TestConnsAbortAll(t *testing.T) {
 		const connections = 50
 		var set Conns
 		var clients []*net.TCPConn
-		var entries []*Entry
+		var entries []*entry
 		var readers sync.WaitGroup
 		for range connections {
 			client, conn := s.connectTCP(t)
@@ -168,7 +179,7 @@ func TestConnsAbortAll(t *testing.T) {
 		readers.Wait()
 		for i, client := range clients {
 			wantReset(t, client)
-			if !entries[i].Remove() {
+			if !entries[i].remove() {
 				t.Error("Remove = false, want true")
 			}
 		}
@@ -185,15 +196,15 @@ func TestConnsOrder(t *testing.T) {
 	orders := [][]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}}
 	for _, order := range orders {
 		var set Conns
-		var entries [3]*Entry
+		var entries [3]*entry
 		for i := range entries {
-			entries[i], _ = set.Add(raw)
+			entries[i], _ = enter(&set, raw)
 		}
-		left := map[*Entry]bool{entries[0]: true, entries[1]: true, entries[2]: true}
+		left := map[*entry]bool{entries[0]: true, entries[1]: true, entries[2]: true}
 		for _, i := range order {
-			entries[i].Remove()
+			entries[i].remove()
 			delete(left, entries[i])
-			listed := make(map[*Entry]bool)
+			listed := make(map[*entry]bool)
 			for k, e := range set.entries {
 				listed[e] = true
 				if e.index != k {
@@ -219,7 +230,7 @@ func TestConnsRefused(t *testing.T) {
 	s := listen(t, families[0])
 	client, conn := s.connectTCP(t)
 	var set Conns
-	entries := []*Entry{add(t, &set, files[0]), add(t, &set, conn)}
+	entries := []*entry{add(t, &set, files[0]), add(t, &set, conn)}
 	sweep := set.AbortAll(Hijacked)
 	if want := (Tally{Hijacked: 2}); sweep.Aborted != want || sweep.Refused != 1 || len(sweep.Cookies) != 2 {
 		t.Errorf("AbortAll = %+v, want 2 aborted, 1 of them refused", sweep)
@@ -228,12 +239,12 @@ func TestConnsRefused(t *testing.T) {
 		t.Errorf("AbortAll failed with %v, want EINVAL of descriptor %d", sweep.Err, pair[0])
 	}
 	wantReset(t, client)
-	e, ok := set.Add(rawConn(t, files[1]))
+	e, ok := enter(&set, rawConn(t, files[1]))
 	if late := set.Late(); ok || late.Aborted != (Tally{Hijacked: 1}) || late.Refused != 1 || !errors.Is(late.Err, unix.EINVAL) {
 		t.Errorf("Add = %v, Late = %+v, want false and 1 refused", ok, late)
 	}
 	for _, e := range append(entries, e) {
-		if !e.Remove() {
+		if !e.remove() {
 			t.Error("Remove = false, want true")
 		}
 	}
@@ -244,7 +255,7 @@ func TestConnsRefused(t *testing.T) {
 		must(t, Disarm(fd))
 	}
 	var another Conns
-	if did, err := add(t, &another, files[0]).Abort(); !did || !errors.Is(err, unix.EINVAL) {
+	if did, err := abortEntry(add(t, &another, files[0])); !did || !errors.Is(err, unix.EINVAL) {
 		t.Errorf("Abort = %v, %v, want true and EINVAL", did, err)
 	}
 }
@@ -274,7 +285,7 @@ func TestConnsWait(t *testing.T) {
 	add(t, &set, conn)
 	slowClient, slowConn := s.connectTCP(t)
 	raw := &slowRaw{RawConn: rawConn(t, slowConn), entered: make(chan struct{}), release: make(chan struct{})}
-	slow, _ := set.Add(raw) // the first that an AbortAll comes to
+	slow, _ := enter(&set, raw) // the first that an AbortAll comes to
 	raw.slow = true
 
 	var returned atomic.Int32
@@ -297,12 +308,12 @@ func TestConnsWait(t *testing.T) {
 		}
 	})
 	call(func() {
-		if !slow.Remove() {
+		if !slow.remove() {
 			t.Error("Remove = false, want true")
 		}
 	})
 	call(func() {
-		if did, err := slow.Abort(); did || err != nil {
+		if did, err := abortEntry(slow); did || err != nil {
 			t.Errorf("Abort = %v, %v, want false", did, err)
 		}
 	})
@@ -330,7 +341,7 @@ func TestConnsAbortAllWhileAdding(t *testing.T) {
 			clients []*net.TCPConn
 			raws    []syscall.RawConn
 			want    = make(map[uint64]bool)
-			entries [adders * each]*Entry
+			entries [adders * each]*entry
 			sweeps  [sweepers]Sweep
 			added   atomic.Int64
 			calls   sync.WaitGroup
@@ -349,7 +360,7 @@ func TestConnsAbortAllWhileAdding(t *testing.T) {
 			calls.Go(func() {
 				<-start
 				for k := i * each; k < (i+1)*each; k++ {
-					entries[k], _ = set.Add(raws[k])
+					entries[k], _ = enter(&set, raws[k])
 					added.Add(1)
 					runtime.Gosched()
 				}
@@ -380,7 +391,7 @@ func TestConnsAbortAllWhileAdding(t *testing.T) {
 		}
 		for i, client := range clients {
 			wantReset(t, client)
-			if !entries[i].Remove() {
+			if !entries[i].remove() {
 				t.Error("Remove = false, want true")
 			}
 		}

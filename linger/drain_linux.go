@@ -224,15 +224,15 @@ func (d *drain) wait(until <-chan time.Time, p *pacing) bool {
 
 // pacing is a Pace that has connections and a clock.
 type pacing struct {
-	entries []*Entry // in the order in which they end
+	entries []*entry // in the order in which they end
 	pace    *Pace
 	began   time.Time
 	timer   *time.Timer
-	end     func(*Entry)
+	end     func(*entry)
 }
 
 // pace begins a window in which end is called for each connection that exists.
-func (l *Listener) pace(window time.Duration, end func(*Entry)) *pacing {
+func (l *Listener) pace(window time.Duration, end func(*entry)) *pacing {
 	p := &pacing{entries: l.conns.snapshot(), began: time.Now(), end: end}
 	rand.Shuffle(len(p.entries), func(i, k int) { p.entries[i], p.entries[k] = p.entries[k], p.entries[i] })
 	p.pace = NewPace(len(p.entries), window)
@@ -264,20 +264,19 @@ func (p *pacing) step() bool {
 }
 
 // endNow cuts the connection.
-func (l *Listener) endNow(e *Entry) { l.endCounted(e, &l.cut) }
+func (l *Listener) endNow(e *entry) { l.endCounted(e, &l.cut) }
 
 // endIdle ends the connection if it is idle.
-func (l *Listener) endIdle(e *Entry) {
-	if info, ok := e.of.info(); ok && info.RecvQueue+info.SendQueue == 0 && info.Idle() >= l.config.Spread.Idle {
+func (l *Listener) endIdle(e *entry) {
+	if info, ok := e.info(); ok && info.RecvQueue+info.SendQueue == 0 && info.Idle() >= l.config.Spread.Idle {
 		l.endCounted(e, &l.paced)
 	}
 }
 
-func (l *Listener) endCounted(e *Entry, into *Sweep) {
+func (l *Listener) endCounted(e *entry, into *Sweep) {
 	l.pacing.Lock()
 	defer l.pacing.Unlock()
 	if r := newResetter(); e.abort(r) {
 		into.count(r.fd, ended{Open, e.cookie}, r.err)
 	}
-	l.oneLess()
 }

@@ -107,30 +107,26 @@ func ExampleTable() {
 	// closed after an abort: true
 }
 
-// Connections that belong to the users of a library: each is entered, taken out when its user closes it, and reset when all
+// Connections that belong to the users of a library: each is entered, leaves when its user closes it, and is reset when all
 // have to go. Those that come after that are reset at once.
 func ExampleConns() {
 	var set linger.Conns
-	client, conn := connect()
+	client, accepted := connect()
 	defer client.Close()
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		log.Fatal(err)
-	}
 
-	// The library, when it hands the connection over.
-	entry, ok := set.Add(raw)
+	// The library, which hands conn over in place of what it has accepted.
+	closed := func(aborted bool) { fmt.Println("closed after an abort:", aborted) }
+	conn, ok := set.Add(accepted, closed)
 	fmt.Println("entered:", ok)
 
 	// Whoever tears down.
 	sweep := set.AbortAll(linger.Hijacked)
 	fmt.Println("aborted while hijacked:", sweep.Aborted[linger.Hijacked])
-	_, err = client.Read(make([]byte, 1))
+	_, err := client.Read(make([]byte, 1))
 	fmt.Println("the client reads ECONNRESET:", errors.Is(err, syscall.ECONNRESET))
 
 	// The user, when it notices.
 	conn.Close()
-	fmt.Println("closed after an abort:", entry.Remove())
 	// Output:
 	// entered: true
 	// aborted while hijacked: 1

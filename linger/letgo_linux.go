@@ -110,7 +110,7 @@ func (l *Listener) awaitAccepts(stop <-chan struct{}) {
 
 // awaitCloses waits until the connections are gone that were being closed when all others were reset.
 func (l *Listener) awaitCloses() {
-	l.pollUntil(nil, func() bool { return l.ending.Load() == 0 })
+	l.pollUntil(nil, func() bool { return l.conns.closing.Load() == 0 })
 }
 
 // refuse gives up the port, once. No child may be between fork and exec meanwhile: its copy of the descriptor would keep it.
@@ -143,6 +143,13 @@ func (l *Listener) refuse() error {
 
 // stopAccept has every Accept return that finds the port given up.
 func (l *Listener) stopAccept() { l.closings.Do(func() { close(l.closed) }) }
+
+// connClosed is called when the user of a connection has closed it.
+func (l *Listener) connClosed(aborted bool) {
+	if !aborted && l.letting.Load() {
+		l.closedInOrder.Add(1)
+	}
+}
 
 // oneLess is called when a connection may have been the last.
 func (l *Listener) oneLess() {

@@ -96,6 +96,8 @@ func (c ListenConfig) Wrap(ln net.Listener) (*Listener, error) {
 	if c.Sweep {
 		l.residue = new(Residue)
 	}
+	l.conns.Armed, l.conns.Residue, l.conns.fewer = c.Armed, l.residue, l.oneLess
+	l.onClose = l.connClosed
 	var failure error
 	if err := raw.Control(func(fd uintptr) { failure = l.adopt(int(fd)) }); err != nil {
 		failure = err
@@ -150,6 +152,7 @@ type Listener struct {
 	armed  bool           // it was this Listener that armed the socket, so it disarms it in the end, for others who hold it too
 	// residue is nil if nothing is to be swept.
 	residue *Residue
+	onClose func(aborted bool) // connClosed
 
 	conns Conns
 	// unarmed is how many connections waited in the queue when the socket was armed. They did not inherit that, and the queue
@@ -157,8 +160,7 @@ type Listener struct {
 	unarmed   atomic.Int64
 	accepting atomic.Int32 // calls of Accept that may come back with a connection
 
-	ending  atomic.Int32 // calls of Close on connections that are not aborted
-	holding atomic.Bool  // an Accept that finds the port given up is to wait for closed
+	holding atomic.Bool // an Accept that finds the port given up is to wait for closed
 	// letting: a drain or a release has begun, so that closes are counted.
 	letting       atomic.Bool
 	closedInOrder atomic.Int64

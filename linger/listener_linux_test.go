@@ -414,10 +414,10 @@ func TestWrapOther(t *testing.T) {
 		}
 	}
 
-	c := &otherConn{reachableConn: struct {
+	c := &otherConn{handle{&entry{below: struct {
 		hiddenConn
 		syscall.Conn
-	}{}}
+	}{}}}}
 	if err := errors.Join(c.CloseRead(), c.CloseWrite()); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("half-closing what cannot be = %v, want ErrUnsupported", err)
 	}

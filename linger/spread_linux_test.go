@@ -33,12 +33,15 @@ func inBubble(t *testing.T, spread Spread, f func(t *testing.T, p *paced)) {
 		l, err := ListenConfig{Spread: spread}.Wrap(p.TCPListener)
 		must(t, err)
 		for i, c := range p.conns {
-			nc, err := l.track(c.TCPConn)
+			nc, err := l.track(c.tcpConn)
 			must(t, err)
 			p.conns[i] = nc.(*Conn)
 		}
 		p.Listener = l
 		f(t, p)
+		for _, c := range p.conns {
+			c.Close() // here, as the garbage collector would do it outside of the bubble
+		}
 	})
 	for _, client := range p.clients {
 		wantReset(t, client)

@@ -9,8 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
-	"sync/atomic"
+	"weak"
 
 	"golang.org/x/sys/unix"
 
@@ -42,7 +41,7 @@ func (x *exchange) hijack() (net.Conn, *bufio.ReadWriter, error) {
 }
 
 // takeOver is the part of hijack during which the loop must not close the connection. ok is false if it came too late.
-func (x *exchange) takeOver() (c *hijackedConn, ok bool, err error) {
+func (x *exchange) takeOver() (c *linger.Conn, ok bool, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if why := x.whyNotLocked(); why != nil {
@@ -75,9 +74,11 @@ func (x *exchange) takeOver() (c *hijackedConn, ok bool, err error) {
 		// It is for a server's connections, and not for a user's.
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, 0)
 	})
-	entry, ok := x.run.hijacked.Add(raw)
+	// It is armed from birth, so that the death of the process resets it; its Close disarms it.
+	c, ok = x.run.hijacked.Add(tcp, x.run.hijackedClosed(x.peer))
+	x.taken = weak.Make(c)
 	x.becomeLocked(hijacked)
-	return &hijackedConn{TCPConn: tcp, run: x.run, entry: entry, conn: x.peer}, ok, nil
+	return c, ok, nil
 }
 
 // duplicate returns a connection of Go's own for the socket of fd.
@@ -100,44 +101,26 @@ func duplicate(fd int) (*net.TCPConn, error) {
 	return tcp, nil
 }
 
-// hijackedConn is a connection that a handler has taken over. It is armed from birth, so that the death of the process
-// resets it, and disarmed by Close. Its methods may be called from any goroutine.
-type hijackedConn struct {
-	*net.TCPConn
-	run   *run
-	entry *linger.Entry
-	conn  Conn
-	once  sync.Once
-	err   error
-	// lingers: the handler has said itself how it is to end.
-	lingers atomic.Bool
-}
-
-// SetLinger is that of net.TCPConn; Close then goes by it.
-func (c *hijackedConn) SetLinger(sec int) error {
-	c.lingers.Store(true)
-	return c.TCPConn.SetLinger(sec)
-}
-
-// Close ends the connection: with FIN, unless the server has reset it.
-func (c *hijackedConn) Close() error {
-	c.once.Do(func() { c.err = c.close() })
-	return c.err
-}
-
-func (c *hijackedConn) close() error {
-	aborted := c.entry.Remove()
-	if !aborted {
-		c.noteClosed()
+// hijackedClosed returns what is called when the user of a hijacked connection has closed it, or has forgotten it. It has to lead nowhere
+// where the connection could be found, by which the garbage collector would take it for remembered.
+func (r *run) hijackedClosed(c Conn) func(aborted bool) {
+	return func(aborted bool) {
+		r.hook(aborted, c)
+		r.admission.countOff()
+		r.ended(aborted)
 	}
-	if !aborted && c.run.cfg.arm && !c.lingers.Load() {
-		_ = c.SetLinger(-1)
-	}
-	err := c.TCPConn.Close()
-	c.run.hook(aborted, c.conn)
-	c.run.admission.countOff()
-	c.run.ended(aborted)
-	return err
 }
 
-var _ net.Conn = (*hijackedConn)(nil)
+// takenConn is a hijacked connection as its exchange remembers it: its handler may forget it.
+type takenConn = weak.Pointer[linger.Conn]
+
+// abortHijacked resets the connection if the handler has taken it over, and has not forgotten it.
+func (x *exchange) abortHijacked() {
+	x.mu.Lock()
+	c := x.taken.Value()
+	x.mu.Unlock()
+	if c != nil {
+		_ = c.Abort()
+		_ = c.Close()
+	}
+}

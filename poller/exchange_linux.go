@@ -48,6 +48,7 @@ type exchange struct {
 	wrote       bool          // the kernel has got some of the final answer
 	continued   bool          // 100 (Continue) was sent
 	readClosed  bool          // the request's content is not wanted any more
+	taken       takenConn     // by hijack
 	in, out     chan struct{} // capacity 1; an element for each event waited for; nil until somebody waits
 	cancel      context.CancelCauseFunc
 	cause       error    // for cancel, if that comes before there is a context
@@ -150,7 +151,7 @@ func (x *exchange) handler(req *http.Request) http.Handler {
 // net/http does.
 func answerAsterisk(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Length", "0") }
 
-// broken deals with a handler that did not return: its connection is aborted, if it has not hijacked it.
+// broken deals with a handler that did not return: its connection is aborted, even if it has hijacked it.
 func (x *exchange) broken(p any, req *http.Request) {
 	request := "none yet"
 	if req != nil {
@@ -166,6 +167,7 @@ func (x *exchange) broken(p any, req *http.Request) {
 	}
 	x.writer.abandon()
 	x.giveBack(outcome{kind: aborted})
+	x.abortHijacked()
 }
 
 // giveBack gives the connection back to its loop with what has come of the exchange, and reports whether it was still the

@@ -168,6 +168,7 @@ func (s *Server) start(ln net.Listener) (*run, error) {
 	if cfg.sweep {
 		r.residue = new(linger.Residue)
 	}
+	r.hijacked.Armed, r.hijacked.Residue = cfg.arm, r.residue
 	r.queued.Store(int64(r.listener.queued))
 	r.admission = newAdmission(r)
 	for i := range cfg.loops {

@@ -22,16 +22,6 @@ func (r *run) noteClosed(fd int) {
 	}
 }
 
-// noteClosed is that of the run.
-func (c *hijackedConn) noteClosed() {
-	if c.run.residue == nil {
-		return
-	}
-	if raw, err := c.SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) { c.run.noteClosed(int(fd)) })
-	}
-}
-
 // destroyResidue ends what ordinary closes have left, once all connections have ended. ended are those that were aborted. It
 // returns nil if nothing is to be swept.
 func (r *run) destroyResidue(ended []uint64) *linger.Swept {

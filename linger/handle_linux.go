@@ -1,0 +1,114 @@
+//go:build linux
+
+package linger
+
+import (
+	"io"
+	"net"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+// handle is the part of what a user is given that all kinds have in common. A method that is running keeps it, and what it is part of,
+// from the garbage collector, even if nobody mentions the connection any more: see giveTCP.
+type handle struct{ *entry }
+
+func (h *handle) Read(b []byte) (int, error) {
+	defer runtime.KeepAlive(h)
+	return h.below.Read(b)
+}
+
+func (h *handle) Write(b []byte) (int, error) {
+	defer runtime.KeepAlive(h)
+	return h.below.Write(b)
+}
+
+// ReadFrom copies from r by the means that the connection below and r have.
+func (h *handle) ReadFrom(r io.Reader) (int64, error) {
+	defer runtime.KeepAlive(h)
+	if limited, ok := r.(*io.LimitedReader); ok {
+		if from, ok := limited.R.(*Conn); ok {
+			// A net.TCPConn knows its own kind alone.
+			defer runtime.KeepAlive(from)
+			plain := io.LimitedReader{R: from.below, N: limited.N}
+			n, err := io.Copy(h.below, &plain)
+			limited.N = plain.N
+			return n, err
+		}
+	}
+	return io.Copy(h.below, r)
+}
+
+// WriteTo copies to w by the means that the connection below and w have.
+func (h *handle) WriteTo(w io.Writer) (int64, error) {
+	defer runtime.KeepAlive(h)
+	return io.Copy(w, h.below)
+}
+
+func (h *handle) LocalAddr() net.Addr  { return h.below.LocalAddr() }
+func (h *handle) RemoteAddr() net.Addr { return h.below.RemoteAddr() }
+
+func (h *handle) SetDeadline(t time.Time) error {
+	defer runtime.KeepAlive(h)
+	return h.below.SetDeadline(t)
+}
+
+func (h *handle) SetReadDeadline(t time.Time) error {
+	defer runtime.KeepAlive(h)
+	return h.below.SetReadDeadline(t)
+}
+
+func (h *handle) SetWriteDeadline(t time.Time) error {
+	defer runtime.KeepAlive(h)
+	return h.below.SetWriteDeadline(t)
+}
+
+// SyscallConn returns a RawConn that keeps the connection from the garbage collector.
+func (h *handle) SyscallConn() (syscall.RawConn, error) {
+	defer runtime.KeepAlive(h)
+	raw, err := h.below.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	return &keptRaw{raw, h}, nil
+}
+
+// Close ends the connection in order, as that of package net does, unless it has been aborted. If it was armed, it is disarmed first,
+// save after SetLinger, with which its user has decided how it is to end.
+func (h *handle) Close() error {
+	defer runtime.KeepAlive(h)
+	return h.entry.close()
+}
+
+// Abort ends the connection with RST at once (see [Abort]). Blocked calls of its user fail, with ECONNRESET at first, but
+// it still has to be closed. It is no error when the connection was closed or aborted before. That of a unix socket is
+// closed, and the error is [ErrNotTCP].
+func (h *handle) Abort() error {
+	defer runtime.KeepAlive(h)
+	r := newResetter()
+	if h.abort(r); r.err != nil && !addrPort(h.below.LocalAddr()).IsValid() {
+		return ErrNotTCP
+	}
+	return nil // what the kernel refused to reset in place is closed, and thereby reset
+}
+
+type keptRaw struct {
+	syscall.RawConn
+	h *handle
+}
+
+func (r *keptRaw) Control(f func(fd uintptr)) error {
+	defer runtime.KeepAlive(r)
+	return r.RawConn.Control(f)
+}
+
+func (r *keptRaw) Read(f func(fd uintptr) (done bool)) error {
+	defer runtime.KeepAlive(r)
+	return r.RawConn.Read(f)
+}
+
+func (r *keptRaw) Write(f func(fd uintptr) (done bool)) error {
+	defer runtime.KeepAlive(r)
+	return r.RawConn.Write(f)
+}
