@@ -23,15 +23,6 @@ import (
 
 const forgettable = 50
 
-// collect runs the garbage collector until ok returns true.
-func collect(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	lingertest.Wait(t, what, func() bool {
-		runtime.GC()
-		return ok()
-	})
-}
-
 // collecting runs the garbage collector again and again until stop is called, which returns when it has run some times more: what it
 // finds has been found, and what hangs on that was called.
 func collecting() (stop func()) {
@@ -122,7 +113,7 @@ func TestForgotten(t *testing.T) {
 					clients = append(clients, client)
 					tt.forget(conn)
 				}
-				collect(t, "no descriptor is left but the clients'", func() bool {
+				lingertest.Collect(t, "no descriptor is left but the clients'", func() bool {
 					return len(lingertest.NewDescriptors(before)) == forgettable
 				})
 				for _, client := range clients {
@@ -167,7 +158,7 @@ func TestForgottenButForARawConn(t *testing.T) {
 			raw, err := conn.(interface{ NetConn() net.Conn }).NetConn().(syscall.Conn).SyscallConn()
 			must(t, err)
 			conn = nil
-			collect(t, "the connection is forgotten", func() bool { return l.Len() == 0 })
+			lingertest.Collect(t, "the connection is forgotten", func() bool { return l.Len() == 0 })
 			collecting()()
 			must(t, raw.Write(func(fd uintptr) bool {
 				_, err = unix.Write(int(fd), []byte("still here"))
@@ -183,7 +174,7 @@ func TestForgottenButForARawConn(t *testing.T) {
 				}
 				ended <- err
 			}()
-			collect(t, "the client reads an end", func() bool { return len(ended) == 1 })
+			lingertest.Collect(t, "the client reads an end", func() bool { return len(ended) == 1 })
 			must(t, <-ended)
 		})
 	}
@@ -209,7 +200,7 @@ func TestForgottenAndLetGo(t *testing.T) {
 			ended := make(chan error, 1)
 			go func() { ended <- tt.letGo(l.Listener) }()
 			<-l.refused
-			collect(t, "the end of the listener", func() bool { return isClosed(l.done) })
+			lingertest.Collect(t, "the end of the listener", func() bool { return isClosed(l.done) })
 			must(t, <-ended)
 			if rep := l.Report(); rep.Closed != forgettable || rep.Connections.Total() != 0 {
 				t.Errorf("the report is %s, want %d closed in order", rep, forgettable)
@@ -414,7 +405,7 @@ func TestForgottenWhileAborting(t *testing.T) {
 		if round%2 == 0 {
 			set.AbortAll(Open)
 		}
-		collect(t, "all are told of", func() bool {
+		lingertest.Collect(t, "all are told of", func() bool {
 			mu.Lock()
 			defer mu.Unlock()
 			return len(told) == connections

@@ -17,6 +17,8 @@ import (
 	"weak"
 
 	"golang.org/x/sys/unix"
+
+	"rstserver/internal/claims"
 )
 
 // ListenConfig holds the options of a [Listener]. The zero value works. It is not written to.
@@ -114,7 +116,7 @@ func (c ListenConfig) Wrap(ln net.Listener) (*Listener, error) {
 // makeClaim claims what l has on its port until it is torn down or, if it never is, forgotten.
 func (l *Listener) makeClaim() {
 	known := weak.Make(l)
-	l.claim = NewClaim(l.tcp.Port(), func() (cookies []uint64, more bool) {
+	l.claim = claims.New(l.tcp.Port(), func() (cookies []uint64, more bool) {
 		l := known.Value()
 		if l == nil {
 			return nil, false
@@ -127,7 +129,7 @@ func (l *Listener) makeClaim() {
 		_, plain := l.below.(*net.TCPListener)
 		return cookies, !plain && l.accepting.Load() > 0
 	})
-	runtime.AddCleanup(l, (*Claim).Drop, l.claim)
+	runtime.AddCleanup(l, func(c *claims.Claim) { c.End() }, l.claim)
 }
 
 // Listener is a [net.Listener] that can let go of its port and of every connection that it has accepted, at once or in order,
@@ -148,7 +150,7 @@ type Listener struct {
 	config ListenConfig
 	tcp    netip.AddrPort // where it listens; the zero AddrPort if the socket is not one of TCP
 	cookie uint64         // of the socket
-	claim  *Claim         // nil if the socket is not one of TCP
+	claim  *claims.Claim  // nil if the socket is not one of TCP
 	armed  bool           // it was this Listener that armed the socket, so it disarms it in the end, for others who hold it too
 	// residue is nil if nothing is to be swept.
 	residue *Residue

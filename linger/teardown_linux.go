@@ -108,7 +108,7 @@ func (l *Listener) teardown(because error) {
 
 // verify asks the kernel what is left.
 func (l *Listener) verify(rep *Report, sweep Sweep) (err error) {
-	rep.Left, err = l.claim.Verify(append(sweep.Cookies, l.cookie))
+	rep.Left, err = Verify(l.tcp.Port(), append(sweep.Cookies, l.cookie), l.claim.End()...)
 	rep.Steps.Verified = time.Since(rep.Started)
 	if err != nil {
 		rep.Unverified = strings.ReplaceAll(err.Error(), "\n", "; ")

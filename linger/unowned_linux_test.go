@@ -6,13 +6,13 @@ import (
 	"context"
 	"net"
 	"os"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/internal/claims"
 	"rstserver/internal/lingertest"
 	"rstserver/linger/sockdiag"
 )
@@ -124,25 +124,16 @@ func TestSiblingsAreOthers(t *testing.T) {
 func TestClaimOfAForgottenListener(t *testing.T) {
 	l := trackedOn4(t, ListenConfig{})
 	port := l.tcp.Port()
-	if cookies, more := claimed(port); !cookies[l.cookie] || more {
+	if cookies, more := claims.On(port); !cookies[l.cookie] || more {
 		t.Errorf("claimed: %v, %v, want the listening socket %d", cookies, more, l.cookie)
 	}
 	must(t, l.Listener.Close())
-	if cookies, more := claimed(port); len(cookies) != 0 || more {
+	if cookies, more := claims.On(port); len(cookies) != 0 || more {
 		t.Errorf("claimed after Close: %v, %v", cookies, more)
 	}
 	l.Listener = nil
-	waitCollected(t, func() bool {
-		claims.mu.Lock()
-		defer claims.mu.Unlock()
-		return claims.of[port] == nil
-	})
-}
-
-func waitCollected(t testing.TB, ok func() bool) {
-	t.Helper()
-	lingertest.Wait(t, "it is collected", func() bool {
-		runtime.GC()
-		return ok()
+	lingertest.Collect(t, "its claim has ended", func() bool {
+		cookies, _ := claims.On(port)
+		return cookies == nil
 	})
 }

@@ -9,8 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"rstserver/internal/claims"
 	"rstserver/internal/descriptors"
 	"rstserver/linger/sockdiag"
 )
@@ -28,8 +27,8 @@ type Left struct {
 	// Others counts what somebody else has on the port: a successor, a sibling with SO_REUSEPORT, another process that holds
 	// the listening socket.
 	Others sockdiag.Counts `json:"others"`
-	// Unowned counts sockets that this process holds, but that no live server of it knows (see [Claim]): the listening socket by
-	// a File or another duplicate that was not closed, or a connection.
+	// Unowned counts sockets that this process holds, but that no live [Listener] or server of rstserver/poller knows: the
+	// listening socket by a File or another duplicate that was not closed, or a connection.
 	Unowned sockdiag.Counts `json:"unowned"`
 }
 
@@ -53,7 +52,7 @@ func (l Left) Failure(refused error) error {
 }
 
 // Verify asks the kernel what is left on the local port and sorts it by whose it is. ended holds the cookies of the connections
-// that were to end (see [Sweep]) and of the listening socket that was given up; Verify sorts it. Any goroutine may call it, no
+// that were to end (see [Sweep]) and of the listening socket that was given up; Verify sorts it, and others. Any goroutine may call it, no
 // privilege is needed.
 //
 // A socket is told from a successor's by its cookie, never by its addresses, since a client may have connected to the
@@ -61,18 +60,17 @@ func (l Left) Failure(refused error) error {
 // none, and one of netlink has that of the TCP socket below an MPTCP connection), the descriptors of this process are asked
 // for theirs. An error means that nothing could be verified.
 //
-// What this process holds is others' if a [Claim] says so. It is others' too, as far as it is not in ended, while the process
-// listens on the port by a socket that nobody claims: a server that does not know this package may have it. Servers close
-// what they have dropped some microseconds later, so what is held by nobody is looked at for a while before it is Unowned. A
-// client's socket of this process that was bound to the port by number cannot be told from a connection that was forgotten.
-func Verify(port uint16, ended []uint64) (Left, error) { return verifyUntilClear(port, ended, nil) }
-
-// verifyUntilClear is Verify; what is in before, and not in ended, is others'.
-func verifyUntilClear(port uint16, ended []uint64, before map[uint64]bool) (Left, error) {
+// What this process holds is others' if a live [Listener] or server of rstserver/poller has it. As far as it is not in ended, it is
+// others' too if its cookie is among others, and while the process listens on the port by a socket of none of these: a server that
+// does not know this package may have it. Servers close what they have dropped some microseconds later, so what is held by nobody is
+// looked at for a while before it is Unowned. A client's socket of this process that was bound to the port by number cannot be told from
+// a connection that nobody closed.
+func Verify(port uint16, ended []uint64, others ...uint64) (Left, error) {
 	slices.Sort(ended)
+	slices.Sort(others)
 	var suspects map[uint64]bool
 	for deadline := time.Now().Add(unownedPatience); ; time.Sleep(unownedInterval) {
-		c, err := verify(port, ended, before)
+		c, err := verify(port, ended, others)
 		if err != nil {
 			return Left{}, err
 		}
@@ -98,9 +96,9 @@ const (
 	unownedPatience = 100 * time.Millisecond
 )
 
-func verify(port uint16, ended []uint64, before map[uint64]bool) (c census, err error) {
+func verify(port uint16, ended, others []uint64) (c census, err error) {
 	for tries := 3; ; tries-- {
-		c = census{port: port, ended: ended, before: before}
+		c = census{port: port, ended: ended, others: others}
 		source, err := sockdiag.Each(port, func(s *sockdiag.Socket) bool {
 			c.add(s)
 			return true
@@ -126,8 +124,8 @@ type census struct {
 	port  uint16
 	left  Left
 	ended []uint64 // cookies in ascending order
-	// before are cookies of others.
-	before map[uint64]bool
+	// others are cookies of what is others', unless it is in ended; in ascending order too.
+	others []uint64
 	// unclear are sockets that have a descriptor in some process, and that are not sure to be of ended by what the kernel's list
 	// says. They are not looked into before settle, since the kernel waits while it is asked what is on the port.
 	unclear  []held
@@ -164,7 +162,12 @@ func (c *census) add(s *sockdiag.Socket) {
 }
 
 func (c *census) hasEnded(cookie uint64) bool {
-	_, found := slices.BinarySearch(c.ended, cookie)
+	return contains(c.ended, cookie)
+}
+
+// contains is for cookies in ascending order.
+func contains(cookies []uint64, cookie uint64) bool {
+	_, found := slices.BinarySearch(cookies, cookie)
 	return found
 }
 
@@ -199,16 +202,23 @@ func (c *census) settle() error {
 	if len(c.unclear) == 0 {
 		return nil
 	}
-	ours, err := c.cookies()
-	var claims map[uint64]bool
+	inodes := make(map[uint32]bool, len(c.unclear))
+	for _, h := range c.unclear {
+		inodes[h.inode] = true
+	}
+	ours, err := descriptors.Cookies(inodes)
+	if err != nil {
+		err = fmt.Errorf("linger: %w", err)
+	}
+	var claimed map[uint64]bool
 	foreign := false // this process has connections of somebody who does not claim each
 	if len(ours) > 0 {
-		claims, foreign = claimed(c.port)
+		claimed, foreign = claims.On(c.port)
 	}
 	c.suspects = make(map[uint64]sockdiag.State)
 	for _, h := range c.unclear {
 		switch cookie, held := ours[h.inode]; {
-		case !held || cookie != 0 && (claims[cookie] || c.before[cookie] && !c.hasEnded(cookie)):
+		case !held || cookie != 0 && (claimed[cookie] || contains(c.others, cookie) && !c.hasEnded(cookie)):
 			tally(&c.left.Others, h.state)
 		case h.state == sockdiag.Listen && !c.hasEnded(cookie):
 			foreign = true
@@ -230,26 +240,4 @@ func (c *census) settle() error {
 		}
 	}
 	return err
-}
-
-// cookies returns those of the unclear sockets that this process holds, by inode.
-func (c *census) cookies() (map[uint32]uint64, error) {
-	wanted := make(map[uint32]bool, len(c.unclear))
-	for _, h := range c.unclear {
-		wanted[h.inode] = true
-	}
-	ours := make(map[uint32]uint64)
-	slots, err := descriptors.Slots() // to try them all takes a quarter of the time of listing /proc/self/fd
-	if err != nil {
-		err = fmt.Errorf("linger: %w", err)
-	}
-	var st unix.Stat_t
-	for fd := range slots {
-		// Descriptors come and go meanwhile: one that cannot be asked any more is not held any more.
-		if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK || !wanted[uint32(st.Ino)] {
-			continue
-		}
-		ours[uint32(st.Ino)], _ = Cookie(fd)
-	}
-	return ours, err
 }

@@ -36,8 +36,7 @@ func TestHijackedAndForgotten(t *testing.T) {
 		c.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 		clients = append(clients, c)
 		if len(clients)%most == 0 {
-			lingertest.Wait(t, "these are closed, and others have room", func() bool {
-				runtime.GC()
+			lingertest.Collect(t, "these are closed, and others have room", func() bool {
 				return closed.Load() == int64(len(clients))
 			})
 		}

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/internal/claims"
 	"rstserver/linger"
 	"rstserver/poller/internal/engine"
 	"rstserver/poller/internal/processors"
@@ -46,7 +47,7 @@ type run struct {
 	processors processors.Set // for the teardown
 	pool       *pool
 	hijacked   linger.Conns
-	claim      *linger.Claim
+	claim      *claims.Claim
 	residue    *linger.Residue // nil: what ordinary closes have left stays
 	date       date
 	ctx        context.Context      // of all requests to the handler
@@ -175,7 +176,7 @@ func (s *Server) start(ln net.Listener) (*run, error) {
 		r.loops = append(r.loops, newLoop(r, i))
 	}
 	r.lookout = newLookout(r)
-	r.claim = linger.NewClaim(r.listener.addr.Port(), r.cookies)
+	r.claim = claims.New(r.listener.addr.Port(), r.cookies)
 	s.run = r
 	s.report.Address = r.listener.addr.String()
 	s.state.Store(stateServing)

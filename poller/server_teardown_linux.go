@@ -102,11 +102,11 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 		rep.Steps.PortFree = time.Since(rep.Started)
 	}
 	ended := append(sweep.Cookies, r.listener.cookie)
-	left, err := r.claim.Verify(ended)
+	left, err := linger.Verify(r.listener.addr.Port(), ended, r.claim.End()...)
 	if err != nil || left.Outlived.Total() > 0 {
 		// What the kernel refused to reset in place goes with its descriptor.
 		_ = r.waitLoops(stuck)
-		left, err = r.claim.Verify(ended)
+		left, err = linger.Verify(r.listener.addr.Port(), ended, r.claim.End()...)
 	}
 	rep.Steps.Verified = time.Since(rep.Started)
 	if err != nil {

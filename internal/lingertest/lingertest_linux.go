@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -105,6 +106,15 @@ func Wait(t testing.TB, what string, ok func() bool) {
 			t.Fatalf("waited %s for this: %s", Patience, what)
 		}
 	}
+}
+
+// Collect is Wait, with a run of the garbage collector before each look.
+func Collect(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	Wait(t, what, func() bool {
+		runtime.GC()
+		return ok()
+	})
 }
 
 // Leftover is the test's own reading of what is on a local port, for its failure messages: lines of /proc/net/tcp{,6}.
