@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"rstserver/internal/pace"
 )
 
 // ErrShutdownRunning is wrapped by the error of [Listener.Drain] when the server's graceful stop had not returned a second
@@ -222,10 +224,10 @@ func (d *drain) wait(until <-chan time.Time, p *pacing) bool {
 	return true
 }
 
-// pacing is a Pace that has connections and a clock.
+// pacing is a pace.Pace that has connections and a clock.
 type pacing struct {
 	entries []*entry // in the order in which they end
-	pace    *Pace
+	pace    *pace.Pace
 	began   time.Time
 	timer   *time.Timer
 	end     func(*entry)
@@ -235,7 +237,7 @@ type pacing struct {
 func (l *Listener) pace(window time.Duration, end func(*entry)) *pacing {
 	p := &pacing{entries: l.conns.snapshot(), began: time.Now(), end: end}
 	rand.Shuffle(len(p.entries), func(i, k int) { p.entries[i], p.entries[k] = p.entries[k], p.entries[i] })
-	p.pace = NewPace(len(p.entries), window)
+	p.pace = pace.New(len(p.entries), window)
 	next, _ := p.pace.Next()
 	p.timer = time.NewTimer(next)
 	return p

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/internal/pace"
 	"rstserver/linger"
 )
 
@@ -149,7 +150,7 @@ func (l *loop) drainOwn() {
 // own. One that gets a request before its turn is not idle any more.
 func (l *loop) spread(idle []*conn) {
 	rand.Shuffle(len(idle), func(i, k int) { idle[i], idle[k] = idle[k], idle[i] }) // neighbours came together
-	pace := linger.NewPace(len(idle), l.run.cfg.drainSpread)
+	pace := pace.New(len(idle), l.run.cfg.drainSpread)
 	for _, c := range idle {
 		passed, _ := pace.Next()
 		pace.Due(passed)

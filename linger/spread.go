@@ -2,7 +2,6 @@ package linger
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"time"
 )
 
@@ -64,49 +63,4 @@ func (s Spread) timeline(deadline time.Duration) timeline {
 	}
 	t.cutBegin = t.end - window
 	return t
-}
-
-// Pace says when each of a number of connections is to end. The window is divided into as many equal slots as there are
-// connections, and each ends at a random moment of a slot of its own: so the rate is even throughout, no two clients are in
-// step, and none ends after the window.
-//
-// It has neither sockets nor a clock: whoever ends the connections asks what is due, by the time that has passed since the
-// window began, and chooses which (at random is best, as clients that came together are neighbours in most lists). One goroutine uses
-// a Pace.
-type Pace struct {
-	n, begun int // connections; those of them that were due already
-	window   time.Duration
-	next     time.Duration  // when the one after begun is due
-	random   func() float64 // in [0, 1)
-}
-
-// NewPace plans the end of n connections within a window. A window of zero or less ends all of them at once.
-func NewPace(n int, window time.Duration) *Pace {
-	p := &Pace{n: n, window: max(window, 0), random: rand.Float64}
-	p.plan()
-	return p
-}
-
-func (p *Pace) plan() {
-	// In floating point, as the product can be more than a Duration holds. Rounding must not carry it beyond the window.
-	p.next = min(p.window, time.Duration(float64(p.window)*((float64(p.begun)+p.random())/float64(max(p.n, 1)))))
-}
-
-// Due returns how many more connections are to end, when so much of the window has passed. From the end of the window on
-// it is all that are left.
-func (p *Pace) Due(passed time.Duration) int {
-	before := p.begun
-	if passed >= p.window {
-		p.begun = p.n
-	}
-	for p.begun < p.n && p.next <= passed {
-		p.begun++
-		p.plan()
-	}
-	return p.begun - before
-}
-
-// Next returns how much of the window has passed when Due next returns something. ok is false when nothing is left.
-func (p *Pace) Next() (passed time.Duration, ok bool) {
-	return p.next, p.begun < p.n
 }

@@ -1,8 +1,7 @@
-package linger
+package pace
 
 import (
 	"math"
-	"strings"
 	"testing"
 	"time"
 )
@@ -24,7 +23,7 @@ func TestPace(t *testing.T) {
 		{"the longest window", 1000, math.MaxInt64},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := NewPace(tt.n, tt.window)
+			p := New(tt.n, tt.window)
 			window := max(tt.window, 0)
 			ended, last := 0, time.Duration(0)
 			for {
@@ -63,7 +62,7 @@ func TestPace(t *testing.T) {
 // Whoever comes late ends at once what is due, and keeps to the plan for the rest; from the end of the window on, nothing is
 // left.
 func TestPaceLate(t *testing.T) {
-	p := NewPace(100, 10*time.Second)
+	p := New(100, 10*time.Second)
 	if n := p.Due(-time.Second); n != 0 {
 		t.Errorf("Due before the window = %d, want 0", n)
 	}
@@ -86,7 +85,7 @@ func TestPaceLate(t *testing.T) {
 func TestPaceJitter(t *testing.T) {
 	const n = 1000
 	times := func() map[time.Duration]bool {
-		p, all := NewPace(n, time.Hour), make(map[time.Duration]bool)
+		p, all := New(n, time.Hour), make(map[time.Duration]bool)
 		for at, ok := p.Next(); ok; at, ok = p.Next() {
 			p.Due(at)
 			all[at] = true
@@ -115,54 +114,6 @@ func TestPaceJitter(t *testing.T) {
 			if n := p.Due(at); n != 1 {
 				t.Errorf("with %v Due(%v) = %d, want 1", r, at, n)
 			}
-		}
-	}
-}
-
-func TestTimeline(t *testing.T) {
-	const none = -1
-	for _, tt := range []struct {
-		name     string
-		spread   Spread
-		deadline time.Duration
-		want     timeline
-	}{
-		{"nothing asked", Spread{}, none, timeline{end: -1}},
-		{"a deadline alone", Spread{}, 30, timeline{cutBegin: 30, end: 30}},
-		{"the last of the time", Spread{Window: 10}, 30, timeline{cutBegin: 20, end: 30}},
-		{"all of the time", Spread{Window: 10}, 10, timeline{cutBegin: 0, end: 10}},
-		{"too little time", Spread{Window: 10}, 4, timeline{cutBegin: 0, end: 4}},
-		{"no time", Spread{Window: 10}, 0, timeline{}},
-		{"no deadline", Spread{Window: 10}, none, timeline{cutBegin: 0, end: 10}},
-		{"idle", Spread{Window: 10, Idle: 1}, 30, timeline{idleEnd: 10, cutBegin: 20, end: 30}},
-		{"idle, all of the time", Spread{Window: 10, Idle: 1}, 20, timeline{idleEnd: 10, cutBegin: 10, end: 20}},
-		{"idle, too little time", Spread{Window: 10, Idle: 1}, 8, timeline{idleEnd: 4, cutBegin: 4, end: 8}},
-		{"idle, no deadline", Spread{Window: 10, Idle: 1}, none, timeline{idleEnd: 10, cutBegin: 10, end: 20}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			if got := tt.spread.timeline(tt.deadline); got != tt.want {
-				t.Errorf("%+v.timeline(%d) = %+v, want %+v", tt.spread, tt.deadline, got, tt.want)
-			}
-		})
-	}
-}
-
-func TestSpreadCheck(t *testing.T) {
-	for _, tt := range []struct {
-		spread Spread
-		want   string // a part of the error; empty: none
-	}{
-		{Spread{}, ""},
-		{Spread{Window: 1}, ""},
-		{Spread{Window: 1, Idle: 1}, ""},
-		{Spread{Window: -1}, "Spread.Window"},
-		{Spread{Window: math.MaxInt64}, "Spread.Window"},
-		{Spread{Window: 1, Idle: -1}, "Spread.Idle"},
-		{Spread{Idle: 1}, "Spread.Window"},
-	} {
-		err := tt.spread.check()
-		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("%+v.check() = %v, want %q", tt.spread, err, tt.want)
 		}
 	}
 }
