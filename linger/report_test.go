@@ -759,12 +759,3 @@ func TestActivityString(t *testing.T) {
 		}
 	}
 }
-
-func TestGrouped(t *testing.T) {
-	tests := map[int]string{0: "0", 7: "7", 999: "999", 1000: "1,000", 19000: "19,000", 123456: "123,456", 1234567: "1,234,567"}
-	for n, want := range tests {
-		if got := grouped(n); got != want {
-			t.Errorf("grouped(%d) = %q, want %q", n, got, want)
-		}
-	}
-}

@@ -3,9 +3,10 @@ package linger
 import (
 	"cmp"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
+
+	"rstserver/internal/prose"
 )
 
 // String is the report as a table of at most 100 columns (a word that is longer is not broken), to be read in five seconds.
@@ -41,7 +42,7 @@ func (r Report) writeAtWork(b *strings.Builder) {
 	row(b, "drained", step(r.Steps.Drained))
 	row(b, "connections", counts(r.Connections, "alive"))
 	if r.Closed > 0 {
-		row(b, "", grouped(r.Closed)+" closed in order")
+		row(b, "", prose.Grouped(r.Closed)+" closed in order")
 	}
 }
 
@@ -57,7 +58,7 @@ func (r Report) writeDone(b *strings.Builder) {
 	row(b, "done", step(r.Steps.Done))
 	r.writeConnections(b)
 	if r.HandlersRunning >= 0 {
-		row(b, "handlers running", grouped(r.HandlersRunning))
+		row(b, "handlers running", prose.Grouped(r.HandlersRunning))
 	}
 	if r.Swept != nil {
 		row(b, "swept", r.Swept.String())
@@ -115,7 +116,7 @@ func (r Report) verified() string {
 func (r Report) writeConnections(b *strings.Builder) {
 	name := "connections"
 	if r.Mode.patient() {
-		row(b, name, grouped(r.Closed)+" closed in order")
+		row(b, name, prose.Grouped(r.Closed)+" closed in order")
 		name = ""
 	}
 	if r.Mode == ModeDrain {
@@ -131,19 +132,19 @@ func (r Report) writeConnections(b *strings.Builder) {
 		row(b, name, counts(r.Connections, "aborted"))
 	}
 	if r.AbortedOutside > 0 {
-		row(b, "", grouped(r.AbortedOutside)+" from outside, as their loop was stuck")
+		row(b, "", prose.Grouped(r.AbortedOutside)+" from outside, as their loop was stuck")
 	}
 	if r.Refused > 0 {
-		row(b, "", grouped(r.Refused)+" by close, as the kernel refused to reset them in place")
+		row(b, "", prose.Grouped(r.Refused)+" by close, as the kernel refused to reset them in place")
 	}
 }
 
 // counts is like "10,000 aborted: 9,990 idle, 10 receiving".
 func counts(t Tally, what string) string {
-	s := grouped(t.Total()) + " " + what
+	s := prose.Grouped(t.Total()) + " " + what
 	sep := ": "
 	t.each(func(a Activity, n int) {
-		s += sep + grouped(n) + " " + a.String()
+		s += sep + prose.Grouped(n) + " " + a.String()
 		sep = ", "
 	})
 	return s
@@ -194,13 +195,4 @@ func step(d time.Duration) string {
 		return "         -"
 	}
 	return fmt.Sprintf("%7.2f ms", float64(d)/1e6)
-}
-
-// grouped writes n with a comma between groups of three digits.
-func grouped(n int) string {
-	s := strconv.Itoa(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"rstserver/internal/prose"
 	"rstserver/linger/sockdiag"
 )
 
@@ -173,10 +174,10 @@ func reason(err error) string {
 
 // String is the value of a row of the Report.
 func (s Swept) String() string {
-	text := grouped(s.Destroyed) + " destroyed that ordinary closes had left"
+	text := prose.Grouped(s.Destroyed) + " destroyed that ordinary closes had left"
 	switch {
 	case s.Refused > 0:
-		text += fmt.Sprintf(", %s refused: %s", grouped(s.Refused), s.Reason)
+		text += fmt.Sprintf(", %s refused: %s", prose.Grouped(s.Refused), s.Reason)
 	case s.Reason != "":
 		text += ": " + s.Reason
 	}
