@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rstserver/internal/lingertest"
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger/sockdiag"
 )
 
@@ -38,10 +39,10 @@ func TestArm(t *testing.T) {
 			eachFamily(t, func(t *testing.T, s *server) {
 				_, a := s.connect(t)
 				for _, call := range tt.calls {
-					must(t, call(a.fd))
+					lingertest.Must(t, call(a.fd))
 				}
 				wantArmed(t, a, tt.want)
-				must(t, Disarm(a.fd)) // no waiting at the end of the test
+				lingertest.Must(t, Disarm(a.fd)) // no waiting at the end of the test
 			})
 		})
 	}
@@ -57,7 +58,7 @@ func wantArmed(t testing.TB, a *accepted, want bool) {
 func TestCloseArmed(t *testing.T) {
 	eachFamily(t, func(t *testing.T, s *server) {
 		client, a := s.connect(t)
-		must(t, Arm(a.fd))
+		lingertest.Must(t, Arm(a.fd))
 		a.close(t)
 		wantReset(t, client)
 		s.wantGone(t)
@@ -74,9 +75,9 @@ func TestCloseWithOutput(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			eachFamily(t, func(t *testing.T, s *server) {
 				client, a := s.connect(t)
-				must(t, Arm(a.fd))
+				lingertest.Must(t, Arm(a.fd))
 				if !armed {
-					must(t, Disarm(a.fd))
+					lingertest.Must(t, Disarm(a.fd))
 				}
 				sent := 0
 				lingertest.Wait(t, "a full send buffer", func() bool {
@@ -101,12 +102,12 @@ func TestCloseWithOutput(t *testing.T) {
 func TestCloseDisarmed(t *testing.T) {
 	eachFamily(t, func(t *testing.T, s *server) {
 		client, a := s.connect(t)
-		must(t, Arm(a.fd))
-		must(t, Disarm(a.fd))
+		lingertest.Must(t, Arm(a.fd))
+		lingertest.Must(t, Disarm(a.fd))
 		a.write(t, "the answer")
 		a.close(t)
 		wantWhole(t, client, "the answer")
-		s.waitCount(t, sockdiag.Counts{sockdiag.Listen: 1, sockdiag.FinWait2: 1}) // until the client closes too
+		sockdiagtest.WaitCount(t, s.addr.Port(), sockdiag.Counts{sockdiag.Listen: 1, sockdiag.FinWait2: 1}) // until the client closes too
 	})
 }
 
@@ -114,7 +115,7 @@ func TestCloseDisarmed(t *testing.T) {
 func TestCloseDisarmedWithUnreadInput(t *testing.T) {
 	eachFamily(t, func(t *testing.T, s *server) {
 		client, a := s.connect(t)
-		must(t, Disarm(a.fd))
+		lingertest.Must(t, Disarm(a.fd))
 		write(t, client, "unread")
 		waitInput(t, a, len("unread"))
 		a.close(t)
@@ -126,7 +127,7 @@ func TestCloseDisarmedWithUnreadInput(t *testing.T) {
 func write(t testing.TB, c *net.TCPConn, p string) {
 	t.Helper()
 	_, err := c.Write([]byte(p))
-	must(t, err)
+	lingertest.Must(t, err)
 }
 
 // waitInput waits until n bytes wait to be read.
@@ -134,7 +135,7 @@ func waitInput(t testing.TB, a *accepted, n int) {
 	t.Helper()
 	lingertest.Wait(t, "input", func() bool {
 		got, err := unix.IoctlGetInt(a.fd, unix.SIOCINQ)
-		must(t, err)
+		lingertest.Must(t, err)
 		return got == n
 	})
 }
@@ -145,7 +146,7 @@ func TestDup(t *testing.T) {
 		t.Run("armed close", func(t *testing.T) {
 			client, a := s.connect(t)
 			dup := duplicate(t, a)
-			must(t, Arm(a.fd))
+			lingertest.Must(t, Arm(a.fd))
 			a.close(t)
 			dup.write(t, "still here")
 			buf := make([]byte, 100)
@@ -158,7 +159,7 @@ func TestDup(t *testing.T) {
 		t.Run("abort", func(t *testing.T) {
 			client, a := s.connect(t)
 			duplicate(t, a)
-			must(t, Abort(a.fd))
+			lingertest.Must(t, Abort(a.fd))
 			wantReset(t, client)
 			s.wantGone(t)
 		})
@@ -168,7 +169,7 @@ func TestDup(t *testing.T) {
 func duplicate(t testing.TB, a *accepted) *accepted {
 	t.Helper()
 	fd, err := unix.FcntlInt(uintptr(a.fd), unix.F_DUPFD_CLOEXEC, 0)
-	must(t, err)
+	lingertest.Must(t, err)
 	dup := &accepted{fd: fd, open: true}
 	t.Cleanup(func() { dup.close(t) })
 	return dup
@@ -184,8 +185,8 @@ func TestAbort(t *testing.T) {
 		end func(t testing.TB, client *net.TCPConn)
 	}{
 		{name: "idle"},
-		{name: "armed", make: func(t *testing.T, _ *net.TCPConn, a *accepted) { must(t, Arm(a.fd)) }},
-		{name: "disarmed", make: func(t *testing.T, _ *net.TCPConn, a *accepted) { must(t, Disarm(a.fd)) }},
+		{name: "armed", make: func(t *testing.T, _ *net.TCPConn, a *accepted) { lingertest.Must(t, Arm(a.fd)) }},
+		{name: "disarmed", make: func(t *testing.T, _ *net.TCPConn, a *accepted) { lingertest.Must(t, Disarm(a.fd)) }},
 		{name: "unread input", make: func(t *testing.T, client *net.TCPConn, a *accepted) {
 			write(t, client, "GET / HTTP/1.1\r\n")
 			waitInput(t, a, len("GET / HTTP/1.1\r\n"))
@@ -194,7 +195,7 @@ func TestAbort(t *testing.T) {
 			a.write(t, "answer")
 			lingertest.Wait(t, "the acknowledgement", func() bool {
 				n, err := unix.IoctlGetInt(a.fd, unix.SIOCOUTQ)
-				must(t, err)
+				lingertest.Must(t, err)
 				return n == 0
 			})
 		}, end: func(t testing.TB, client *net.TCPConn) {
@@ -210,19 +211,19 @@ func TestAbort(t *testing.T) {
 			a.fill(t)
 		}},
 		{name: "half-closed by the peer", make: func(t *testing.T, client *net.TCPConn, a *accepted) {
-			must(t, client.CloseWrite())
+			lingertest.Must(t, client.CloseWrite())
 			lingertest.Wait(t, "the FIN", func() bool {
 				n, err := unix.Read(a.fd, make([]byte, 1))
 				return n == 0 && err == nil
 			})
 		}},
 		{name: "half-closed by the peer, full send buffer", make: func(t *testing.T, client *net.TCPConn, a *accepted) {
-			must(t, client.CloseWrite())
+			lingertest.Must(t, client.CloseWrite())
 			a.fill(t)
 		}},
 		{name: "half-closed by us: the peer never learns", make: func(t *testing.T, _ *net.TCPConn, a *accepted) {
 			a.write(t, "trunca")
-			must(t, unix.Shutdown(a.fd, unix.SHUT_WR))
+			lingertest.Must(t, unix.Shutdown(a.fd, unix.SHUT_WR))
 			waitTCP(t, a, unix.BPF_TCP_FIN_WAIT2)
 		}, end: func(t testing.TB, client *net.TCPConn) { wantWhole(t, client, "trunca") }},
 	}
@@ -233,7 +234,7 @@ func TestAbort(t *testing.T) {
 				if tt.make != nil {
 					tt.make(t, client, a)
 				}
-				must(t, Abort(a.fd))
+				lingertest.Must(t, Abort(a.fd))
 				s.wantGone(t)
 				if _, err := unix.FcntlInt(uintptr(a.fd), unix.F_GETFD, 0); err != nil {
 					t.Errorf("the descriptor is not open any more: %v", err)
@@ -242,7 +243,7 @@ func TestAbort(t *testing.T) {
 					tt.end = wantReset
 				}
 				tt.end(t, client)
-				must(t, Abort(a.fd)) // again: harmless
+				lingertest.Must(t, Abort(a.fd)) // again: harmless
 				a.close(t)
 				s.wantGone(t)
 			})
@@ -255,7 +256,7 @@ func waitTCP(t testing.TB, a *accepted, state uint8) {
 	t.Helper()
 	lingertest.Wait(t, sockdiag.State(state).String(), func() bool {
 		info, err := unix.GetsockoptTCPInfo(a.fd, unix.SOL_TCP, unix.TCP_INFO)
-		must(t, err)
+		lingertest.Must(t, err)
 		return info.State == state
 	})
 }
@@ -265,13 +266,13 @@ func waitTCP(t testing.TB, a *accepted, state uint8) {
 func TestAbortAfterTimeWait(t *testing.T) {
 	eachFamily(t, func(t *testing.T, s *server) {
 		client, a := s.connect(t)
-		must(t, unix.Shutdown(a.fd, unix.SHUT_WR))
+		lingertest.Must(t, unix.Shutdown(a.fd, unix.SHUT_WR))
 		waitTCP(t, a, unix.BPF_TCP_FIN_WAIT2)
-		must(t, client.CloseWrite())
+		lingertest.Must(t, client.CloseWrite())
 		want := sockdiag.Counts{sockdiag.Listen: 1, sockdiag.TimeWait: 1}
-		s.waitCount(t, want)
-		must(t, Abort(a.fd))
-		if got := count(t, s.addr.Port()); got != want {
+		sockdiagtest.WaitCount(t, s.addr.Port(), want)
+		lingertest.Must(t, Abort(a.fd))
+		if got := sockdiagtest.Count(t, s.addr.Port()); got != want {
 			t.Errorf("after Abort the port has %v, want %v", got, want)
 		}
 		wantWhole(t, client, "")
@@ -284,7 +285,7 @@ func TestAbortAfterReset(t *testing.T) {
 		client, a := s.connect(t)
 		client.Close() // dial has armed it
 		waitTCP(t, a, unix.BPF_TCP_CLOSE)
-		must(t, Abort(a.fd))
+		lingertest.Must(t, Abort(a.fd))
 		s.wantGone(t)
 	})
 }
@@ -293,7 +294,7 @@ func TestAbortAfterReset(t *testing.T) {
 func TestAbortWakesReader(t *testing.T) {
 	eachFamily(t, func(t *testing.T, s *server) {
 		client, a := s.connect(t)
-		must(t, unix.SetNonblock(a.fd, false))
+		lingertest.Must(t, unix.SetNonblock(a.fd, false))
 		tid, read := make(chan int, 1), make(chan error, 1)
 		go func() {
 			runtime.LockOSThread()
@@ -306,10 +307,10 @@ func TestAbortWakesReader(t *testing.T) {
 		id := <-tid
 		lingertest.Wait(t, "a blocked read", func() bool {
 			b, err := os.ReadFile("/proc/self/task/" + strconv.Itoa(id) + "/syscall")
-			must(t, err)
+			lingertest.Must(t, err)
 			return strings.HasPrefix(string(b), strconv.Itoa(unix.SYS_READ)+" 0x")
 		})
-		must(t, Abort(a.fd))
+		lingertest.Must(t, Abort(a.fd))
 		if err := <-read; err == nil {
 			t.Errorf("the blocked read returned %v, want an error", err)
 		} else {
@@ -350,17 +351,17 @@ func TestMPTCP(t *testing.T) {
 			if tt.make != nil {
 				tt.make(t, client, a)
 			}
-			must(t, Abort(a.fd))
+			lingertest.Must(t, Abort(a.fd))
 			s.wantGone(t)
 			if !tt.untold {
 				wantReset(t, client)
 			}
-			must(t, Abort(a.fd))
+			lingertest.Must(t, Abort(a.fd))
 		})
 	}
 	t.Run("inherited from the listener", func(t *testing.T) {
 		s := listenMPTCP(t)
-		control(t, s, Arm)
+		lingertest.Control(t, s, Arm)
 		client, a := s.connectMPTCP(t)
 		wantArmed(t, a, true)
 		a.close(t)
@@ -369,9 +370,9 @@ func TestMPTCP(t *testing.T) {
 	})
 	t.Run("disarmed", func(t *testing.T) {
 		s := listenMPTCP(t)
-		control(t, s, Arm)
+		lingertest.Control(t, s, Arm)
 		client, a := s.connectMPTCP(t)
-		must(t, Disarm(a.fd))
+		lingertest.Must(t, Disarm(a.fd))
 		a.write(t, "the answer")
 		a.close(t)
 		wantWhole(t, client, "the answer")
@@ -388,7 +389,7 @@ func (s *server) connectMPTCP(t testing.TB) (*net.TCPConn, *accepted) {
 	t.Helper()
 	client, a := s.connect(t)
 	protocol, err := unix.GetsockoptInt(a.fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
-	must(t, err)
+	lingertest.Must(t, err)
 	if protocol != unix.IPPROTO_MPTCP {
 		t.Skip("the kernel made a TCP connection of one that asked for MPTCP (net.mptcp.enabled, CONFIG_MPTCP)")
 	}
@@ -400,15 +401,15 @@ func TestArmListener(t *testing.T) {
 	eachFamily(t, func(t *testing.T, s *server) {
 		client, before := s.connect(t)
 		waiting := s.dial(t)
-		s.waitCount(t, sockdiag.Counts{sockdiag.Listen: 1, sockdiag.Established: 2})
-		control(t, s, Arm)
+		sockdiagtest.WaitCount(t, s.addr.Port(), sockdiag.Counts{sockdiag.Listen: 1, sockdiag.Established: 2})
+		lingertest.Control(t, s, Arm)
 		wantArmed(t, before, false)
 		first := s.accept(t)
 		wantArmed(t, first, false)
 
 		armed := s.dial(t)
-		s.waitCount(t, sockdiag.Counts{sockdiag.Listen: 1, sockdiag.Established: 3})
-		control(t, s, Disarm)
+		sockdiagtest.WaitCount(t, s.addr.Port(), sockdiag.Counts{sockdiag.Listen: 1, sockdiag.Established: 3})
+		lingertest.Control(t, s, Disarm)
 		second := s.accept(t)
 		wantArmed(t, second, true)
 
@@ -443,8 +444,8 @@ func TestAbortOther(t *testing.T) {
 				t.Run("listener/"+fam.name, func(t *testing.T) {
 					s := listenWith(t, again(t), false)
 					queued := s.dial(t)
-					s.waitCount(t, sockdiag.Counts{sockdiag.Listen: 1, sockdiag.Established: 1})
-					control(t, s, Abort)
+					sockdiagtest.WaitCount(t, s.addr.Port(), sockdiag.Counts{sockdiag.Listen: 1, sockdiag.Established: 1})
+					lingertest.Control(t, s, Abort)
 					wantReset(t, queued)
 					if _, err := net.Dial("tcp", s.addr.String()); !errors.Is(err, unix.ECONNREFUSED) {
 						t.Errorf("Dial = %v, want ECONNREFUSED", err)
@@ -457,15 +458,15 @@ func TestAbortOther(t *testing.T) {
 				t.Run("client/"+fam.name, func(t *testing.T) {
 					s := listen(t, fam)
 					local, err := net.ResolveTCPAddr("tcp", again(t))
-					must(t, err)
+					lingertest.Must(t, err)
 					nc, err := (&net.Dialer{LocalAddr: local}).Dial("tcp", s.addr.String())
-					must(t, err)
+					lingertest.Must(t, err)
 					c := nc.(*net.TCPConn)
 					defer c.Close()
-					must(t, c.SetLinger(0))
+					lingertest.Must(t, c.SetLinger(0))
 					peer := s.accept(t)
 					addr := c.LocalAddr().(*net.TCPAddr).AddrPort()
-					control(t, c, Abort)
+					lingertest.Control(t, c, Abort)
 					waitTCP(t, peer, unix.BPF_TCP_CLOSE)
 					if err := CheckFree(addr); !errors.Is(err, want) {
 						t.Errorf("Free while the descriptor is open = %v, want %v", err, want)
@@ -481,7 +482,7 @@ func TestAbortOther(t *testing.T) {
 	t.Run("refused", func(t *testing.T) {
 		// A Unix socket has no way to be disconnected. What is left is to arm it.
 		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		must(t, err)
+		lingertest.Must(t, err)
 		defer unix.Close(pair[0])
 		defer unix.Close(pair[1])
 		var failed *os.SyscallError
@@ -507,7 +508,7 @@ func TestErrors(t *testing.T) {
 		{"Abort", Abort, "connect AF_UNSPEC"},
 	}
 	r, w, err := os.Pipe()
-	must(t, err)
+	lingertest.Must(t, err)
 	defer r.Close()
 	defer w.Close()
 	fds := []struct {
@@ -540,7 +541,7 @@ func TestCookie(t *testing.T) {
 	eachFamily(t, func(t *testing.T, s *server) {
 		client, a := s.connect(t)
 		cookie, err := Cookie(a.fd)
-		must(t, err)
+		lingertest.Must(t, err)
 		dup := duplicate(t, a)
 		if again, err := Cookie(dup.fd); again != cookie || err != nil {
 			t.Errorf("Cookie of a duplicate = %d, %v, want %d", again, err, cookie)
@@ -549,13 +550,13 @@ func TestCookie(t *testing.T) {
 		if c, err := Cookie(other.fd); c == cookie || err != nil {
 			t.Errorf("Cookie of another socket = %d, %v, want another than %d", c, err, cookie)
 		}
-		must(t, Abort(other.fd))
+		lingertest.Must(t, Abort(other.fd))
 
 		wantState := func(want sockdiag.State) {
 			t.Helper()
 			lingertest.Wait(t, want.String(), func() bool {
 				d, err := sockdiag.Port(s.addr.Port())
-				must(t, err)
+				lingertest.Must(t, err)
 				for _, k := range d.Sockets {
 					if k.Cookie == cookie {
 						return k.State == want
@@ -568,7 +569,7 @@ func TestCookie(t *testing.T) {
 		a.close(t)
 		dup.close(t)
 		wantState(sockdiag.FinWait2)
-		must(t, client.CloseWrite())
+		lingertest.Must(t, client.CloseWrite())
 		wantState(sockdiag.TimeWait)
 	})
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"rstserver/internal/lingertest"
 )
 
 // BenchmarkAccept is what it costs to accept a connection and to close it: tracked, and by package net alone. The client is bare system
@@ -23,10 +25,10 @@ func BenchmarkAccept(b *testing.B) {
 			for b.Loop() {
 				client := connectBare(b, s)
 				c, err := ln.Accept()
-				must(b, err)
-				must(b, unix.SetsockoptLinger(client, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}))
-				must(b, unix.Close(client))
-				must(b, c.Close())
+				lingertest.Must(b, err)
+				lingertest.Must(b, unix.SetsockoptLinger(client, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}))
+				lingertest.Must(b, unix.Close(client))
+				lingertest.Must(b, c.Close())
 			}
 		})
 	}
@@ -54,7 +56,7 @@ func BenchmarkHeld(b *testing.B) {
 			for range connections {
 				clients = append(clients, connectBare(b, s))
 				c, err := ln.Accept()
-				must(b, err)
+				lingertest.Must(b, err)
 				conns = append(conns, c)
 			}
 			after := inUse()
@@ -81,7 +83,7 @@ func inUse() (m runtime.MemStats) {
 
 func connectBare(b *testing.B, s *server) int {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	must(b, err)
-	must(b, unix.Connect(fd, &unix.SockaddrInet4{Port: int(s.addr.Port()), Addr: s.addr.Addr().As4()}))
+	lingertest.Must(b, err)
+	lingertest.Must(b, unix.Connect(fd, &unix.SockaddrInet4{Port: int(s.addr.Port()), Addr: s.addr.Addr().As4()}))
 	return fd
 }

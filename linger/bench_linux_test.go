@@ -24,31 +24,31 @@ type crowd struct {
 func gather(b *testing.B, n int) *crowd {
 	b.Helper()
 	var limit unix.Rlimit
-	must(b, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	lingertest.Must(b, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
 	if need := uint64(2*n + 100); limit.Cur < need {
 		b.Skipf("needs %d descriptors, the limit is %d", need, limit.Cur)
 	}
 	c := new(crowd)
 	var err error
 	c.listener, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	must(b, err)
-	must(b, Arm(c.listener))
-	must(b, unix.Bind(c.listener, &unix.SockaddrInet4{Addr: netip.MustParseAddr("127.0.0.1").As4()}))
-	must(b, unix.Listen(c.listener, 128))
+	lingertest.Must(b, err)
+	lingertest.Must(b, Arm(c.listener))
+	lingertest.Must(b, unix.Bind(c.listener, &unix.SockaddrInet4{Addr: netip.MustParseAddr("127.0.0.1").As4()}))
+	lingertest.Must(b, unix.Listen(c.listener, 128))
 	sa, err := unix.Getsockname(c.listener)
-	must(b, err)
+	lingertest.Must(b, err)
 	c.port = uint16(sa.(*unix.SockaddrInet4).Port)
 	for range n {
 		client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		must(b, err)
+		lingertest.Must(b, err)
 		c.clients = append(c.clients, client)
-		must(b, unix.Connect(client, sa))
+		lingertest.Must(b, unix.Connect(client, sa))
 		server, _, err := unix.Accept4(c.listener, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
 		if err == unix.EAGAIN {
 			b.Fatal("accept: nobody is there")
 		}
-		must(b, err)
-		must(b, Disarm(server))
+		lingertest.Must(b, err)
+		lingertest.Must(b, Disarm(server))
 		c.servers = append(c.servers, server)
 	}
 	return c
@@ -59,11 +59,11 @@ func (c *crowd) dismiss(b *testing.B) {
 	b.Helper()
 	for _, fd := range append(c.servers, c.listener) {
 		_ = Arm(fd)
-		must(b, unix.Close(fd))
+		lingertest.Must(b, unix.Close(fd))
 	}
 	for _, fd := range c.clients {
 		_ = Arm(fd)
-		must(b, unix.Close(fd))
+		lingertest.Must(b, unix.Close(fd))
 	}
 }
 
@@ -123,7 +123,7 @@ func BenchmarkAbortOwned(b *testing.B) {
 				c := gather(b, n)
 				table := new(Table)
 				for _, fd := range c.servers {
-					must(b, table.Open(fd, 1))
+					lingertest.Must(b, table.Open(fd, 1))
 				}
 				b.StartTimer()
 				sweep := table.AbortOwned(1)
@@ -141,7 +141,7 @@ func BenchmarkAbortOwned(b *testing.B) {
 	b.Run("none of 19000 slots", func(b *testing.B) {
 		var table Table
 		for fd := range 19_000 {
-			must(b, table.Open(fd, 1))
+			lingertest.Must(b, table.Open(fd, 1))
 			table.Close(fd)
 		}
 		b.ReportAllocs()
@@ -155,7 +155,7 @@ func BenchmarkAbortOwned(b *testing.B) {
 
 func BenchmarkTable(b *testing.B) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	must(b, err)
+	lingertest.Must(b, err)
 	defer unix.Close(fd)
 	b.Run("Open and Close", func(b *testing.B) {
 		var table Table
@@ -169,7 +169,7 @@ func BenchmarkTable(b *testing.B) {
 	})
 	b.Run("SetActivity", func(b *testing.B) {
 		var table Table
-		must(b, table.Open(fd, 1))
+		lingertest.Must(b, table.Open(fd, 1))
 		b.ReportAllocs()
 		for b.Loop() {
 			table.SetActivity(fd, Handling)
@@ -179,7 +179,7 @@ func BenchmarkTable(b *testing.B) {
 	b.Run("Live, 19000 slots", func(b *testing.B) {
 		var table Table
 		for fd := range 19_000 {
-			must(b, table.Open(fd, 1))
+			lingertest.Must(b, table.Open(fd, 1))
 		}
 		b.ReportAllocs()
 		for b.Loop() {
@@ -198,7 +198,7 @@ func BenchmarkVerify(b *testing.B) {
 			defer c.dismiss(b)
 			var table Table
 			for _, fd := range c.servers[successor:] {
-				must(b, table.Open(fd, 1))
+				lingertest.Must(b, table.Open(fd, 1))
 			}
 			sweep := table.AbortOwned(1)
 			want := sockdiag.Counts{sockdiag.Listen: 1, sockdiag.Established: successor}

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"rstserver/internal/lingertest"
 )
 
 // Connections are armed from birth if asked, and an ordinary Close is ordinary all the same.
@@ -48,18 +50,18 @@ func TestConnClose(t *testing.T) {
 			if tt.queued {
 				client = s.dial(t)
 				l := &Listener{}
-				must(t, func() (err error) { l.raw, err = s.SyscallConn(); return }())
+				lingertest.Must(t, func() (err error) { l.raw, err = s.SyscallConn(); return }())
 				waitQueue(t, l)
 			}
 			ln, err := ListenConfig{Armed: tt.armed}.Wrap(s.TCPListener)
-			must(t, err)
+			lingertest.Must(t, err)
 			if !tt.queued {
 				client = s.dial(t)
 			}
 			nc, err := ln.Accept()
-			must(t, err)
+			lingertest.Must(t, err)
 			c := nc.(*Conn)
-			control(t, c, func(fd int) error {
+			lingertest.Control(t, c, func(fd int) error {
 				if armed, err := Armed(fd); armed != tt.armed {
 					t.Errorf("Armed = %v, %v, want %v", armed, err, tt.armed)
 				}
@@ -86,7 +88,7 @@ func TestConnClose(t *testing.T) {
 			if n := ln.Len(); n != 0 {
 				t.Errorf("Len = %d, want 0", n)
 			}
-			must(t, ln.Close())
+			lingertest.Must(t, ln.Close())
 		})
 	}
 }
@@ -103,33 +105,33 @@ func TestListenerArmed(t *testing.T) {
 	for _, before := range []bool{false, true} {
 		s := listen(t, families[0])
 		f, err := s.File()
-		must(t, err)
+		lingertest.Must(t, err)
 		defer f.Close()
 		if before {
-			must(t, Arm(int(f.Fd())))
+			lingertest.Must(t, Arm(int(f.Fd())))
 		}
 		for range 3 {
 			s.dial(t)
 		}
 		ln, err := ListenConfig{Armed: true}.Wrap(s.TCPListener)
-		must(t, err)
+		lingertest.Must(t, err)
 		if armed, err := Armed(int(f.Fd())); !armed || err != nil {
 			t.Errorf("Armed = %v, %v, want true", armed, err)
 		}
 		s.dial(t)
 		for range 4 {
 			c, err := ln.Accept()
-			must(t, err)
-			control(t, c.(*Conn), func(fd int) error {
+			lingertest.Must(t, err)
+			lingertest.Control(t, c.(*Conn), func(fd int) error {
 				if armed, err := Armed(fd); !armed || err != nil {
 					t.Errorf("Armed = %v, %v, want true", armed, err)
 				}
 				return nil
 			})
-			must(t, c.(*Conn).Abort())
-			must(t, c.Close())
+			lingertest.Must(t, c.(*Conn).Abort())
+			lingertest.Must(t, c.Close())
 		}
-		must(t, ln.Close())
+		lingertest.Must(t, ln.Close())
 		if armed, err := Armed(int(f.Fd())); armed != before || err != nil {
 			t.Errorf("Armed after Close = %v, %v, want %v", armed, err, before)
 		}
@@ -141,12 +143,12 @@ func TestListenerArmed(t *testing.T) {
 func TestConnCopies(t *testing.T) {
 	const size = 8 << 20
 	l := trackedOn4(t, ListenConfig{})
-	control(t, l.TCPListener, func(fd int) error {
+	lingertest.Control(t, l.TCPListener, func(fd int) error {
 		// Many calls of sendfile would count as well.
 		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<20)
 	})
 	path := filepath.Join(t.TempDir(), "file")
-	must(t, os.WriteFile(path, make([]byte, size), 0o600))
+	lingertest.Must(t, os.WriteFile(path, make([]byte, size), 0o600))
 
 	// source returns a connection that size bytes come out of, tracked or not.
 	source := func() (*Conn, *net.TCPConn) {
@@ -169,14 +171,14 @@ func TestConnCopies(t *testing.T) {
 	}{
 		{"a file to a Conn", func() (int64, error) {
 			f, err := os.Open(path)
-			must(t, err)
+			lingertest.Must(t, err)
 			defer f.Close()
 			to, _ := sink()
 			return io.Copy(to, f)
 		}, true},
 		{"a part of a file to a Conn", func() (int64, error) {
 			f, err := os.Open(path)
-			must(t, err)
+			lingertest.Must(t, err)
 			defer f.Close()
 			to, _ := sink()
 			return io.CopyN(to, f, size)
@@ -267,7 +269,7 @@ func TestConnCosts(t *testing.T) {
 		t.Errorf("%d goroutines with 50 connections, %d without", n, before)
 	}
 	for _, c := range conns {
-		must(t, c.SetReadDeadline(time.Now()))
+		lingertest.Must(t, c.SetReadDeadline(time.Now()))
 		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("Read = %v, want os.ErrDeadlineExceeded", err)
 		}
@@ -285,13 +287,13 @@ func TestConnReadFromLimited(t *testing.T) {
 	if n != 5 || err != nil || limited.N != 0 {
 		t.Errorf("ReadFrom = %d, %v, and %d left, want 5 and 0", n, err, limited.N)
 	}
-	must(t, client.CloseWrite())
+	lingertest.Must(t, client.CloseWrite())
 	limited = &io.LimitedReader{R: from, N: 100}
 	n, err = to.ReadFrom(limited)
 	if n != 7 || err != nil || limited.N != 93 {
 		t.Errorf("ReadFrom = %d, %v, and %d left, want 7 and 93", n, err, limited.N)
 	}
-	must(t, to.Close())
+	lingertest.Must(t, to.Close())
 	wantWhole(t, sink, "hello, world")
 }
 
@@ -315,7 +317,7 @@ func TestConnCloseWhileAborting(t *testing.T) {
 		}
 		close(start)
 		rep, err := l.Abort()
-		must(t, err)
+		lingertest.Must(t, err)
 		closing.Wait()
 		resets := 0
 		for _, client := range clients {

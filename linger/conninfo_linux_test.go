@@ -45,9 +45,9 @@ func TestListenerAll(t *testing.T) {
 			vanished, gone := l.pair(t)
 			_, closed := l.pair(t)
 			say(t, sender, "hello")
-			must(t, finished.CloseWrite())
-			must(t, vanished.Close()) // by RST
-			must(t, closed.Close())
+			lingertest.Must(t, finished.CloseWrite())
+			lingertest.Must(t, vanished.Close()) // by RST
+			lingertest.Must(t, closed.Close())
 			if _, err := gone.Read(make([]byte, 1)); err == nil {
 				t.Fatal("a client that is gone was read from")
 			}
@@ -81,7 +81,7 @@ func TestListenerAll(t *testing.T) {
 				break // is allowed
 			}
 			_, err := l.Abort()
-			must(t, err)
+			lingertest.Must(t, err)
 			for info := range l.All() {
 				t.Errorf("All yields %+v after Abort", info)
 			}
@@ -121,7 +121,7 @@ func TestAbortIf(t *testing.T) {
 	victim, _ := l.pair(t)
 	spared, conn := l.pair(t)
 	_, closed := l.pair(t)
-	must(t, closed.Close())
+	lingertest.Must(t, closed.Close())
 	loopback := netip.MustParsePrefix("127.0.0.0/8")
 	if n := l.AbortIf(func(i ConnInfo) bool { return !loopback.Contains(i.Remote.Addr()) && !i.Remote.Addr().Is6() }); n != 0 {
 		t.Errorf("AbortIf of nobody = %d, want 0", n)
@@ -138,7 +138,7 @@ func TestAbortIf(t *testing.T) {
 		t.Errorf("Len = %d, want 1", n)
 	}
 	say(t, conn, "alive")
-	must(t, conn.Close())
+	lingertest.Must(t, conn.Close())
 	wantWhole(t, spared, "alive")
 	if n := l.AbortIf(func(ConnInfo) bool { return true }); n != 0 {
 		t.Errorf("AbortIf of none = %d, want 0", n)
@@ -222,6 +222,6 @@ func TestAllWhileTheyCome(t *testing.T) {
 		t.Errorf("AbortIf says %d in all, %d clients were reset", aborted.Load(), reset.Load())
 	}
 	_, err := l.Abort()
-	must(t, err)
+	lingertest.Must(t, err)
 	serving.Wait()
 }

@@ -9,16 +9,18 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"rstserver/internal/lingertest"
 )
 
 // BenchmarkConns enters and takes out again: what it costs each connection to be in a set.
 func BenchmarkConns(b *testing.B) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	must(b, err)
+	lingertest.Must(b, err)
 	file := os.NewFile(uintptr(fd), "socket")
 	defer file.Close()
 	raw, err := file.SyscallConn()
-	must(b, err)
+	lingertest.Must(b, err)
 	b.Run("Add and Remove", func(b *testing.B) {
 		var set Conns
 		b.ReportAllocs()
@@ -74,7 +76,7 @@ func BenchmarkConnsAbortAll(b *testing.B) {
 						b.Fatalf("AbortAll = %v, %v", sum.Aborted, sum.Err)
 					}
 					for _, file := range files {
-						must(b, file.Close())
+						lingertest.Must(b, file.Close())
 					}
 					c.servers = nil
 					c.dismiss(b)

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/internal/lingertest"
 	"rstserver/linger/sockdiag"
 )
 
@@ -25,8 +26,8 @@ func (s *server) connectTCP(t testing.TB) (client, conn *net.TCPConn) {
 	t.Helper()
 	client = s.dial(t)
 	conn, err := s.AcceptTCP()
-	must(t, err)
-	must(t, conn.SetLinger(0))
+	lingertest.Must(t, err)
+	lingertest.Must(t, conn.SetLinger(0))
 	t.Cleanup(func() { conn.Close() })
 	return client, conn
 }
@@ -34,7 +35,7 @@ func (s *server) connectTCP(t testing.TB) (client, conn *net.TCPConn) {
 func rawConn(t testing.TB, c syscall.Conn) syscall.RawConn {
 	t.Helper()
 	raw, err := c.SyscallConn()
-	must(t, err)
+	lingertest.Must(t, err)
 	return raw
 }
 
@@ -113,7 +114,7 @@ func TestConns(t *testing.T) {
 					got = fmt.Sprint(e.remove())
 				case "abort":
 					did, err := abortEntry(e)
-					must(t, err)
+					lingertest.Must(t, err)
 					got = fmt.Sprint(did)
 				case "abort all":
 					got = swept(set.AbortAll(Hijacked))
@@ -124,7 +125,7 @@ func TestConns(t *testing.T) {
 				case "len":
 					got = fmt.Sprint(set.Len())
 				case "close":
-					must(t, conn.Close()) // armed
+					lingertest.Must(t, conn.Close()) // armed
 				default:
 					t.Fatalf("%q is no step", st.call)
 				}
@@ -141,8 +142,8 @@ func TestConns(t *testing.T) {
 				return
 			}
 			_, err := conn.Write([]byte("alive"))
-			must(t, err)
-			must(t, conn.CloseWrite())
+			lingertest.Must(t, err)
+			lingertest.Must(t, conn.CloseWrite())
 			wantWhole(t, client, "alive")
 		})
 	}
@@ -183,7 +184,7 @@ func TestConnsAbortAll(t *testing.T) {
 				t.Error("Remove = false, want true")
 			}
 		}
-		must(t, Abort(bystander.fd))
+		lingertest.Must(t, Abort(bystander.fd))
 		s.wantGone(t)
 	})
 }
@@ -221,7 +222,7 @@ func TestConnsOrder(t *testing.T) {
 // What the kernel refuses to reset counts as aborted, as its owner's close will abort it.
 func TestConnsRefused(t *testing.T) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	must(t, err)
+	lingertest.Must(t, err)
 	var files [2]*os.File
 	for i, fd := range pair {
 		files[i] = os.NewFile(uintptr(fd), "unix")
@@ -252,7 +253,7 @@ func TestConnsRefused(t *testing.T) {
 		if armed, err := Armed(fd); !armed || err != nil {
 			t.Errorf("Armed = %v, %v, want true", armed, err)
 		}
-		must(t, Disarm(fd))
+		lingertest.Must(t, Disarm(fd))
 	}
 	var another Conns
 	if did, err := abortEntry(add(t, &another, files[0])); !did || !errors.Is(err, unix.EINVAL) {
@@ -350,7 +351,7 @@ func TestConnsAbortAllWhileAdding(t *testing.T) {
 		for range adders * each {
 			client, conn := s.connectTCP(t)
 			clients, raws = append(clients, client), append(raws, rawConn(t, conn))
-			control(t, conn, func(fd int) error {
+			lingertest.Control(t, conn, func(fd int) error {
 				cookie, err := Cookie(fd)
 				want[cookie] = true
 				return err

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rstserver/internal/lingertest"
+	"rstserver/internal/sockdiagtest"
 )
 
 // crashEnv has TestListenerCrash serve, as the process that is to be killed.
@@ -31,8 +32,8 @@ func TestListenerCrash(t *testing.T) {
 	cmd := exec.Command("/proc/self/exe", "-test.run=^TestListenerCrash$")
 	cmd.Env = append(os.Environ(), crashEnv+"=1")
 	out, err := cmd.StdoutPipe()
-	must(t, err)
-	must(t, cmd.Start())
+	lingertest.Must(t, err)
+	lingertest.Must(t, cmd.Start())
 	killed := func() {
 		cmd.Process.Kill()
 		cmd.Wait()
@@ -40,19 +41,19 @@ func TestListenerCrash(t *testing.T) {
 	t.Cleanup(killed)
 	lines := bufio.NewReader(out)
 	line, err := lines.ReadString('\n')
-	must(t, err)
+	lingertest.Must(t, err)
 	addr, err := netip.ParseAddrPort(strings.TrimSpace(line))
-	must(t, err)
+	lingertest.Must(t, err)
 
 	var clients []net.Conn
 	for range 50 {
 		c, err := net.Dial("tcp", addr.String())
-		must(t, err)
+		lingertest.Must(t, err)
 		defer c.Close()
-		must(t, c.SetDeadline(time.Now().Add(lingertest.Patience)))
+		lingertest.Must(t, c.SetDeadline(time.Now().Add(lingertest.Patience)))
 		clients = append(clients, c)
 		_, err = lines.ReadString('\n') // accepted
-		must(t, err)
+		lingertest.Must(t, err)
 	}
 	killed()
 	for _, c := range clients {
@@ -60,10 +61,10 @@ func TestListenerCrash(t *testing.T) {
 			t.Errorf("a client read %v, want ECONNRESET", err)
 		}
 	}
-	if c := count(t, addr.Port()); c.Total() != 0 {
+	if c := sockdiagtest.Count(t, addr.Port()); c.Total() != 0 {
 		t.Errorf("left on the port: %v", c)
 	}
-	must(t, CheckFree(addr))
+	lingertest.Must(t, CheckFree(addr))
 }
 
 func serveUntilKilled() {

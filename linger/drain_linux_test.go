@@ -75,7 +75,7 @@ func TestDrainInOrder(t *testing.T) {
 		}
 		c := <-conns
 		say(t, c, "goodbye")
-		must(t, c.Close())
+		lingertest.Must(t, c.Close())
 	}
 	<-e.done
 	if e.err != nil || e.rep.Mode != ModeDrain || e.rep.Connections.Total() != 0 || e.rep.Closed != 2 || e.rep.AtDeadline.Total() != 0 ||
@@ -202,7 +202,7 @@ func TestDrainCutShort(t *testing.T) {
 			client := l.dial(t)
 			lingertest.Wait(t, "a connection", func() bool { return l.Len() == 1 })
 			if released {
-				must(t, l.Release())
+				lingertest.Must(t, l.Release())
 			}
 			stopped := make(chan error, 1)
 			e := l.drainInBackground(context.Background(), func(ctx context.Context) error {
@@ -241,14 +241,14 @@ func TestDrainTakesTheQueueIn(t *testing.T) {
 		if mode == ModeDrain {
 			e = l.drainInBackground(context.Background(), nil)
 		} else {
-			must(t, l.Release())
+			lingertest.Must(t, l.Release())
 		}
 		l.waitRefusing(t)
 		for range clients {
 			select {
 			case c := <-conns:
 				say(t, c, "welcome")
-				must(t, c.Close())
+				lingertest.Must(t, c.Close())
 			case err := <-ended:
 				t.Fatalf("%s: Accept = %v before the last connection has ended", mode, err)
 			}
@@ -275,24 +275,24 @@ func TestRelease(t *testing.T) {
 	conns, ended := l.acceptAll(t)
 	client := l.dial(t)
 	conn := <-conns
-	must(t, l.Release())
-	must(t, l.Release())
+	lingertest.Must(t, l.Release())
+	lingertest.Must(t, l.Release())
 	l.waitRefusing(t)
 	if rep := l.Report(); rep.Mode != ModeRelease || rep.Connections != (Tally{Open: 1}) || rep.Steps.Done != 0 {
 		t.Errorf("the report is %+v", rep)
 	}
 	successor, err := Listen("tcp", l.addr.String())
-	must(t, err)
+	lingertest.Must(t, err)
 	heir := l.dial(t)
 	c, err := successor.Accept()
-	must(t, err)
+	lingertest.Must(t, err)
 
 	say(t, conn, "still ")
 	if isClosed(l.closed) {
 		t.Error("Accept returns while a connection is alive")
 	}
 	say(t, conn, "here")
-	must(t, conn.Close())
+	lingertest.Must(t, conn.Close())
 	wantWhole(t, client, "still here")
 	if err := <-ended; !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Accept = %v, want net.ErrClosed", err)
@@ -302,10 +302,10 @@ func TestRelease(t *testing.T) {
 		t.Errorf("Abort afterwards = %+v, %v, want a complete release beside a successor", rep, err)
 	}
 	say(t, c, "hello")
-	must(t, c.Close())
+	lingertest.Must(t, c.Close())
 	wantWhole(t, heir, "hello")
 	_, err = successor.Abort()
-	must(t, err)
+	lingertest.Must(t, err)
 }
 
 // Abort ends what a release has left.
@@ -314,7 +314,7 @@ func TestReleaseAbort(t *testing.T) {
 	conns, ended := l.acceptAll(t)
 	client := l.dial(t)
 	<-conns
-	must(t, l.Release())
+	lingertest.Must(t, l.Release())
 	rep, err := l.Abort()
 	wantAborted(t, rep, err, 1)
 	wantReset(t, client)
@@ -330,8 +330,8 @@ func TestListenerClose(t *testing.T) {
 	conns, ended := l.acceptAll(t)
 	client := l.dial(t)
 	conn := <-conns
-	must(t, l.Listener.Close())
-	must(t, l.Listener.Close())
+	lingertest.Must(t, l.Listener.Close())
+	lingertest.Must(t, l.Listener.Close())
 	if err := <-ended; !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Accept = %v, want net.ErrClosed", err)
 	}
@@ -371,7 +371,7 @@ func TestServeReturns(t *testing.T) {
 		if tt.want != nil && !errors.Is(err, tt.want) {
 			t.Errorf("%s: Serve = %v, want %v", tt.name, err, tt.want)
 		}
-		must(t, srv.Close())
+		lingertest.Must(t, srv.Close())
 	}
 }
 
@@ -444,7 +444,7 @@ func TestListenerHammer(t *testing.T) {
 		}
 		for range 2 {
 			call(func() (Report, error) { return l.Drain(ctx, func(context.Context) error { return l.Listener.Close() }) })
-			calls.Go(func() { must(t, l.Release()) })
+			calls.Go(func() { lingertest.Must(t, l.Release()) })
 			calls.Go(func() { l.AbortIf(func(i ConnInfo) bool { return i.Remote.Port()%2 == 0 }) })
 			calls.Go(func() { _ = l.Report().String() })
 		}

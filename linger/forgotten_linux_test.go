@@ -55,7 +55,7 @@ var listenerKinds = []listenerKind{
 	}},
 	{"unix", func(t testing.TB, config ListenConfig) *Listener {
 		ln, err := net.Listen("unix", filepath.Join(t.TempDir(), "socket"))
-		must(t, err)
+		lingertest.Must(t, err)
 		return wrapped(t, config, ln)
 	}},
 	{"other", func(t testing.TB, config ListenConfig) *Listener {
@@ -68,14 +68,14 @@ func connectTo(t testing.TB, l *Listener) (client, conn net.Conn) {
 	t.Helper()
 	addr := l.Addr()
 	client, err := net.Dial(addr.Network(), addr.String())
-	must(t, err)
+	lingertest.Must(t, err)
 	t.Cleanup(func() { client.Close() })
-	must(t, client.SetDeadline(time.Now().Add(lingertest.Patience)))
+	lingertest.Must(t, client.SetDeadline(time.Now().Add(lingertest.Patience)))
 	if tcp, ok := client.(*net.TCPConn); ok {
-		must(t, tcp.SetLinger(0))
+		lingertest.Must(t, tcp.SetLinger(0))
 	}
 	conn, err = l.Accept()
-	must(t, err)
+	lingertest.Must(t, err)
 	return client, conn
 }
 
@@ -92,12 +92,12 @@ func TestForgotten(t *testing.T) {
 			{"at once", ListenConfig{}, func(net.Conn) {}, false},
 			{"armed", ListenConfig{Armed: true}, func(net.Conn) {}, false},
 			{"swept", ListenConfig{Armed: true, Sweep: true}, func(net.Conn) {}, false},
-			{"after a deadline", ListenConfig{}, func(c net.Conn) { must(t, c.SetDeadline(time.Now())) }, false},
+			{"after a deadline", ListenConfig{}, func(c net.Conn) { lingertest.Must(t, c.SetDeadline(time.Now())) }, false},
 			{"after NetConn", ListenConfig{Armed: true}, func(c net.Conn) { c.(interface{ NetConn() net.Conn }).NetConn() }, false},
 			{"after SyscallConn", ListenConfig{Armed: true}, func(c net.Conn) {
 				raw, err := c.(syscall.Conn).SyscallConn()
-				must(t, err)
-				must(t, raw.Control(func(uintptr) {}))
+				lingertest.Must(t, err)
+				lingertest.Must(t, raw.Control(func(uintptr) {}))
 			}, false},
 			{"after Abort", ListenConfig{}, func(c net.Conn) { _ = c.(interface{ Abort() error }).Abort() }, true},
 		} {
@@ -146,7 +146,7 @@ func TestForgottenOther(t *testing.T) {
 		t.Errorf("Abort = %v, %v, want 1 connection", rep, err)
 	}
 	wantReset(t, client.(*net.TCPConn))
-	must(t, below.Close())
+	lingertest.Must(t, below.Close())
 }
 
 // Where a RawConn of package net's is all that the user has left, the connection stays open for as long as he has it.
@@ -156,15 +156,15 @@ func TestForgottenButForARawConn(t *testing.T) {
 			l := kind.wrap(t, ListenConfig{Armed: true})
 			client, conn := connectTo(t, l)
 			raw, err := conn.(interface{ NetConn() net.Conn }).NetConn().(syscall.Conn).SyscallConn()
-			must(t, err)
+			lingertest.Must(t, err)
 			conn = nil
 			lingertest.Collect(t, "the connection is forgotten", func() bool { return l.Len() == 0 })
 			collecting()()
-			must(t, raw.Write(func(fd uintptr) bool {
+			lingertest.Must(t, raw.Write(func(fd uintptr) bool {
 				_, err = unix.Write(int(fd), []byte("still here"))
 				return true
 			}))
-			must(t, err)
+			lingertest.Must(t, err)
 			raw = nil
 			ended := make(chan error, 1)
 			go func() {
@@ -175,7 +175,7 @@ func TestForgottenButForARawConn(t *testing.T) {
 				ended <- err
 			}()
 			lingertest.Collect(t, "the client reads an end", func() bool { return len(ended) == 1 })
-			must(t, <-ended)
+			lingertest.Must(t, <-ended)
 		})
 	}
 }
@@ -201,7 +201,7 @@ func TestForgottenAndLetGo(t *testing.T) {
 			go func() { ended <- tt.letGo(l.Listener) }()
 			<-l.refused
 			lingertest.Collect(t, "the end of the listener", func() bool { return isClosed(l.done) })
-			must(t, <-ended)
+			lingertest.Must(t, <-ended)
 			if rep := l.Report(); rep.Closed != forgettable || rep.Connections.Total() != 0 {
 				t.Errorf("the report is %s, want %d closed in order", rep, forgettable)
 			}
@@ -213,7 +213,7 @@ func (l *listening) pairToForget(t testing.TB) (client *net.TCPConn, conn *Conn)
 	t.Helper()
 	client = l.dial(t)
 	c, err := l.Listener.Accept()
-	must(t, err)
+	lingertest.Must(t, err)
 	return client, c.(*Conn)
 }
 
@@ -222,8 +222,8 @@ func (l *listening) pairToForget(t testing.TB) (client *net.TCPConn, conn *Conn)
 func TestForgottenInUse(t *testing.T) {
 	file := func(size int64) *os.File {
 		f, err := os.Create(filepath.Join(t.TempDir(), "file"))
-		must(t, err)
-		must(t, f.Truncate(size))
+		lingertest.Must(t, err)
+		lingertest.Must(t, f.Truncate(size))
 		t.Cleanup(func() { f.Close() })
 		return f
 	}
@@ -275,7 +275,7 @@ func TestForgottenInUse(t *testing.T) {
 		}},
 		{"RawConn, Read", func(c *Conn) error {
 			raw, err := c.SyscallConn()
-			must(t, err)
+			lingertest.Must(t, err)
 			var failure error
 			err = raw.Read(func(fd uintptr) bool {
 				_, failure = unix.Read(int(fd), make([]byte, 1))
@@ -285,7 +285,7 @@ func TestForgottenInUse(t *testing.T) {
 		}},
 		{"RawConn, Write", func(c *Conn) error {
 			raw, err := c.SyscallConn()
-			must(t, err)
+			lingertest.Must(t, err)
 			b := make([]byte, 1<<20)
 			var failure error
 			err = raw.Write(func(fd uintptr) bool {
@@ -392,7 +392,7 @@ func TestForgottenWhileAborting(t *testing.T) {
 		for i := range connections {
 			clients = append(clients, s.dial(t))
 			below, err := s.AcceptTCP()
-			must(t, err)
+			lingertest.Must(t, err)
 			conn, _ := set.Add(below, func(bool) {
 				mu.Lock()
 				defer mu.Unlock()
@@ -431,7 +431,7 @@ func TestClosedCallsBack(t *testing.T) {
 	s := listen(t, families[0])
 	client := s.dial(t)
 	below, err := s.AcceptTCP()
-	must(t, err)
+	lingertest.Must(t, err)
 	var set Conns
 	var conn *Conn
 	told := make(chan error, 1)
@@ -444,7 +444,7 @@ func TestClosedCallsBack(t *testing.T) {
 	go func() { closed <- conn.Close() }()
 	select {
 	case err := <-closed:
-		must(t, err)
+		lingertest.Must(t, err)
 	case <-time.After(lingertest.Patience):
 		t.Fatal("Close does not return")
 	}

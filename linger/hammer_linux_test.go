@@ -112,13 +112,13 @@ type bystander struct{ client, fd int }
 func newHammerOwner(t *testing.T, table *Table, number int, stats *hammerStats) *hammerOwner {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	must(t, err)
-	t.Cleanup(func() { must(t, unix.Close(fd)) })
-	must(t, Arm(fd)) // the ends of this test leave no TIME_WAIT
-	must(t, unix.Bind(fd, &unix.SockaddrInet4{Addr: netip.MustParseAddr("127.0.0.1").As4()}))
-	must(t, unix.Listen(fd, 16))
+	lingertest.Must(t, err)
+	t.Cleanup(func() { lingertest.Must(t, unix.Close(fd)) })
+	lingertest.Must(t, Arm(fd)) // the ends of this test leave no TIME_WAIT
+	lingertest.Must(t, unix.Bind(fd, &unix.SockaddrInet4{Addr: netip.MustParseAddr("127.0.0.1").As4()}))
+	lingertest.Must(t, unix.Listen(fd, 16))
 	sa, err := unix.Getsockname(fd)
-	must(t, err)
+	lingertest.Must(t, err)
 	return &hammerOwner{table: table, number: number, stats: stats, listener: fd, addr: *sa.(*unix.SockaddrInet4),
 		random: rand.New(rand.NewPCG(2, uint64(number)))}
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"rstserver/internal/lingertest"
 )
 
 // BenchmarkListener compares a Listener with the bare listener below it. The kinds take turns within each benchmark, so that
@@ -66,8 +68,8 @@ func BenchmarkListener(b *testing.B) {
 	}
 	dial := func(address string) *net.TCPConn {
 		c, err := net.Dial("tcp", address)
-		must(b, err)
-		must(b, c.(*net.TCPConn).SetLinger(0))
+		lingertest.Must(b, err)
+		lingertest.Must(b, c.(*net.TCPConn).SetLinger(0))
 		return c.(*net.TCPConn)
 	}
 	b.Run("request", func(b *testing.B) {
@@ -100,7 +102,7 @@ func BenchmarkListener(b *testing.B) {
 func wrapped(t testing.TB, config ListenConfig, ln net.Listener) *Listener {
 	t.Helper()
 	l, err := config.Wrap(ln)
-	must(t, err)
+	lingertest.Must(t, err)
 	return l
 }
 
@@ -157,11 +159,11 @@ func timeAbort(b *testing.B, byHand bool, connections int) time.Duration {
 	}()
 	for range connections {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		must(b, err)
+		lingertest.Must(b, err)
 		clients = append(clients, fd)
-		must(b, unix.Connect(fd, &unix.SockaddrInet4{Port: int(s.addr.Port()), Addr: s.addr.Addr().As4()}))
+		lingertest.Must(b, unix.Connect(fd, &unix.SockaddrInet4{Port: int(s.addr.Port()), Addr: s.addr.Addr().As4()}))
 		_, err = unix.Write(fd, []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
-		must(b, err)
+		lingertest.Must(b, err)
 	}
 	for {
 		mu.Lock()

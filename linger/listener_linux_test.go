@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rstserver/internal/lingertest"
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger/sockdiag"
 )
 
@@ -34,7 +35,7 @@ func listenTracked(t testing.TB, config ListenConfig, address string, mptcp bool
 	t.Helper()
 	s := listenWith(t, address, mptcp)
 	l, err := config.Wrap(s.TCPListener)
-	must(t, err)
+	lingertest.Must(t, err)
 	return &listening{l, s}
 }
 
@@ -48,7 +49,7 @@ func (l *listening) pair(t testing.TB) (client *net.TCPConn, conn *Conn) {
 	t.Helper()
 	client = l.dial(t)
 	c, err := l.Listener.Accept()
-	must(t, err)
+	lingertest.Must(t, err)
 	t.Cleanup(func() {
 		c.Close()
 	})
@@ -83,7 +84,7 @@ func (l *listening) acceptAll(t testing.TB) (accepted <-chan net.Conn, end <-cha
 // wantFree fails unless the port is free.
 func (l *listening) wantFree(t testing.TB) {
 	t.Helper()
-	if c := count(t, l.addr.Port()); c.Total() != 0 {
+	if c := sockdiagtest.Count(t, l.addr.Port()); c.Total() != 0 {
 		t.Errorf("left on the port: %v, want none\n%s", c, lingertest.Leftover(l.addr.Port()))
 	}
 	if err := CheckFree(l.addr); err != nil {
@@ -127,7 +128,7 @@ func TestListenerAbort(t *testing.T) {
 			}
 			say(t, clients["unread input"], "hello")
 			say(t, conns["unread output"], "hello")
-			must(t, clients["half-closed by the client"].CloseWrite())
+			lingertest.Must(t, clients["half-closed by the client"].CloseWrite())
 			if n, err := conns["half-closed by the client"].Read(make([]byte, 1)); n != 0 || err != io.EOF {
 				t.Fatalf("Read = %d, %v, want EOF", n, err)
 			}
@@ -187,8 +188,8 @@ func TestListenerAbort(t *testing.T) {
 			if again.Steps != rep.Steps || err != nil || l.Report().Steps != rep.Steps {
 				t.Errorf("the second Abort = %+v, %v, want what the first returned", again, err)
 			}
-			must(t, l.Listener.Close())
-			must(t, l.Release())
+			lingertest.Must(t, l.Listener.Close())
+			lingertest.Must(t, l.Release())
 		})
 	}
 }
@@ -196,7 +197,7 @@ func TestListenerAbort(t *testing.T) {
 func say(t testing.TB, w io.Writer, data string) {
 	t.Helper()
 	_, err := io.WriteString(w, data)
-	must(t, err)
+	lingertest.Must(t, err)
 }
 
 // zeros is a source without an end.
@@ -264,7 +265,7 @@ func TestListenerAbortWhileDialling(t *testing.T) {
 				t.Errorf("a report is %v,\nthe first is %v", rep, reports[0])
 			}
 		}
-		l.waitCount(t, sockdiag.Counts{})
+		sockdiagtest.WaitCount(t, l.addr.Port(), sockdiag.Counts{})
 		l.wantFree(t)
 	}
 }
@@ -272,11 +273,11 @@ func TestListenerAbortWhileDialling(t *testing.T) {
 // The zero-config way, and what is different in it.
 func TestListen(t *testing.T) {
 	l, err := Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	lingertest.Must(t, err)
 	addr := l.Addr().(*net.TCPAddr).AddrPort()
 	raw, err := l.SyscallConn()
-	must(t, err)
-	must(t, raw.Control(func(fd uintptr) {
+	lingertest.Must(t, err)
+	lingertest.Must(t, raw.Control(func(fd uintptr) {
 		if isMPTCP(int(fd)) {
 			t.Error("an MPTCP socket, want TCP")
 		}
@@ -285,17 +286,17 @@ func TestListen(t *testing.T) {
 		}
 	}))
 	client, err := net.Dial("tcp", addr.String())
-	must(t, err)
+	lingertest.Must(t, err)
 	defer client.Close()
 	c, err := l.Accept()
-	must(t, err)
+	lingertest.Must(t, err)
 	defer c.Close()
 	rep, err := l.Abort()
 	wantAborted(t, rep, err, 1)
 	if rep.Address != addr.String() {
 		t.Errorf("the address is %q, want %q", rep.Address, addr)
 	}
-	must(t, CheckFree(addr))
+	lingertest.Must(t, CheckFree(addr))
 
 	if _, err := Listen("tcp", "256.0.0.1:0"); err == nil {
 		t.Error("Listen on an address that is none succeeded")
@@ -309,9 +310,9 @@ func TestListen(t *testing.T) {
 func TestWrapRefuses(t *testing.T) {
 	s := listen(t, families[0])
 	l, err := Wrap(s.TCPListener)
-	must(t, err)
+	lingertest.Must(t, err)
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	lingertest.Must(t, err)
 	closed.Close()
 	bad := listen(t, families[0])
 	for _, tt := range []struct {
@@ -332,11 +333,11 @@ func TestWrapRefuses(t *testing.T) {
 	}
 	client := bad.dial(t)
 	c, err := bad.Accept()
-	must(t, err)
-	must(t, c.Close())
+	lingertest.Must(t, err)
+	lingertest.Must(t, c.Close())
 	wantWhole(t, client, "")
 	_, err = l.Abort()
-	must(t, err)
+	lingertest.Must(t, err)
 }
 
 // A listener whose type is its own, and whose connections are or are not.
@@ -362,14 +363,14 @@ func TestWrapOther(t *testing.T) {
 		for _, armed := range []bool{false, true} {
 			s := listen(t, families[0])
 			ln, err := ListenConfig{Armed: armed}.Wrap(ownListener{s.TCPListener, own})
-			must(t, err)
+			lingertest.Must(t, err)
 			l := &listening{ln, s}
 			var clients [3]*net.TCPConn
 			var conns [3]net.Conn
 			for i := range conns {
 				clients[i] = s.dial(t)
 				conns[i], err = ln.Accept()
-				must(t, err)
+				lingertest.Must(t, err)
 				if _, isConn := conns[i].(*Conn); isConn == own {
 					t.Fatalf("Accept returned a %T", conns[i])
 				}
@@ -386,18 +387,18 @@ func TestWrapOther(t *testing.T) {
 				Abort() error
 			})
 			say(t, clients[0], "ping")
-			must(t, clients[0].CloseWrite())
+			lingertest.Must(t, clients[0].CloseWrite())
 			var got strings.Builder
 			_, err = c.WriteTo(&got)
-			must(t, err)
+			lingertest.Must(t, err)
 			_, err = c.ReadFrom(strings.NewReader(got.String() + " pong"))
-			must(t, err)
-			must(t, c.CloseRead())
-			must(t, c.CloseWrite())
+			lingertest.Must(t, err)
+			lingertest.Must(t, c.CloseRead())
+			lingertest.Must(t, c.CloseWrite())
 			wantWhole(t, clients[0], "ping pong")
-			must(t, c.Close())
+			lingertest.Must(t, c.Close())
 
-			must(t, conns[1].(interface{ Abort() error }).Abort())
+			lingertest.Must(t, conns[1].(interface{ Abort() error }).Abort())
 			wantReset(t, clients[1])
 			if n := ln.Len(); n != 1 {
 				t.Errorf("Len = %d, want 1", n)
@@ -408,7 +409,7 @@ func TestWrapOther(t *testing.T) {
 			}
 			wantReset(t, clients[2])
 			for _, c := range conns[1:] {
-				must(t, c.Close())
+				lingertest.Must(t, c.Close())
 			}
 			_ = l
 		}
@@ -434,7 +435,7 @@ func (l hidingListener) Accept() (net.Conn, error) {
 func TestAcceptUnreachable(t *testing.T) {
 	s := listen(t, families[0])
 	l, err := Wrap(hidingListener{s.TCPListener})
-	must(t, err)
+	lingertest.Must(t, err)
 	client := s.dial(t)
 	if _, err := l.Accept(); err == nil || !strings.Contains(err.Error(), "hiddenConn") {
 		t.Errorf("Accept = %v, want an error that names the type", err)
@@ -443,7 +444,7 @@ func TestAcceptUnreachable(t *testing.T) {
 	if n := l.Len(); n != 0 {
 		t.Errorf("Len = %d, want 0", n)
 	}
-	must(t, l.Close())
+	lingertest.Must(t, l.Close())
 }
 
 // A tls.Listener goes around ours. Clients that are in the handshake and after it are told by RST, without close_notify.
@@ -467,7 +468,7 @@ func TestListenerTLS(t *testing.T) {
 	silent, greeting := l.dial(t), l.dial(t)
 	say(t, greeting, "\x16\x03\x01\x02\x00\x01") // the beginning of a ClientHello
 	shaken := tls.Client(l.dial(t), client)
-	must(t, shaken.Handshake())
+	lingertest.Must(t, shaken.Handshake())
 	lingertest.Wait(t, "three connections", func() bool { return l.Len() == 3 })
 
 	rep, err := l.Abort()
@@ -487,18 +488,18 @@ func TestListenerUnix(t *testing.T) {
 		t.Run(network, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "socket")
 			l, err := ListenConfig{Armed: true}.Listen(context.Background(), network, path)
-			must(t, err)
+			lingertest.Must(t, err)
 			var clients, conns [3]net.Conn
 			for i := range clients {
 				clients[i], err = net.Dial(network, path)
-				must(t, err)
+				lingertest.Must(t, err)
 				defer clients[i].Close()
 				conns[i], err = l.Accept()
-				must(t, err)
+				lingertest.Must(t, err)
 				defer conns[i].Close()
 			}
 			say(t, conns[0], "whole")
-			must(t, conns[0].Close())
+			lingertest.Must(t, conns[0].Close())
 			wantEnd := func(i int, data string) {
 				t.Helper()
 				clients[i].SetReadDeadline(time.Now().Add(lingertest.Patience))
@@ -542,13 +543,13 @@ func TestListenerMadeBlocking(t *testing.T) {
 	l := trackedOn4(t, ListenConfig{})
 	_, ended := l.acceptAll(t)
 	f, err := l.TCPListener.File()
-	must(t, err)
+	lingertest.Must(t, err)
 	defer f.Close()
 	fd := int(f.Fd())
 	client := l.dial(t) // so that Accept is called again
 	lingertest.Wait(t, "a connection, and the next Accept", func() bool {
 		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
-		must(t, err)
+		lingertest.Must(t, err)
 		return l.Len() == 1 && flags&unix.O_NONBLOCK != 0
 	})
 	rep, err := l.Abort()

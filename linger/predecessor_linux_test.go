@@ -23,7 +23,7 @@ func TestPredecessorsConnectionsAreOthers(t *testing.T) {
 	go func() { served <- old.Serve(s.TCPListener) }()
 	client := s.dial(t)
 	_, err := client.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
-	must(t, err)
+	lingertest.Must(t, err)
 	<-inHandler
 	stopped := make(chan error, 1)
 	go func() { stopped <- old.Shutdown(context.Background()) }()
@@ -38,5 +38,5 @@ func TestPredecessorsConnectionsAreOthers(t *testing.T) {
 		t.Errorf("Abort = %s, %v, want one connection of another's", rep, err)
 	}
 	close(goOn)
-	must(t, <-stopped)
+	lingertest.Must(t, <-stopped)
 }

@@ -15,15 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rstserver/internal/lingertest"
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger/sockdiag"
 )
-
-func needDestroy(t testing.TB) {
-	t.Helper()
-	if err := sockdiag.CanDestroy(); err != nil {
-		t.Skipf("needs CAP_NET_ADMIN and a kernel with CONFIG_INET_DIAG_DESTROY (run the tests as root): %v", err)
-	}
-}
 
 // leave makes one connection of each state that an ordinary close leaves, each closed by the server, and returns their
 // cookies.
@@ -45,13 +39,13 @@ func (s *server) leave(t *testing.T) []uint64 {
 		t.Helper()
 		lingertest.Wait(t, want.String(), func() bool {
 			d, err := sockdiag.Port(s.addr.Port())
-			must(t, err)
+			lingertest.Must(t, err)
 			return slices.ContainsFunc(d.Sockets, func(s sockdiag.Socket) bool {
 				return s.Cookie == cookie && s.State == want && s.Inode == 0
 			})
 		})
 	}
-	fin := func(client *net.TCPConn) { must(t, client.CloseWrite()) }
+	fin := func(client *net.TCPConn) { lingertest.Must(t, client.CloseWrite()) }
 	// The client's FIN has to come to a connection in the state that the test wants to see the end of.
 	after := func(want sockdiag.State) func(*net.TCPConn) {
 		return func(client *net.TCPConn) {
@@ -69,14 +63,14 @@ func (s *server) leave(t *testing.T) []uint64 {
 	state(cookies[len(cookies)-1], sockdiag.Closing)
 	closed(true, func(client *net.TCPConn) {
 		fin(client)
-		lingertest.Wait(t, "CLOSE_WAIT", func() bool { return count(t, s.addr.Port())[sockdiag.CloseWait] == 1 })
+		lingertest.Wait(t, "CLOSE_WAIT", func() bool { return sockdiagtest.Count(t, s.addr.Port())[sockdiag.CloseWait] == 1 })
 	}, nothing)
 	state(cookies[len(cookies)-1], sockdiag.LastAck)
 	return cookies
 }
 
 func TestResidue(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	eachFamily(t, func(t *testing.T, s *server) {
 		var r Residue
 		for _, cookie := range s.leave(t) {
@@ -84,7 +78,7 @@ func TestResidue(t *testing.T) {
 		}
 		r.Closed(0)
 		r.Note(s.addr)
-		must(t, s.Close())
+		lingertest.Must(t, s.Close())
 		if got, want := r.Destroy(s.addr.Port(), nil), (Swept{Destroyed: 5}); got != want {
 			t.Errorf("Destroy = %+v, want %+v", got, want)
 		}
@@ -97,16 +91,16 @@ func TestResidue(t *testing.T) {
 
 // TestResidueOfAborted: both sides had closed a connection that was then aborted.
 func TestResidueOfAborted(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	s := listen(t, families[0])
 	client, conn := s.connect(t)
 	cookie := conn.cookie(t)
-	must(t, unix.Shutdown(conn.fd, unix.SHUT_WR))
-	lingertest.Wait(t, "FIN_WAIT2", func() bool { return count(t, s.addr.Port())[sockdiag.FinWait2] == 1 })
-	must(t, client.CloseWrite())
-	s.waitCount(t, sockdiag.Counts{sockdiag.Listen: 1, sockdiag.TimeWait: 1})
+	lingertest.Must(t, unix.Shutdown(conn.fd, unix.SHUT_WR))
+	lingertest.Wait(t, "FIN_WAIT2", func() bool { return sockdiagtest.Count(t, s.addr.Port())[sockdiag.FinWait2] == 1 })
+	lingertest.Must(t, client.CloseWrite())
+	sockdiagtest.WaitCount(t, s.addr.Port(), sockdiag.Counts{sockdiag.Listen: 1, sockdiag.TimeWait: 1})
 	var r Residue
-	must(t, s.Close())
+	lingertest.Must(t, s.Close())
 	_ = Abort(conn.fd)
 	if got, want := r.Destroy(s.addr.Port(), []uint64{cookie}), (Swept{Destroyed: 1}); got != want {
 		t.Errorf("Destroy = %+v, want %+v", got, want)
@@ -116,7 +110,7 @@ func TestResidueOfAborted(t *testing.T) {
 
 // TestResidueOfNobody: of what nobody told of, TIME_WAIT alone is taken for the server's.
 func TestResidueOfNobody(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	eachFamily(t, func(t *testing.T, s *server) {
 		s.leave(t)
 		var r Residue
@@ -125,13 +119,13 @@ func TestResidueOfNobody(t *testing.T) {
 			t.Errorf("Destroy = %+v, want %+v", got, want)
 		}
 		want := sockdiag.Counts{sockdiag.Listen: 1, sockdiag.FinWait1: 1, sockdiag.FinWait2: 1, sockdiag.Closing: 1, sockdiag.LastAck: 1}
-		s.waitCount(t, want)
+		sockdiagtest.WaitCount(t, s.addr.Port(), want)
 	})
 }
 
 // TestResidueAfterNote: what a successor has left on the port is not the server's.
 func TestResidueAfterNote(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	s := listen(t, families[0])
 	var r Residue
 	r.Note(s.addr)
@@ -139,14 +133,14 @@ func TestResidueAfterNote(t *testing.T) {
 	if got := r.Destroy(s.addr.Port(), nil); got != (Swept{}) {
 		t.Errorf("Destroy = %+v, want nothing", got)
 	}
-	if n := count(t, s.addr.Port()).Total(); n != 6 {
+	if n := sockdiagtest.Count(t, s.addr.Port()).Total(); n != 6 {
 		t.Errorf("%d sockets are there, want 6", n)
 	}
 }
 
 // TestResidueBesideOthers: with a second listener at the address, a TIME_WAIT can be of either.
 func TestResidueBesideOthers(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
 		e := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
@@ -154,13 +148,13 @@ func TestResidueBesideOthers(t *testing.T) {
 	}}
 	lc.SetMultipathTCP(false)
 	ln, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
-	must(t, err)
+	lingertest.Must(t, err)
 	defer ln.Close()
 	s := &server{TCPListener: ln.(*net.TCPListener), addr: ln.Addr().(*net.TCPAddr).AddrPort()}
 	ours := s.leave(t)[0]
 
 	other, err := lc.Listen(context.Background(), "tcp", s.addr.String())
-	must(t, err)
+	lingertest.Must(t, err)
 	defer other.Close()
 	var r Residue
 	r.Note(s.addr)
@@ -175,13 +169,13 @@ func TestResidueBesideOthers(t *testing.T) {
 
 // TestResidueSparesSuccessor has the client of a TIME_WAIT come back to a successor from the same port.
 func TestResidueSparesSuccessor(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	s := listen(t, families[0])
 	dial := func(from string) *net.TCPConn {
 		t.Helper()
 		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.MustParseAddrPort(from))}
 		c, err := d.Dial("tcp", s.addr.String())
-		must(t, err)
+		lingertest.Must(t, err)
 		t.Cleanup(func() { c.Close() })
 		return c.(*net.TCPConn)
 	}
@@ -190,20 +184,20 @@ func TestResidueSparesSuccessor(t *testing.T) {
 	var r Residue
 	r.Closed(conn.cookie(t))
 	conn.close(t)
-	lingertest.Wait(t, "FIN_WAIT2", func() bool { return count(t, s.addr.Port())[sockdiag.FinWait2] == 1 })
+	lingertest.Wait(t, "FIN_WAIT2", func() bool { return sockdiagtest.Count(t, s.addr.Port())[sockdiag.FinWait2] == 1 })
 	from := client.LocalAddr().String()
-	must(t, client.Close())
-	s.waitCount(t, sockdiag.Counts{sockdiag.Listen: 1, sockdiag.TimeWait: 1})
+	lingertest.Must(t, client.Close())
+	sockdiagtest.WaitCount(t, s.addr.Port(), sockdiag.Counts{sockdiag.Listen: 1, sockdiag.TimeWait: 1})
 	r.Note(s.addr)
-	must(t, s.Close())
+	lingertest.Must(t, s.Close())
 
 	// The successor has SO_REUSEADDR, as every listener of Go's.
 	successor := relisten(t, s.addr.String())
 	s.TCPListener = successor
 	again := dial(from) // which takes the place of the TIME_WAIT
-	must(t, again.SetLinger(0))
+	lingertest.Must(t, again.SetLinger(0))
 	served := s.accept(t)
-	s.waitCount(t, sockdiag.Counts{sockdiag.Listen: 1, sockdiag.Established: 1})
+	sockdiagtest.WaitCount(t, s.addr.Port(), sockdiag.Counts{sockdiag.Listen: 1, sockdiag.Established: 1})
 	if got := r.Destroy(s.addr.Port(), nil); got != (Swept{}) {
 		t.Errorf("Destroy = %+v, want nothing", got)
 	}
@@ -217,7 +211,7 @@ func relisten(t *testing.T, addr string) *net.TCPListener {
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false)
 	ln, err := lc.Listen(context.Background(), "tcp", addr)
-	must(t, err)
+	lingertest.Must(t, err)
 	t.Cleanup(func() { ln.Close() })
 	return ln.(*net.TCPListener)
 }
@@ -235,7 +229,7 @@ func TestResidueWithoutPrivilege(t *testing.T) {
 			t.Errorf("Destroy = %+v, want 5 refused for want of CAP_NET_ADMIN", got)
 		}
 	})
-	if n := count(t, s.addr.Port()).Total(); n != 6 {
+	if n := sockdiagtest.Count(t, s.addr.Port()).Total(); n != 6 {
 		t.Errorf("%d sockets are there, want 6", n)
 	}
 }

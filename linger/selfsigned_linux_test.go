@@ -12,22 +12,24 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"rstserver/internal/lingertest"
 )
 
 // selfSigned returns configurations for a server on 127.0.0.1 and for clients that believe it.
 func selfSigned(t testing.TB) (server, client *tls.Config) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
+	lingertest.Must(t, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1),
 		NotAfter:     time.Now().Add(time.Hour),
 		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	must(t, err)
+	lingertest.Must(t, err)
 	cert, err := x509.ParseCertificate(der)
-	must(t, err)
+	lingertest.Must(t, err)
 	pool := x509.NewCertPool()
 	pool.AddCert(cert)
 	server = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}

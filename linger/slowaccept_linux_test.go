@@ -6,6 +6,7 @@ import (
 	"net"
 	"testing"
 
+	"rstserver/internal/lingertest"
 	"rstserver/linger/sockdiag"
 )
 
@@ -29,7 +30,7 @@ func TestConnectionInsideAcceptIsItsListeners(t *testing.T) {
 	s := listenWith(t, families[0].address, false)
 	slow := &slowAccept{s.TCPListener, make(chan struct{}), make(chan struct{})}
 	l, err := Wrap(slow)
-	must(t, err)
+	lingertest.Must(t, err)
 	accepted := make(chan net.Conn, 1)
 	go func() {
 		c, _ := l.Accept()
@@ -46,5 +47,5 @@ func TestConnectionInsideAcceptIsItsListeners(t *testing.T) {
 	if rep, err := l.Abort(); err != nil || rep.Connections.Total() != 1 {
 		t.Errorf("Abort = %s, %v, want one connection reset", rep, err)
 	}
-	must(t, c.Close())
+	lingertest.Must(t, c.Close())
 }

@@ -8,13 +8,12 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"rstserver/internal/lingertest"
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger/sockdiag"
 )
 
@@ -49,12 +48,7 @@ func listen(t testing.TB, f family) *server {
 // listenWith skips the test where the machine lacks what is asked for. No socket of an earlier test is on the port.
 func listenWith(t testing.TB, address string, mptcp bool) *server {
 	t.Helper()
-	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-		// What fills up is to fill up soon. Accepted sockets inherit it.
-		var err error
-		c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 16<<10) })
-		return err
-	}}
+	lc := net.ListenConfig{Control: lingertest.SendBuffer(16 << 10)}
 	lc.SetMultipathTCP(mptcp)
 	for {
 		ln, err := lc.Listen(context.Background(), "tcp", address)
@@ -65,7 +59,7 @@ func listenWith(t testing.TB, address string, mptcp bool) *server {
 			t.Fatal(err)
 		}
 		addr := ln.Addr().(*net.TCPAddr).AddrPort()
-		if alone := (sockdiag.Counts{sockdiag.Listen: 1}); count(t, addr.Port()) == alone {
+		if alone := (sockdiag.Counts{sockdiag.Listen: 1}); sockdiagtest.Count(t, addr.Port()) == alone {
 			t.Cleanup(func() { ln.Close() })
 			return &server{TCPListener: ln.(*net.TCPListener), addr: addr, mptcp: mptcp}
 		}
@@ -76,21 +70,9 @@ func listenWith(t testing.TB, address string, mptcp bool) *server {
 // dial connects a client that ends by RST, so that tests leave no TIME_WAIT behind.
 func (s *server) dial(t testing.TB) *net.TCPConn {
 	t.Helper()
-	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
-		var err error
-		c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<10) })
-		return err
-	}}
+	d := net.Dialer{Control: lingertest.ReceiveBuffer(4 << 10)}
 	d.SetMultipathTCP(s.mptcp)
-	nc, err := d.Dial("tcp", s.addr.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := nc.(*net.TCPConn)
-	must(t, c.SetLinger(0))
-	must(t, c.SetDeadline(time.Now().Add(lingertest.Patience)))
-	t.Cleanup(func() { c.Close() })
-	return c
+	return lingertest.Dial(t, d, s.addr)
 }
 
 // An accepted connection: the server's side, as a descriptor that nobody else knows of.
@@ -104,7 +86,7 @@ func (s *server) accept(t testing.TB) *accepted {
 	t.Helper()
 	a := &accepted{fd: -1, open: true}
 	lingertest.Wait(t, "a connection to accept", func() bool {
-		control(t, s, func(fd int) (err error) {
+		lingertest.Control(t, s, func(fd int) (err error) {
 			a.fd, _, err = unix.Accept4(fd, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
 			if errors.Is(err, unix.EAGAIN) {
 				return nil
@@ -126,7 +108,7 @@ func (a *accepted) close(t testing.TB) {
 	t.Helper()
 	if a.open {
 		a.open = false
-		must(t, unix.Close(a.fd))
+		lingertest.Must(t, unix.Close(a.fd))
 	}
 }
 
@@ -158,16 +140,6 @@ func (a *accepted) fill(t testing.TB) {
 	})
 }
 
-// control calls f with the descriptor of c.
-func control(t testing.TB, c syscall.Conn, f func(fd int) error) {
-	t.Helper()
-	raw, err := c.SyscallConn()
-	must(t, err)
-	var failure error
-	must(t, raw.Control(func(fd uintptr) { failure = f(int(fd)) }))
-	must(t, failure)
-}
-
 // end reads c to its end. err is nil after a FIN.
 func end(c *net.TCPConn) (data string, err error) {
 	b, err := io.ReadAll(c)
@@ -195,30 +167,10 @@ func wantWhole(t testing.TB, c *net.TCPConn, data string) {
 func (s *server) wantGone(t testing.TB) {
 	t.Helper()
 	s.Close()
-	if c := count(t, s.addr.Port()); c.Total() != 0 {
+	if c := sockdiagtest.Count(t, s.addr.Port()); c.Total() != 0 {
 		t.Errorf("left on the port: %v, want none\n%s", c, lingertest.Leftover(s.addr.Port()))
 	}
 	if err := CheckFree(s.addr); err != nil {
 		t.Errorf("the port is not free: %v\n%s", err, lingertest.Leftover(s.addr.Port()))
-	}
-}
-
-func count(t testing.TB, port uint16) sockdiag.Counts {
-	t.Helper()
-	c, _, err := sockdiag.Count(port)
-	must(t, err)
-	return c
-}
-
-// waitCount waits until what is on the port of s is want.
-func (s *server) waitCount(t testing.TB, want sockdiag.Counts) {
-	t.Helper()
-	lingertest.Wait(t, want.String(), func() bool { return count(t, s.addr.Port()) == want })
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"rstserver/internal/lingertest"
 )
 
 // paced is a Drain with a Spread in a bubble of testing/synctest, where time passes when all wait, and none of it is the
@@ -31,10 +33,10 @@ func inBubble(t *testing.T, spread Spread, f func(t *testing.T, p *paced)) {
 	synctest.Test(t, func(t *testing.T) {
 		// A channel of the bubble, so that waiting for it counts as waiting.
 		l, err := ListenConfig{Spread: spread}.Wrap(p.TCPListener)
-		must(t, err)
+		lingertest.Must(t, err)
 		for i, c := range p.conns {
 			nc, err := l.track(c.tcpConn)
-			must(t, err)
+			lingertest.Must(t, err)
 			p.conns[i] = nc.(*Conn)
 		}
 		p.Listener = l
@@ -129,7 +131,7 @@ func TestSpreadCutShort(t *testing.T) {
 			p.wantLeft(t, "in the middle", pacedConnections/2)
 			if abort {
 				_, err := p.Abort()
-				must(t, err)
+				lingertest.Must(t, err)
 			} else {
 				cancel()
 			}

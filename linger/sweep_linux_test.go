@@ -6,56 +6,34 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"rstserver/internal/lingertest"
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger/sockdiag"
 )
-
-// dialFrom connects from the n-th of some addresses of the loopback: the ports that the kernel chooses recur before long, and
-// one that recurs takes up its TIME_WAIT. It returns nil where the address is taken.
-func (l *listening) dialFrom(t testing.TB, n int) *net.TCPConn {
-	t.Helper()
-	const ports = 50_000
-	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(
-		netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 3, byte(1 + n/ports)}), uint16(10_000+n%ports)))}
-	c, err := d.Dial("tcp", l.addr.String())
-	if errors.Is(err, unix.EADDRINUSE) {
-		return nil
-	}
-	must(t, err)
-	must(t, c.SetDeadline(time.Now().Add(lingertest.Patience)))
-	return c.(*net.TCPConn)
-}
 
 // leaveTimeWait has this side close n connections first.
 func (l *listening) leaveTimeWait(t testing.TB, n int) {
 	t.Helper()
-	before := count(t, l.addr.Port())[sockdiag.TimeWait]
-	for i, left := 0, n; left > 0; i++ {
-		client := l.dialFrom(t, i)
-		if client == nil {
-			continue
-		}
+	before := sockdiagtest.Count(t, l.addr.Port())[sockdiag.TimeWait]
+	lingertest.DialEach(t, l.addr, n, func(client *net.TCPConn) {
 		conn, err := l.Listener.Accept()
-		must(t, err)
-		must(t, conn.Close())
+		lingertest.Must(t, err)
+		lingertest.Must(t, conn.Close())
 		wantWhole(t, client, "")
-		must(t, client.Close())
-		left--
-	}
+		lingertest.Must(t, client.Close())
+	})
 	lingertest.Wait(t, "all are in TIME_WAIT", func() bool {
-		return count(t, l.addr.Port())[sockdiag.TimeWait] == before+n
+		return sockdiagtest.Count(t, l.addr.Port())[sockdiag.TimeWait] == before+n
 	})
 }
 
 // 5,000 connections that this side closed just before do not keep the port.
 func TestListenerSweep(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	for _, armed := range []bool{false, true} {
 		l := trackedOn4(t, ListenConfig{Sweep: true, Armed: armed})
 		n := 5000
@@ -88,7 +66,7 @@ func TestListenerSweepIsOffByDefault(t *testing.T) {
 
 // What a drain closes in order is swept too, but not before the client has it all; and nothing of a successor is.
 func TestDrainSweeps(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	l := trackedOn4(t, ListenConfig{Sweep: true})
 	conns, _ := l.acceptAll(t)
 	slow := l.dial(t)
@@ -97,7 +75,7 @@ func TestDrainSweeps(t *testing.T) {
 	other := <-conns
 	data := make([]byte, 12<<10) // more than the client's window
 	_, err := conn.Write(data)
-	must(t, err)
+	lingertest.Must(t, err)
 
 	closed := make(chan struct{})
 	e := l.drainInBackground(context.Background(), func(context.Context) error {
@@ -105,22 +83,22 @@ func TestDrainSweeps(t *testing.T) {
 		return errors.Join(l.Listener.Close(), other.Close(), conn.Close())
 	})
 	<-closed
-	lingertest.Wait(t, "FIN_WAIT1", func() bool { return count(t, l.addr.Port())[sockdiag.FinWait1] == 1 })
+	lingertest.Wait(t, "FIN_WAIT1", func() bool { return sockdiagtest.Count(t, l.addr.Port())[sockdiag.FinWait1] == 1 })
 	wantWhole(t, idle, "")
 	if isClosed(e.done) {
 		t.Error("Drain did not wait for the client")
 	}
 
 	successor, err := Listen("tcp", l.addr.String())
-	must(t, err)
+	lingertest.Must(t, err)
 	heir := l.dial(t)
 	served, err := successor.Accept()
-	must(t, err)
+	lingertest.Must(t, err)
 	gone, err := net.Dial("tcp", l.addr.String())
-	must(t, err)
+	lingertest.Must(t, err)
 	short, err := successor.Accept()
-	must(t, err)
-	must(t, short.Close()) // which leaves a FIN_WAIT of the successor
+	lingertest.Must(t, err)
+	lingertest.Must(t, short.Close()) // which leaves a FIN_WAIT of the successor
 
 	wantWhole(t, slow, string(data))
 	<-e.done
@@ -128,7 +106,7 @@ func TestDrainSweeps(t *testing.T) {
 		t.Errorf("Drain = %+v, %v, swept %+v, want 2 destroyed, and the successor's left", e.rep, e.err, e.rep.Swept)
 	}
 	say(t, served, "hello")
-	must(t, served.Close())
+	lingertest.Must(t, served.Close())
 	wantWhole(t, heir, "hello")
 	if n, err := gone.Read(make([]byte, 1)); n != 0 || err == nil || errors.Is(err, unix.ECONNRESET) {
 		t.Errorf("a client of the successor read %d bytes, %v, want EOF", n, err)
@@ -136,12 +114,12 @@ func TestDrainSweeps(t *testing.T) {
 	gone.(*net.TCPConn).SetLinger(0)
 	gone.Close()
 	_, err = successor.Abort()
-	must(t, err)
+	lingertest.Must(t, err)
 }
 
 // At the deadline the sweep takes what is left, and the error says so.
 func TestDrainSweepsAtDeadline(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	l := trackedOn4(t, ListenConfig{Sweep: true})
 	client, conn := l.pair(t)
 	go conn.ReadFrom(zeros{})
@@ -151,7 +129,7 @@ func TestDrainSweepsAtDeadline(t *testing.T) {
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	e := l.drainInBackground(ctx, func(context.Context) error { return conn.Close() })
-	lingertest.Wait(t, "FIN_WAIT1", func() bool { return count(t, l.addr.Port())[sockdiag.FinWait1] == 1 && l.Len() == 0 })
+	lingertest.Wait(t, "FIN_WAIT1", func() bool { return sockdiagtest.Count(t, l.addr.Port())[sockdiag.FinWait1] == 1 && l.Len() == 0 })
 	cancel()
 	<-e.done
 	if !errors.Is(e.err, context.Canceled) || e.rep.Swept == nil || *e.rep.Swept != (Swept{Destroyed: 1}) || !e.rep.Left.Free() {

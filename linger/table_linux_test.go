@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"rstserver/internal/lingertest"
 )
 
 // TestTable goes through the states of a slot. The socket is one that is not connected: to abort it succeeds.
@@ -87,7 +89,7 @@ func TestTable(t *testing.T) {
 					got = fmt.Sprint(table.Close(fd))
 				case "abort":
 					did, err := table.Abort(fd)
-					must(t, err)
+					lingertest.Must(t, err)
 					got = fmt.Sprint(did)
 				case "abort owned":
 					got = abortOwned(owner)
@@ -137,8 +139,8 @@ func activityNamed(t testing.TB, name string) Activity {
 func socket(t testing.TB) int {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	must(t, err)
-	t.Cleanup(func() { must(t, unix.Close(fd)) })
+	lingertest.Must(t, err)
+	t.Cleanup(func() { lingertest.Must(t, unix.Close(fd)) })
 	return fd
 }
 
@@ -229,12 +231,12 @@ func TestTableGrows(t *testing.T) {
 func TestTableRefused(t *testing.T) {
 	var table Table
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	must(t, err)
+	lingertest.Must(t, err)
 	defer unix.Close(pair[0])
 	defer unix.Close(pair[1])
 	fine := socket(t)
 	for _, fd := range []int{pair[0], fine, pair[1]} {
-		must(t, table.Open(fd, 1))
+		lingertest.Must(t, table.Open(fd, 1))
 	}
 	sweep := table.AbortOwned(1)
 	if want := (Tally{New: 3}); sweep.Aborted != want || sweep.Refused != 2 || len(sweep.Cookies) != 3 {
@@ -251,8 +253,8 @@ func TestTableRefused(t *testing.T) {
 			t.Error("Close = false, want true")
 		}
 	}
-	must(t, Disarm(pair[0]))
-	must(t, table.Open(pair[0], 1))
+	lingertest.Must(t, Disarm(pair[0]))
+	lingertest.Must(t, table.Open(pair[0], 1))
 	if did, err := table.Abort(pair[0]); !did || !errors.Is(err, unix.EINVAL) {
 		t.Errorf("Abort = %v, %v, want true and EINVAL", did, err)
 	}
@@ -262,7 +264,7 @@ func TestTableRefused(t *testing.T) {
 func TestTableCloseWaits(t *testing.T) {
 	var table Table
 	fd := socket(t)
-	must(t, table.Open(fd, 1))
+	lingertest.Must(t, table.Open(fd, 1))
 	s := table.slot(fd)
 	live := s.state.Load()
 	s.state.Store(live&^phaseMask | phaseAborting)
@@ -310,12 +312,12 @@ func TestAbortOwnedTwiceAtOnce(t *testing.T) {
 	for i := range connections {
 		client, a := s.connect(t)
 		ours = append(ours, pair{func() { wantReset(t, client) }, a})
-		must(t, table.Open(a.fd, 1))
+		lingertest.Must(t, table.Open(a.fd, 1))
 		table.SetActivity(a.fd, Activity(i%activity))
 		want[a.cookie(t)] = true
 	}
 	_, other := s.connect(t)
-	must(t, table.Open(other.fd, 2))
+	lingertest.Must(t, table.Open(other.fd, 2))
 
 	const sweepers = 4
 	sweeps := make([]Sweep, sweepers)
@@ -381,10 +383,10 @@ func TestSweepDoesNotGrow(t *testing.T) {
 			const n = 5
 			var table Table
 			fds := []int{socket(t)} // a stranger's
-			must(t, table.Open(fds[0], 2))
+			lingertest.Must(t, table.Open(fds[0], 2))
 			for range n {
 				fd := socket(t)
-				must(t, table.Open(fd, 1))
+				lingertest.Must(t, table.Open(fd, 1))
 				fds = append(fds, fd)
 			}
 			s := sweep(&table)

@@ -21,7 +21,7 @@ import (
 func TestUnowned(t *testing.T) {
 	type counts = sockdiag.Counts
 	file := func(t *testing.T, f *os.File, err error) {
-		must(t, err)
+		lingertest.Must(t, err)
 		t.Cleanup(func() { f.Close() })
 	}
 	tests := []struct {
@@ -34,7 +34,7 @@ func TestUnowned(t *testing.T) {
 			_, conn := l.pair(t)
 			f, err := conn.File()
 			file(t, f, err)
-			must(t, conn.Close())
+			lingertest.Must(t, conn.Close())
 		}, counts{sockdiag.Established: 1}},
 		{"the File of a connection that is reset", func(t *testing.T, l *listening) {
 			_, conn := l.pair(t)
@@ -48,7 +48,7 @@ func TestUnowned(t *testing.T) {
 		{"a connection that was accepted below", func(t *testing.T, l *listening) {
 			l.dial(t)
 			conn, err := l.TCPListener.Accept()
-			must(t, err)
+			lingertest.Must(t, err)
 			t.Cleanup(func() { conn.Close() })
 		}, counts{sockdiag.Established: 1}},
 	}
@@ -86,7 +86,7 @@ func TestSiblingsAreOthers(t *testing.T) {
 		address := "127.0.0.1:0"
 		bind := func() net.Listener {
 			ln, err := lc.Listen(context.Background(), "tcp", address)
-			must(t, err)
+			lingertest.Must(t, err)
 			t.Cleanup(func() { ln.Close() })
 			address = ln.Addr().String()
 			return ln
@@ -96,18 +96,18 @@ func TestSiblingsAreOthers(t *testing.T) {
 		if known {
 			var err error
 			sibling, err = Wrap(sibling)
-			must(t, err)
+			lingertest.Must(t, err)
 		}
 		client, err := net.Dial("tcp", address)
-		must(t, err)
+		lingertest.Must(t, err)
 		t.Cleanup(func() { client.Close() })
-		must(t, client.(*net.TCPConn).SetLinger(0))
+		lingertest.Must(t, client.(*net.TCPConn).SetLinger(0))
 		conn, err := sibling.Accept()
-		must(t, err)
+		lingertest.Must(t, err)
 		t.Cleanup(func() { conn.Close() })
 
 		l, err := Wrap(bind())
-		must(t, err)
+		lingertest.Must(t, err)
 		rep, err := l.Abort()
 		if want := (sockdiag.Counts{sockdiag.Listen: 1, sockdiag.Established: 1}); err != nil || rep.Left.Others != want || rep.Left.Unowned.Total() > 0 {
 			t.Errorf("known %v: Abort = %s, %v, want others %s", known, rep, err, want)
@@ -127,7 +127,7 @@ func TestClaimOfAForgottenListener(t *testing.T) {
 	if cookies, more := claims.On(port); !cookies[l.cookie] || more {
 		t.Errorf("claimed: %v, %v, want the listening socket %d", cookies, more, l.cookie)
 	}
-	must(t, l.Listener.Close())
+	lingertest.Must(t, l.Listener.Close())
 	if cookies, more := claims.On(port); len(cookies) != 0 || more {
 		t.Errorf("claimed after Close: %v, %v", cookies, more)
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rstserver/internal/lingertest"
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger/sockdiag"
 )
 
@@ -28,7 +29,7 @@ func TestVerify(t *testing.T) {
 		{name: "nothing", make: func(t *testing.T, s *server) []uint64 {
 			_, a := s.connect(t)
 			cookie := a.cookie(t)
-			must(t, Abort(a.fd))
+			lingertest.Must(t, Abort(a.fd))
 			s.Close()
 			return []uint64{cookie}
 		}},
@@ -40,7 +41,7 @@ func TestVerify(t *testing.T) {
 		}, wait: counts{sockdiag.Listen: 1, sockdiag.Established: 1},
 			want: Left{Others: counts{sockdiag.Listen: 1, sockdiag.Established: 1}}},
 		{name: "a connection that waits for accept, its peer gone", make: func(t *testing.T, s *server) []uint64 {
-			must(t, s.dial(t).CloseWrite())
+			lingertest.Must(t, s.dial(t).CloseWrite())
 			return nil
 		}, wait: counts{sockdiag.Listen: 1, sockdiag.CloseWait: 1},
 			want: Left{Others: counts{sockdiag.Listen: 1, sockdiag.CloseWait: 1}}},
@@ -61,7 +62,7 @@ func TestVerify(t *testing.T) {
 		}, want: Left{Outlived: counts{sockdiag.Established: 1}, Others: counts{sockdiag.Established: 2, sockdiag.Listen: 1}}},
 		{name: "one that outlived, its peer gone", make: func(t *testing.T, s *server) []uint64 {
 			client, a := s.connect(t)
-			must(t, client.CloseWrite())
+			lingertest.Must(t, client.CloseWrite())
 			return []uint64{a.cookie(t)}
 		}, wait: counts{sockdiag.Listen: 1, sockdiag.CloseWait: 1},
 			want: Left{Outlived: counts{sockdiag.CloseWait: 1}, Others: counts{sockdiag.Listen: 1}}},
@@ -87,14 +88,14 @@ func TestVerify(t *testing.T) {
 			want: Left{Residue: counts{sockdiag.FinWait2: 1}, Others: counts{sockdiag.Listen: 1}}},
 		{name: "FIN_WAIT2 of somebody who has it open", make: func(t *testing.T, s *server) []uint64 {
 			_, a := s.connect(t)
-			must(t, unix.Shutdown(a.fd, unix.SHUT_WR))
+			lingertest.Must(t, unix.Shutdown(a.fd, unix.SHUT_WR))
 			return nil
 		}, wait: counts{sockdiag.Listen: 1, sockdiag.FinWait2: 1},
 			want: Left{Others: counts{sockdiag.FinWait2: 1, sockdiag.Listen: 1}}},
 		{name: "LAST_ACK orphan", make: func(t *testing.T, s *server) []uint64 {
 			client, a := s.connect(t)
 			a.fill(t)
-			must(t, client.CloseWrite())
+			lingertest.Must(t, client.CloseWrite())
 			waitTCP(t, a, unix.BPF_TCP_CLOSE_WAIT)
 			a.close(t)
 			return nil
@@ -104,7 +105,7 @@ func TestVerify(t *testing.T) {
 			for range 2 {
 				client, a := s.connect(t)
 				a.close(t)
-				must(t, client.CloseWrite())
+				lingertest.Must(t, client.CloseWrite())
 				wantWhole(t, client, "")
 			}
 			s.Close()
@@ -116,7 +117,7 @@ func TestVerify(t *testing.T) {
 			eachFamily(t, func(t *testing.T, s *server) {
 				ended := tt.make(t, s)
 				if tt.wait.Total() > 0 {
-					s.waitCount(t, tt.wait)
+					sockdiagtest.WaitCount(t, s.addr.Port(), tt.wait)
 				}
 				tt.want.Source = sockdiag.FromNetlink
 				wantLeft(t, s.addr.Port(), ended, tt.want)
@@ -139,7 +140,7 @@ func wantLeft(t testing.TB, port uint16, ended []uint64, want Left) {
 func (a *accepted) cookie(t testing.TB) uint64 {
 	t.Helper()
 	cookie, err := Cookie(a.fd)
-	must(t, err)
+	lingertest.Must(t, err)
 	return cookie
 }
 
@@ -151,17 +152,17 @@ func TestVerifySameAddresses(t *testing.T) {
 		local := &net.TCPAddr{IP: s.addr.Addr().AsSlice()}
 		dial := func() *net.TCPConn {
 			c, err := (&net.Dialer{LocalAddr: local}).Dial("tcp", s.addr.String())
-			must(t, err)
+			lingertest.Must(t, err)
 			t.Cleanup(func() { c.Close() })
-			must(t, c.(*net.TCPConn).SetLinger(0))
-			must(t, c.SetDeadline(time.Now().Add(lingertest.Patience)))
+			lingertest.Must(t, c.(*net.TCPConn).SetLinger(0))
+			lingertest.Must(t, c.SetDeadline(time.Now().Add(lingertest.Patience)))
 			return c.(*net.TCPConn)
 		}
 		client := dial()
 		local = client.LocalAddr().(*net.TCPAddr)
 		a := s.accept(t)
 		ended := []uint64{a.cookie(t)}
-		must(t, Abort(a.fd))
+		lingertest.Must(t, Abort(a.fd))
 		wantReset(t, client)
 		client.Close()
 		s.Close()
@@ -185,10 +186,10 @@ func TestVerifyMPTCP(t *testing.T) {
 	wantLeft(t, s.addr.Port(), []uint64{cookie}, Left{Source: sockdiag.FromNetlink,
 		Outlived: sockdiag.Counts{sockdiag.Established: 1},
 		Others:   sockdiag.Counts{sockdiag.Listen: 1, sockdiag.Established: 1}})
-	must(t, Abort(ours.fd))
+	lingertest.Must(t, Abort(ours.fd))
 	wantLeft(t, s.addr.Port(), []uint64{cookie}, Left{Source: sockdiag.FromNetlink,
 		Others: sockdiag.Counts{sockdiag.Listen: 1, sockdiag.Established: 1}})
-	must(t, Abort(other.fd))
+	lingertest.Must(t, Abort(other.fd))
 }
 
 func TestVerifyNoPort(t *testing.T) {
@@ -278,6 +279,6 @@ func unowned(l *Left) *sockdiag.Counts  { return &l.Unowned }
 func (a *accepted) inode(t testing.TB) uint32 {
 	t.Helper()
 	var st unix.Stat_t
-	must(t, unix.Fstat(a.fd, &st))
+	lingertest.Must(t, unix.Fstat(a.fd, &st))
 	return uint32(st.Ino)
 }

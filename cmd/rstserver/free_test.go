@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -9,7 +8,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"rstserver/internal/lingertest"
@@ -116,23 +114,12 @@ func TestFreeMany(t *testing.T) {
 	const n = 5000
 	p := listen(t, "127.0.0.1")
 	done := lingertest.OnOneProcessor(t)
-	for source, left := (&net.TCPAddr{IP: net.IPv4(127, 0, 3, 1), Port: 10_000}), n; left > 0; source.Port++ {
-		// Ports that the kernel chooses recur, and one that recurs takes up its TIME_WAIT.
-		c, err := (&net.Dialer{LocalAddr: source}).Dial("tcp", p.addr.String())
-		if errors.Is(err, syscall.EADDRINUSE) {
-			continue // somebody has this port on every address
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+	lingertest.DialEach(t, p.addr, n, func(c *net.TCPConn) {
 		conn, err := p.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
+		lingertest.Must(t, err)
 		conn.Close()
 		c.Close()
-		left--
-	}
+	})
 	done()
 	p.wait(sockdiag.Counts{sockdiag.Listen: 1, sockdiag.TimeWait: n})
 	p.Close()

@@ -6,6 +6,7 @@ package sockdiagtest
 import (
 	"testing"
 
+	"rstserver/internal/lingertest"
 	"rstserver/linger/sockdiag"
 )
 
@@ -15,4 +16,20 @@ func NeedDestroy(t testing.TB) {
 	if err := sockdiag.CanDestroy(); err != nil {
 		t.Skipf("needs CAP_NET_ADMIN and a kernel with CONFIG_INET_DIAG_DESTROY (run the tests as root): %v", err)
 	}
+}
+
+// Count counts what is on a port.
+func Count(t testing.TB, port uint16) sockdiag.Counts {
+	t.Helper()
+	c, _, err := sockdiag.Count(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// WaitCount waits until what is on a port is want.
+func WaitCount(t testing.TB, port uint16, want sockdiag.Counts) {
+	t.Helper()
+	lingertest.Wait(t, want.String(), func() bool { return Count(t, port) == want })
 }

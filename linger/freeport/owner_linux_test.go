@@ -12,13 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rstserver/internal/lingertest"
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger/sockdiag"
 )
 
 func stopOwner(p *Plan) { p.StopOwner = true }
 
 func TestStopOwner(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	s := listen(t, "127.0.0.1:0")
 	s.leave(t)
 	owner := hand(t, "plain", s)
@@ -39,7 +40,7 @@ func TestStopOwner(t *testing.T) {
 
 // TestStopOwnerThatIgnores: the rest is freed, the process lives, and nothing is said to be free.
 func TestStopOwnerThatIgnores(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	s := listen(t, "127.0.0.1:0")
 	s.leave(t)
 	owner := hand(t, "ignores", s)
@@ -57,7 +58,7 @@ func TestStopOwnerThatIgnores(t *testing.T) {
 
 // TestStopOwnerThatDrains: an owner that has closed its listener is left to finish its connection.
 func TestStopOwnerThatDrains(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	s := listen(t, "127.0.0.1:0")
 	client, conn := s.connect(t)
 	owner := hand(t, "drains", s, conn)
@@ -74,10 +75,10 @@ func TestStopOwnerThatDrains(t *testing.T) {
 		done <- outcome{r, v}
 	}()
 	owner.says(t, "let go")
-	s.wait(t, sockdiag.Counts{sockdiag.Established: 1})
+	sockdiagtest.WaitCount(t, s.addr.Port(), sockdiag.Counts{sockdiag.Established: 1})
 	_, err := client.Write([]byte("it is there"))
-	must(t, err)
-	must(t, owner.in.Close()) // its end
+	lingertest.Must(t, err)
+	lingertest.Must(t, owner.in.Close()) // its end
 	o := <-done
 	if len(o.r.Stopped) != 1 || !o.r.Stopped[0].LetGo || !o.v.Free {
 		t.Errorf("Run = %+v, %+v, want free", o.r, o.v)
@@ -86,7 +87,7 @@ func TestStopOwnerThatDrains(t *testing.T) {
 
 // TestStopOwnerSparesSuccessor: while the owner ends, another process begins to listen.
 func TestStopOwnerSparesSuccessor(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	s := listen(t, "127.0.0.1:0")
 	_, conn := s.connect(t)
 	owner := hand(t, "drains", s, conn)
@@ -105,13 +106,13 @@ func TestStopOwnerSparesSuccessor(t *testing.T) {
 	owner.says(t, "let go")
 	successor := listen(t, s.addr.String())
 	client, served := successor.connect(t)
-	must(t, owner.in.Close())
+	lingertest.Must(t, owner.in.Close())
 	o := <-done
 	if !o.r.Successor || o.v.Free || len(o.v.Holders) != 1 || o.v.Holders[0].PID != os.Getpid() {
 		t.Errorf("Run = %+v, %+v, want a successor, this process", o.r, o.v)
 	}
 	_, err := client.Write([]byte("x"))
-	must(t, err)
+	lingertest.Must(t, err)
 	if _, err := served.Read(make([]byte, 1)); err != nil {
 		t.Errorf("the successor's connection reads %v", err)
 	}

@@ -15,16 +15,17 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rstserver/internal/lingertest"
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger/sockdiag"
 )
 
 func TestRun(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	for name, address := range families {
 		t.Run(name, func(t *testing.T) {
 			s := listen(t, address)
 			client, conn := s.leave(t)
-			must(t, s.Close()) // which resets the connection that was not accepted
+			lingertest.Must(t, s.Close()) // which resets the connection that was not accepted
 			r, v := s.plan().run(t)
 			if r.Destroyed != 3 || len(r.Refused) != 0 || r.Coming || r.Rounds != 1 || r.Survived != 0 {
 				t.Errorf("Run = %+v, want 3 destroyed in 1 round", r)
@@ -46,7 +47,7 @@ func TestRun(t *testing.T) {
 
 // TestRunSparesTheListener: it is neither destroyed nor counted as a failure to.
 func TestRunSparesTheListener(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	s := listen(t, "127.0.0.1:0")
 	s.leave(t)
 	r, v := s.plan().run(t)
@@ -62,26 +63,26 @@ func TestRunSparesTheListener(t *testing.T) {
 	}
 	client, conn := s.connect(t)
 	_, err := client.Write([]byte("x"))
-	must(t, err)
+	lingertest.Must(t, err)
 	if _, err := conn.Read(make([]byte, 1)); err != nil {
 		t.Errorf("the listener's next connection reads %v", err)
 	}
 }
 
 func TestRunSelects(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	s := listen(t, "127.0.0.1:0")
 	s.leave(t)
 	r, v := s.plan(func(p *Plan) { p.Select.States = []sockdiag.State{sockdiag.TimeWait, sockdiag.FinWait2} }).run(t)
 	if want := (sockdiag.Counts{sockdiag.Established: 2}); r.Destroyed != 2 || v.Free || v.Left != want {
 		t.Errorf("Run = %+v, %+v, want 2 destroyed and %v left", r, v, want)
 	}
-	s.wait(t, sockdiag.Counts{sockdiag.Listen: 1, sockdiag.Established: 2})
+	sockdiagtest.WaitCount(t, s.addr.Port(), sockdiag.Counts{sockdiag.Listen: 1, sockdiag.Established: 2})
 }
 
 func TestRunOfFreePort(t *testing.T) {
 	s := listen(t, "127.0.0.1:0")
-	must(t, s.Close())
+	lingertest.Must(t, s.Close())
 	r, v := s.plan(func(p *Plan) { p.StopOwner = true }).run(t)
 	if !v.Free || r.Rounds != 0 || r.Destroyed != 0 || len(r.Stopped) != 0 || v.Left.Total() != 0 {
 		t.Errorf("Run = %+v, %+v, want free and nothing done", r, v)
@@ -103,7 +104,7 @@ func TestRunWithoutPrivilege(t *testing.T) {
 
 // TestRunUnderStorm: clients come back to a live listener as fast as they are reset, and Run ends all the same.
 func TestRunUnderStorm(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	s := listen(t, "127.0.0.1:0")
 	var stop atomic.Bool
 	var storm sync.WaitGroup
@@ -135,7 +136,7 @@ func TestRunUnderStorm(t *testing.T) {
 			}()
 		}
 	})
-	lingertest.Wait(t, "clients", func() bool { return count(t, s.addr.Port())[sockdiag.Established] > 0 })
+	lingertest.Wait(t, "clients", func() bool { return sockdiagtest.Count(t, s.addr.Port())[sockdiag.Established] > 0 })
 	r, v := s.plan().run(t)
 	if r.Rounds > maxRounds || r.Coming && r.Rounds != maxRounds || v.Free {
 		t.Errorf("Run = %+v, %+v, want at most %d rounds", r, v, maxRounds)
@@ -160,7 +161,7 @@ func TestRoundsAreBounded(t *testing.T) {
 	}
 	d := destroying{result: &Result{}, look: look, done: make(map[uint64]bool)}
 	v, _ := look()
-	must(t, d.rounds(v))
+	lingertest.Must(t, d.rounds(v))
 	if r := d.result; !r.Coming || r.Rounds != maxRounds || r.Gone != maxRounds || looks != maxRounds+1 {
 		t.Errorf("rounds = %+v after %d looks, want %d rounds", r, looks, maxRounds)
 	}
@@ -173,7 +174,7 @@ func TestSurvivors(t *testing.T) {
 		Remote: netip.MustParseAddrPort("127.0.0.1:2"), State: sockdiag.FinWait1, Cookie: 1 << 63}}}
 	v.sockets = append(v.sockets, v.sockets[0]) // in two states, as it changed during the dump
 	d := destroying{result: &Result{}, look: func() (*view, error) { return v, nil }, done: make(map[uint64]bool)}
-	must(t, d.rounds(v))
+	lingertest.Must(t, d.rounds(v))
 	if r := d.result; r.Rounds != 1 || r.Gone != 1 || r.Survived != 2 || r.Coming {
 		t.Errorf("rounds = %+v, want 1 round and the survivor", r)
 	}
@@ -184,7 +185,7 @@ func TestJudge(t *testing.T) {
 	at := func(ip string) func(*Plan) {
 		return func(p *Plan) {
 			n, err := sockdiag.ParseNetwork(ip)
-			must(t, err)
+			lingertest.Must(t, err)
 			p.Select.Local = append(p.Select.Local, n)
 		}
 	}
@@ -207,7 +208,7 @@ func TestJudge(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			v, err := s.plan(tt.change).Judge()
-			must(t, err)
+			lingertest.Must(t, err)
 			var bound []string
 			for _, b := range v.Bound {
 				bound = append(bound, b.Addr().String())
@@ -223,7 +224,7 @@ func TestJudge(t *testing.T) {
 // TestJudgeLowPort: what may not be bound is not said to be free.
 func TestJudgeLowPort(t *testing.T) {
 	p := &Plan{Select: sockdiag.Selector{LocalPort: 1}}
-	if c := count(t, 1); c.Total() != 0 {
+	if c := sockdiagtest.Count(t, 1); c.Total() != 0 {
 		t.Skipf("port 1 has %v", c)
 	}
 	lingertest.AsNobody(t, func() {

@@ -14,27 +14,13 @@ import (
 	"os/exec"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"rstserver/internal/lingertest"
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger/sockdiag"
 )
-
-func needDestroy(t testing.TB) {
-	t.Helper()
-	if err := sockdiag.CanDestroy(); err != nil {
-		t.Skipf("needs CAP_NET_ADMIN and a kernel with CONFIG_INET_DIAG_DESTROY (run the tests as root): %v", err)
-	}
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 // server is a listening socket on a port that has nothing else on it.
 type server struct {
@@ -73,7 +59,7 @@ func listen(t testing.TB, address string) *server {
 			t.Fatal(err)
 		}
 		s := &server{ln.(*net.TCPListener), ln.Addr().(*net.TCPAddr).AddrPort()}
-		if count(t, s.addr.Port()) == (sockdiag.Counts{sockdiag.Listen: 1}) || wanted.Port() != 0 {
+		if sockdiagtest.Count(t, s.addr.Port()) == (sockdiag.Counts{sockdiag.Listen: 1}) || wanted.Port() != 0 {
 			t.Cleanup(func() { ln.Close() })
 			return s
 		}
@@ -85,37 +71,17 @@ func listen(t testing.TB, address string) *server {
 // as a rule), so that a test that frees it destroys sockets of its own only.
 func quietPort() uint16 { return uint16(15_000 + rand.IntN(17_000)) }
 
-func count(t testing.TB, port uint16) sockdiag.Counts {
-	t.Helper()
-	c, _, err := sockdiag.Count(port)
-	must(t, err)
-	return c
-}
-
-// wait waits until what is on the port is want.
-func (s *server) wait(t testing.TB, want sockdiag.Counts) {
-	t.Helper()
-	lingertest.Wait(t, want.String(), func() bool { return count(t, s.addr.Port()) == want })
-}
-
 // dial connects a client that ends by RST, so that tests leave nothing behind.
 func (s *server) dial(t testing.TB) *net.TCPConn {
 	t.Helper()
-	d := net.Dialer{}
-	d.SetMultipathTCP(false)
-	c, err := d.Dial("tcp", s.addr.String())
-	must(t, err)
-	t.Cleanup(func() { c.Close() })
-	must(t, c.(*net.TCPConn).SetLinger(0))
-	must(t, c.SetDeadline(time.Now().Add(lingertest.Patience)))
-	return c.(*net.TCPConn)
+	return lingertest.Dial(t, net.Dialer{}, s.addr)
 }
 
 func (s *server) connect(t testing.TB) (client, conn *net.TCPConn) {
 	t.Helper()
 	client = s.dial(t)
 	conn, err := s.AcceptTCP()
-	must(t, err)
+	lingertest.Must(t, err)
 	t.Cleanup(func() { conn.Close() })
 	return client, conn
 }
@@ -125,15 +91,15 @@ func (s *server) connect(t testing.TB) (client, conn *net.TCPConn) {
 func (s *server) leave(t testing.TB) (client, conn *net.TCPConn) {
 	t.Helper()
 	other, closed := s.connect(t)
-	must(t, closed.Close())
-	s.wait(t, sockdiag.Counts{sockdiag.Listen: 1, sockdiag.FinWait2: 1})
-	must(t, other.CloseWrite())
-	s.wait(t, sockdiag.Counts{sockdiag.Listen: 1, sockdiag.TimeWait: 1})
+	lingertest.Must(t, closed.Close())
+	sockdiagtest.WaitCount(t, s.addr.Port(), sockdiag.Counts{sockdiag.Listen: 1, sockdiag.FinWait2: 1})
+	lingertest.Must(t, other.CloseWrite())
+	sockdiagtest.WaitCount(t, s.addr.Port(), sockdiag.Counts{sockdiag.Listen: 1, sockdiag.TimeWait: 1})
 	_, closed = s.connect(t)
-	must(t, closed.Close())
+	lingertest.Must(t, closed.Close())
 	client, conn = s.connect(t)
 	s.dial(t)
-	s.wait(t, sockdiag.Counts{sockdiag.Listen: 1, sockdiag.TimeWait: 1, sockdiag.FinWait2: 1, sockdiag.Established: 2})
+	sockdiagtest.WaitCount(t, s.addr.Port(), sockdiag.Counts{sockdiag.Listen: 1, sockdiag.TimeWait: 1, sockdiag.FinWait2: 1, sockdiag.Established: 2})
 	return client, conn
 }
 
@@ -149,7 +115,7 @@ func (s *server) plan(change ...func(*Plan)) *Plan {
 func (p *Plan) run(t testing.TB) (*Result, Verdict) {
 	t.Helper()
 	r, v, err := p.Run()
-	must(t, err)
+	lingertest.Must(t, err)
 	return r, v
 }
 
@@ -171,18 +137,18 @@ func hand(t testing.TB, how string, sockets ...interface {
 	p.Stderr = os.Stderr
 	for _, s := range sockets {
 		f, err := s.File()
-		must(t, err)
+		lingertest.Must(t, err)
 		defer f.Close()
-		must(t, s.Close())
+		lingertest.Must(t, s.Close())
 		p.ExtraFiles = append(p.ExtraFiles, f)
 	}
 	var err error
 	p.in, err = p.StdinPipe()
-	must(t, err)
+	lingertest.Must(t, err)
 	out, err := p.StdoutPipe()
-	must(t, err)
+	lingertest.Must(t, err)
 	p.out = bufio.NewReader(out)
-	must(t, p.Start())
+	lingertest.Must(t, p.Start())
 	t.Cleanup(func() {
 		_ = p.Process.Kill()
 		_ = p.Wait()

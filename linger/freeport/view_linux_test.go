@@ -24,7 +24,7 @@ import (
 func self(t testing.TB) Process {
 	t.Helper()
 	comm, err := os.ReadFile("/proc/self/comm")
-	must(t, err)
+	lingertest.Must(t, err)
 	return Process{os.Getpid(), string(comm[:len(comm)-1])}
 }
 
@@ -34,7 +34,7 @@ func TestLook(t *testing.T) {
 			s := listen(t, address)
 			s.leave(t)
 			o, err := s.plan().Look()
-			must(t, err)
+			lingertest.Must(t, err)
 			me, here := []Process{self(t)}, []netip.Addr{s.addr.Addr()}
 			want := Overview{
 				Rows: []Row{
@@ -59,12 +59,12 @@ func TestLookSelects(t *testing.T) {
 	s := listen(t, "127.0.0.1:0")
 	client, conn := s.leave(t)
 	_, err := conn.Write(make([]byte, 100)) // acknowledged at once
-	must(t, err)
+	lingertest.Must(t, err)
 	_, err = client.Write(make([]byte, 1000)) // not read
-	must(t, err)
+	lingertest.Must(t, err)
 	network := func(text string) []netip.Prefix {
 		n, err := sockdiag.ParseNetwork(text)
-		must(t, err)
+		lingertest.Must(t, err)
 		return []netip.Prefix{n}
 	}
 	pid := strconv.Itoa(os.Getpid())
@@ -91,7 +91,7 @@ func TestLookSelects(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			o, err := s.plan(tt.change).Look()
-			must(t, err)
+			lingertest.Must(t, err)
 			if o.Selected != tt.want || len(o.Owners) != tt.owners {
 				t.Errorf("selected %v, %d owners, want %v, %d", o.Selected, len(o.Owners), tt.want, tt.owners)
 			}
@@ -101,7 +101,7 @@ func TestLookSelects(t *testing.T) {
 		idle := s.plan(func(p *Plan) { p.Select.Idle = 5 * time.Millisecond })
 		lingertest.Wait(t, "both connections are idle", func() bool {
 			o, err := idle.Look()
-			must(t, err)
+			lingertest.Must(t, err)
 			return o.Selected == sockdiag.Counts{sockdiag.Established: 2} &&
 				o.IdleUnknown == sockdiag.Counts{sockdiag.FinWait2: 1, sockdiag.TimeWait: 1}
 		})
@@ -112,17 +112,17 @@ func TestLookSelects(t *testing.T) {
 func TestLookOfTwoProcesses(t *testing.T) {
 	s := listen(t, "127.0.0.1:0")
 	file, err := s.File()
-	must(t, err)
+	lingertest.Must(t, err)
 	defer file.Close()
 	child := exec.Command("sleep", "60")
 	child.ExtraFiles = []*os.File{file}
-	must(t, child.Start())
+	lingertest.Must(t, child.Start())
 	defer func() {
 		_ = child.Process.Kill()
 		_ = child.Wait()
 	}()
 	o, err := s.plan().Look()
-	must(t, err)
+	lingertest.Must(t, err)
 	want := []Process{self(t), {child.Process.Pid, "sleep"}}
 	slices.SortFunc(want, func(a, b Process) int { return a.PID - b.PID })
 	if len(o.Rows) != 1 || !slices.Equal(o.Rows[0].Processes, want) || !slices.Equal(o.Owners, want) {
@@ -144,7 +144,7 @@ func TestLookWithoutPrivilege(t *testing.T) {
 func TestLookElsewhere(t *testing.T) {
 	// A port on which nothing is here. Tests beside this one do not listen there, as they are given others.
 	s := listen(t, "127.0.0.1:0")
-	must(t, s.Close())
+	lingertest.Must(t, s.Close())
 	plan := s.plan()
 	child := exec.Command("sleep", "60")
 	lingertest.InNewNetwork(t, func() {

@@ -2,7 +2,11 @@
 
 package sockdiag
 
-import "testing"
+import (
+	"testing"
+
+	"rstserver/internal/lingertest"
+)
 
 func BenchmarkCount(b *testing.B) {
 	// The port of a listener alone: what walking the kernel's tables costs.
@@ -50,7 +54,7 @@ func BenchmarkDestroy(b *testing.B) {
 		want := Counts{Listen: 1, TimeWait: 5000}
 		waitFor(b, kernel, port, func(d Dump) bool { return d.Count() == want })
 		d, err := Port(port)
-		must(b, err)
+		lingertest.Must(b, err)
 		sockets := onlyConnections(d)
 		b.StartTimer()
 		wantDestruction(b, sockets, 5000, 0, 0)

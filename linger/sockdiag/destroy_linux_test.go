@@ -41,7 +41,7 @@ func wantDestruction(t testing.TB, sockets []Socket, destroyed, gone, refused in
 func isThere(t testing.TB, port uint16, cookie uint64) bool {
 	t.Helper()
 	d, err := Port(port)
-	must(t, err)
+	lingertest.Must(t, err)
 	return slices.ContainsFunc(d.Sockets, func(s Socket) bool { return s.Cookie == cookie })
 }
 
@@ -76,7 +76,7 @@ func TestDestroyTells(t *testing.T) {
 	s := newServer(t, families[0])
 	client, conn := s.connect(t)
 	d, err := Port(s.port)
-	must(t, err)
+	lingertest.Must(t, err)
 	wantDestruction(t, onlyConnections(d), 1, 0, 0)
 	if _, err := client.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the peer reads %v, want ECONNRESET", err)
@@ -100,18 +100,18 @@ func TestDestroyMPTCP(t *testing.T) {
 			var lc net.ListenConfig
 			lc.SetMultipathTCP(true)
 			ln, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
-			must(t, err)
+			lingertest.Must(t, err)
 			defer ln.Close()
 			var dialer net.Dialer
 			dialer.SetMultipathTCP(mptcp)
 			client, err := dialer.Dial("tcp", ln.Addr().String())
-			must(t, err)
+			lingertest.Must(t, err)
 			defer client.Close()
 			conn, err := ln.Accept()
-			must(t, err)
+			lingertest.Must(t, err)
 			defer conn.Close()
 			d, err := Port(portOf(ln.Addr()))
-			must(t, err)
+			lingertest.Must(t, err)
 			wantDestruction(t, onlyConnections(d), 1, 0, 0)
 			counts, _, err := Count(portOf(ln.Addr()))
 			if want := (Counts{Listen: 1}); counts != want || err != nil {
@@ -129,24 +129,24 @@ func TestDestroySparesSuccessor(t *testing.T) {
 		t.Helper()
 		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.MustParseAddrPort(from))}
 		c, err := d.Dial("tcp", s.Addr().String())
-		must(t, err)
+		lingertest.Must(t, err)
 		t.Cleanup(func() { c.Close() })
 		return c.(*net.TCPConn)
 	}
 	client := dial("127.0.0.1:0")
-	must(t, client.SetLinger(0))
+	lingertest.Must(t, client.SetLinger(0))
 	conn, err := s.AcceptTCP()
-	must(t, err)
+	lingertest.Must(t, err)
 	defer conn.Close()
 	before, err := Port(s.port)
-	must(t, err)
+	lingertest.Must(t, err)
 	from := client.LocalAddr().String()
-	must(t, client.Close())
+	lingertest.Must(t, client.Close())
 	lingertest.Wait(t, "the connection is gone", func() bool { return !isThere(t, s.port, onlyConnections(before)[0].Cookie) })
 
 	again := dial(from)
 	conn2, err := s.AcceptTCP()
-	must(t, err)
+	lingertest.Must(t, err)
 	defer conn2.Close()
 	old := onlyConnections(before)
 	if now, err := Port(s.port); err != nil || onlyConnections(now)[0].Remote != old[0].Remote {
@@ -154,18 +154,18 @@ func TestDestroySparesSuccessor(t *testing.T) {
 	}
 	wantDestruction(t, old, 0, 1, 0)
 	_, err = again.Write([]byte("x"))
-	must(t, err)
+	lingertest.Must(t, err)
 	if _, err := conn2.Read(make([]byte, 1)); err != nil {
 		t.Errorf("the successor reads %v", err)
 	}
-	must(t, again.SetLinger(0))
+	lingertest.Must(t, again.SetLinger(0))
 }
 
 func TestDestroyWithoutCookie(t *testing.T) {
 	s := newServer(t, families[0])
 	s.connect(t)
 	d, err := procOnly.port(s.port)
-	must(t, err)
+	lingertest.Must(t, err)
 	sockets := onlyConnections(d)
 	any := sockets[0]
 	any.Cookie = noCookie // for the kernel: whichever socket has the addresses
@@ -184,7 +184,7 @@ func TestDestroyWithoutPrivilege(t *testing.T) {
 	s := newServer(t, families[0])
 	client, _ := s.connect(t)
 	d, err := Port(s.port)
-	must(t, err)
+	lingertest.Must(t, err)
 	sockets := onlyConnections(d)
 	lingertest.AsNobody(t, func() {
 		if err := CanDestroy(); !errors.Is(err, ErrNotPermitted) {
@@ -212,7 +212,7 @@ func TestDestroyMany(t *testing.T) {
 	want := Counts{Listen: 1, TimeWait: n}
 	waitFor(t, kernel, port, func(d Dump) bool { return d.Count() == want })
 	d, err := Port(port)
-	must(t, err)
+	lingertest.Must(t, err)
 	sockets := onlyConnections(d)
 	var results [4]Destruction
 	var wg sync.WaitGroup

@@ -45,7 +45,7 @@ func TestElsewhere(t *testing.T) {
 		child.Process.Kill()
 		child.Wait()
 	}()
-	must(t, file.Close())
+	lingertest.Must(t, file.Close())
 
 	if d, err := Port(port); err != nil || len(d.Sockets) != 0 {
 		t.Skipf("port %d is in use in this namespace too: %v, %v", port, d, err)
@@ -69,7 +69,7 @@ func TestElsewhere(t *testing.T) {
 	// What is in this namespace is not elsewhere.
 	s := newServer(t, families[0])
 	found, err := Elsewhere(s.port)
-	must(t, err)
+	lingertest.Must(t, err)
 	for _, ns := range found {
 		for _, socket := range ns.Sockets {
 			if socket.Inode == inodeOf(t, s) {
@@ -83,19 +83,19 @@ func TestElsewhereInTables(t *testing.T) {
 	root := t.TempDir()
 	process := func(pid, comm, table, table6 string) {
 		dir := filepath.Join(root, pid, "net")
-		must(t, os.MkdirAll(dir, 0o755))
-		must(t, os.WriteFile(filepath.Join(root, pid, "comm"), []byte(comm+"\n"), 0o600))
+		lingertest.Must(t, os.MkdirAll(dir, 0o755))
+		lingertest.Must(t, os.WriteFile(filepath.Join(root, pid, "comm"), []byte(comm+"\n"), 0o600))
 		if table != "" {
-			must(t, os.WriteFile(filepath.Join(dir, "tcp"), []byte(table), 0o600))
+			lingertest.Must(t, os.WriteFile(filepath.Join(dir, "tcp"), []byte(table), 0o600))
 		}
 		if table6 != "" {
-			must(t, os.WriteFile(filepath.Join(dir, "tcp6"), []byte(table6), 0o600))
+			lingertest.Must(t, os.WriteFile(filepath.Join(dir, "tcp6"), []byte(table6), 0o600))
 		}
 	}
 	same := func(pid, other string) { // the namespace of another process
 		dir := filepath.Join(root, pid, "net")
-		must(t, os.MkdirAll(dir, 0o755))
-		must(t, os.Link(filepath.Join(root, other, "net", "tcp"), filepath.Join(dir, "tcp")))
+		lingertest.Must(t, os.MkdirAll(dir, 0o755))
+		lingertest.Must(t, os.Link(filepath.Join(root, other, "net", "tcp"), filepath.Join(dir, "tcp")))
 	}
 	process("thread-self", "", heading+line4, "")
 	same("1", "thread-self")
@@ -105,7 +105,7 @@ func TestElsewhereInTables(t *testing.T) {
 	process("8", "other", heading+other4, "")
 	process("9", "gone", "", "")
 	process("10", "odd", "no table", "")
-	must(t, os.WriteFile(filepath.Join(root, "version"), nil, 0o600))
+	lingertest.Must(t, os.WriteFile(filepath.Join(root, "version"), nil, 0o600))
 
 	found, err := elsewhere(root, port)
 	if err != nil || len(found) != 2 {
@@ -117,7 +117,7 @@ func TestElsewhereInTables(t *testing.T) {
 	if ns := found[1]; ns.PID != 7 || ns.Name != "old" {
 		t.Errorf("second = %+v, want old (pid 7)", ns)
 	}
-	must(t, os.RemoveAll(filepath.Join(root, "thread-self")))
+	lingertest.Must(t, os.RemoveAll(filepath.Join(root, "thread-self")))
 	if _, err := elsewhere(root, port); err == nil {
 		t.Error("elsewhere without a namespace of its own = nil, want an error")
 	}

@@ -21,14 +21,14 @@ func TestHolders(t *testing.T) {
 			s := newServer(t, f)
 			s.connect(t)
 			var fd int
-			control(t, s, func(n int) error { fd = n; return nil })
+			lingertest.Control(t, s, func(n int) error { fd = n; return nil })
 			holders, _, err := Holders(s.port)
-			must(t, err)
+			lingertest.Must(t, err)
 			if len(holders) != 1 {
 				t.Fatalf("Holders = %v, want this process once", holders)
 			}
 			comm, err := os.ReadFile("/proc/self/comm")
-			must(t, err)
+			lingertest.Must(t, err)
 			p := holders[0]
 			if p.FD != fd || p.Name != strings.TrimSpace(string(comm)) ||
 				p.Socket.State != Listen || p.Socket.Inode != inodeOf(t, s) {
@@ -44,7 +44,7 @@ func TestHolders(t *testing.T) {
 // TestHoldersMPTCP: what net.Listen makes is MPTCP where the kernel has it, and its TCP socket has the same inode.
 func TestHoldersMPTCP(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	lingertest.Must(t, err)
 	defer ln.Close()
 	holders, _, err := Holders(portOf(ln.Addr()))
 	if len(holders) != 1 || holders[0].PID != os.Getpid() || err != nil {
@@ -55,17 +55,17 @@ func TestHoldersMPTCP(t *testing.T) {
 func TestHoldersOfTwoProcesses(t *testing.T) {
 	s := newServer(t, families[0])
 	file, err := s.File() // a second descriptor of the same socket
-	must(t, err)
+	lingertest.Must(t, err)
 	defer file.Close()
 	child := exec.Command("sleep", "60")
 	child.ExtraFiles = []*os.File{file}
-	must(t, child.Start())
+	lingertest.Must(t, child.Start())
 	defer func() {
 		child.Process.Kill()
 		child.Wait()
 	}()
 	holders, _, err := Holders(s.port)
-	must(t, err)
+	lingertest.Must(t, err)
 	if len(holders) != 2 {
 		t.Fatalf("Holders = %v, want two processes", holders)
 	}
@@ -78,7 +78,7 @@ func TestHoldersOfTwoProcesses(t *testing.T) {
 
 func TestHoldersOfFreePort(t *testing.T) {
 	s := newServer(t, families[0])
-	must(t, s.Close())
+	lingertest.Must(t, s.Close())
 	if holders, complete, err := Holders(s.port); len(holders) != 0 || !complete || err != nil {
 		t.Errorf("Holders = %v, %v, %v, want none", holders, complete, err)
 	}
@@ -87,7 +87,7 @@ func TestHoldersOfFreePort(t *testing.T) {
 func TestHoldersWithoutPrivilege(t *testing.T) {
 	// A process of root that the thread below may not look into.
 	child := exec.Command("sleep", "60")
-	must(t, child.Start())
+	lingertest.Must(t, child.Start())
 	defer func() {
 		child.Process.Kill()
 		child.Wait()
@@ -105,8 +105,8 @@ func TestScan(t *testing.T) {
 	root := t.TempDir()
 	link := func(pid, fd, target string) {
 		dir := filepath.Join(root, pid, "fd")
-		must(t, os.MkdirAll(dir, 0o755))
-		must(t, os.Symlink(target, filepath.Join(dir, fd)))
+		lingertest.Must(t, os.MkdirAll(dir, 0o755))
+		lingertest.Must(t, os.Symlink(target, filepath.Join(dir, fd)))
 	}
 	link("7", "12", "socket:[1]")
 	link("7", "3", "socket:[1]")
@@ -114,7 +114,7 @@ func TestScan(t *testing.T) {
 	link("7", "5", "/a/very/long/name/"+strings.Repeat("x", 200))
 	link("5", "9", "socket:[2]")
 	link("net", "1", "socket:[1]")
-	must(t, os.WriteFile(filepath.Join(root, "7", "comm"), []byte("nginx\n"), 0o644))
+	lingertest.Must(t, os.WriteFile(filepath.Join(root, "7", "comm"), []byte("nginx\n"), 0o644))
 	sockets := map[string]Socket{"socket:[1]": {Inode: 1}, "socket:[2]": {Inode: 2}}
 
 	holders, complete, err := scan(root, sockets)
@@ -135,11 +135,11 @@ func TestScan(t *testing.T) {
 		t.Error("complete although nobody has socket 3")
 	}
 	delete(sockets, "socket:[3]")
-	must(t, os.Mkdir(filepath.Join(root, "8"), 0o755)) // as if it ended just now
+	lingertest.Must(t, os.Mkdir(filepath.Join(root, "8"), 0o755)) // as if it ended just now
 	if _, complete, _ := scan(root, sockets); !complete {
 		t.Error("incomplete because of a process that is gone")
 	}
-	must(t, os.WriteFile(filepath.Join(root, "8", "fd"), nil, 0o644)) // cannot be listed
+	lingertest.Must(t, os.WriteFile(filepath.Join(root, "8", "fd"), nil, 0o644)) // cannot be listed
 	if _, complete, _ := scan(root, sockets); complete {
 		t.Error("complete although a process could not be looked into")
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"rstserver/internal/lingertest"
 )
 
 // connectionOf waits until the only connection of the port is as ok wants it.
@@ -16,7 +18,7 @@ func connectionOf(t *testing.T, port uint16, ok func(s Socket) bool) Socket {
 	var found Socket
 	waitFor(t, system{dump: kernel.dump, open: kernel.open}, port, func(Dump) bool {
 		d, err := Inspect(port)
-		must(t, err)
+		lingertest.Must(t, err)
 		for _, s := range d.Sockets {
 			if s.State == Listen {
 				if s.Traffic != (Traffic{}) {
@@ -43,7 +45,7 @@ func TestInspect(t *testing.T) {
 			connectionOf(t, s.port, idle(20*time.Millisecond)) // since it was made
 
 			_, err := client.Write([]byte("x"))
-			must(t, err)
+			lingertest.Must(t, err)
 			received := connectionOf(t, s.port, func(s Socket) bool { return s.Traffic.LastReceived < s.Traffic.LastSent })
 			if d, _ := received.Traffic.Idle(); d != received.Traffic.LastReceived {
 				t.Errorf("Idle of %+v = %s", received.Traffic, d)
@@ -54,7 +56,7 @@ func TestInspect(t *testing.T) {
 
 			connectionOf(t, s.port, idle(20*time.Millisecond))
 			_, err = conn.Write([]byte("y"))
-			must(t, err)
+			lingertest.Must(t, err)
 			sent := connectionOf(t, s.port, func(s Socket) bool { return s.Traffic.LastSent < s.Traffic.LastReceived })
 			if d, _ := sent.Traffic.Idle(); d != sent.Traffic.LastSent {
 				t.Errorf("Idle of %+v = %s", sent.Traffic, d)

@@ -81,13 +81,6 @@ func unspecified(like netip.AddrPort) netip.Addr {
 	return netip.IPv6Unspecified()
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // connectRaw begins to connect to s and does not wait.
 func connectRaw(t testing.TB, s *server) (fd int, local netip.AddrPort) {
 	t.Helper()
@@ -97,7 +90,7 @@ func connectRaw(t testing.TB, s *server) (fd int, local netip.AddrPort) {
 		domain, sa = unix.AF_INET, &unix.SockaddrInet4{Addr: addr.As4(), Port: int(s.port)}
 	}
 	fd, err := unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	must(t, err)
+	lingertest.Must(t, err)
 	t.Cleanup(func() { unix.Close(fd) })
 	if err := unix.Connect(fd, sa); err != unix.EINPROGRESS {
 		t.Fatalf("connect = %v, want EINPROGRESS", err)
@@ -108,7 +101,7 @@ func connectRaw(t testing.TB, s *server) (fd int, local netip.AddrPort) {
 func sockname(t testing.TB, fd int) netip.AddrPort {
 	t.Helper()
 	sa, err := unix.Getsockname(fd)
-	must(t, err)
+	lingertest.Must(t, err)
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:
 		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
@@ -124,7 +117,7 @@ func TestCookie(t *testing.T) {
 	s := newServer(t, families[0])
 	client, conn := s.connect(t)
 	var cookie uint64
-	control(t, conn, func(fd int) (err error) {
+	lingertest.Control(t, conn, func(fd int) (err error) {
 		cookie, err = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
 		return err
 	})
@@ -137,11 +130,11 @@ func TestCookie(t *testing.T) {
 		}
 	}
 	check(Established, false)
-	must(t, conn.CloseWrite())
+	lingertest.Must(t, conn.CloseWrite())
 	check(FinWait2, false)
-	must(t, conn.Close())
+	lingertest.Must(t, conn.Close())
 	check(FinWait2, true)
-	must(t, client.CloseWrite())
+	lingertest.Must(t, client.CloseWrite())
 	check(TimeWait, true)
 }
 
@@ -179,7 +172,7 @@ func TestOtherPortsAreNotReported(t *testing.T) {
 			t.Errorf("Port(%d) has the client's socket %d times", port, own)
 		}
 	}
-	must(t, a.Close())
+	lingertest.Must(t, a.Close())
 	clientA.Close()
 	waitFor(t, kernel, a.port, func(d Dump) bool { return len(d.Sockets) == 0 })
 }
@@ -213,9 +206,9 @@ func manyRaw(t testing.TB, n int, timeWait bool) uint16 {
 	for {
 		var err error
 		ln, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		must(t, err)
-		must(t, unix.Bind(ln, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
-		must(t, unix.Listen(ln, 16))
+		lingertest.Must(t, err)
+		lingertest.Must(t, unix.Bind(ln, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+		lingertest.Must(t, unix.Listen(ln, 16))
 		if port = sockname(t, ln).Port(); fresh(t, port) {
 			break
 		}
@@ -242,11 +235,11 @@ func manyRaw(t testing.TB, n int, timeWait bool) uint16 {
 	}
 	for range n {
 		client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		must(t, err)
-		must(t, bind(client))
-		must(t, unix.Connect(client, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: int(port)}))
+		lingertest.Must(t, err)
+		lingertest.Must(t, bind(client))
+		lingertest.Must(t, unix.Connect(client, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: int(port)}))
 		conn, _, err := unix.Accept4(ln, unix.SOCK_CLOEXEC)
-		must(t, err)
+		lingertest.Must(t, err)
 		if timeWait {
 			unix.Close(conn)
 			unix.Close(client)

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"rstserver/internal/lingertest"
 )
 
 // procOnly is the kernel with netlink out of reach.
@@ -42,11 +44,7 @@ type server struct {
 
 func newServer(t testing.TB, f family) *server {
 	t.Helper()
-	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-		var err error
-		c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 16<<10) })
-		return err
-	}}
+	lc := net.ListenConfig{Control: lingertest.SendBuffer(16 << 10)}
 	lc.SetMultipathTCP(false)
 	for {
 		ln, err := lc.Listen(context.Background(), f.network, f.address)
@@ -80,19 +78,8 @@ func portOf(addr net.Addr) uint16 { return addr.(*net.TCPAddr).AddrPort().Port()
 // dial connects to s without accepting. The connection ends by RST, so that tests leave no TIME_WAIT behind.
 func (s *server) dial(t testing.TB) *net.TCPConn {
 	t.Helper()
-	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
-		var err error
-		c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<10) })
-		return err
-	}}
 	addr := netip.AddrPortFrom(netip.MustParseAddr(s.family.dial), s.port)
-	c, err := d.Dial("tcp", addr.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.(*net.TCPConn).SetLinger(0)
-	t.Cleanup(func() { c.Close() })
-	return c.(*net.TCPConn)
+	return lingertest.Dial(t, net.Dialer{Control: lingertest.ReceiveBuffer(4 << 10)}, addr)
 }
 
 func (s *server) connect(t testing.TB) (client, conn *net.TCPConn) {
@@ -124,20 +111,8 @@ func fill(t testing.TB, c *net.TCPConn) {
 func inodeOf(t testing.TB, c syscall.Conn) uint32 {
 	t.Helper()
 	var st unix.Stat_t
-	control(t, c, func(fd int) error { return unix.Fstat(fd, &st) })
+	lingertest.Control(t, c, func(fd int) error { return unix.Fstat(fd, &st) })
 	return uint32(st.Ino)
-}
-
-func control(t testing.TB, c syscall.Conn, f func(fd int) error) {
-	t.Helper()
-	raw, err := c.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var failure error
-	if err := errors.Join(raw.Control(func(fd uintptr) { failure = f(int(fd)) }), failure); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // waitFor asks sys about port until ok is content with the answer.

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"rstserver/internal/lingertest"
 )
 
 // wanted is a socket as a dump has to tell it.
@@ -53,7 +55,7 @@ func everyState() []stateCase {
 
 	return []stateCase{
 		{name: "LISTEN", make: func(t *testing.T, s *server) (uint16, wanted) {
-			control(t, s, func(fd int) error { return unix.Listen(fd, 77) })
+			lingertest.Control(t, s, func(fd int) error { return unix.Listen(fd, 77) })
 			local := unmap(s.Addr())
 			w := wanted{Socket: Socket{State: Listen, Local: local, Remote: netip.AddrPortFrom(unspecified(local), 0),
 				Inode: inodeOf(t, s)}}
@@ -105,7 +107,7 @@ func everyState() []stateCase {
 		}},
 		{name: "SYN_SENT", make: func(t *testing.T, s *server) (uint16, wanted) {
 			// A listening socket whose queue is full drops the next SYN.
-			control(t, s, func(fd int) error { return unix.Listen(fd, 0) })
+			lingertest.Control(t, s, func(fd int) error { return unix.Listen(fd, 0) })
 			s.dial(t)
 			waitFor(t, kernel, s.port, func(d Dump) bool { return d.Count()[Established] == 1 })
 			fd, local := connectRaw(t, s)
@@ -120,7 +122,7 @@ func everyState() []stateCase {
 		}},
 		{name: "SYN_RECV", make: func(t *testing.T, s *server) (uint16, wanted) {
 			// The kernel keeps the request a request until data comes.
-			control(t, s, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_TCP, unix.TCP_DEFER_ACCEPT, 60) })
+			lingertest.Control(t, s, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_TCP, unix.TCP_DEFER_ACCEPT, 60) })
 			w := accepted(SynRecv, s.dial(t), s)
 			w.orphan = true
 			return s.port, w
@@ -128,7 +130,7 @@ func everyState() []stateCase {
 		{name: "FIN_WAIT1", make: func(t *testing.T, s *server) (uint16, wanted) {
 			client, conn := s.connect(t)
 			fill(t, conn)
-			must(t, conn.CloseWrite())
+			lingertest.Must(t, conn.CloseWrite())
 			w := accepted(FinWait1, client, s)
 			w.Inode = inodeOf(t, conn)
 			w.queue = pending
@@ -137,7 +139,7 @@ func everyState() []stateCase {
 		{name: "FIN_WAIT1 orphan", make: func(t *testing.T, s *server) (uint16, wanted) {
 			client, conn := s.connect(t)
 			fill(t, conn)
-			must(t, conn.Close())
+			lingertest.Must(t, conn.Close())
 			w := accepted(FinWait1, client, s)
 			w.orphan = true
 			w.queue = pending
@@ -145,14 +147,14 @@ func everyState() []stateCase {
 		}},
 		{name: "FIN_WAIT2", make: func(t *testing.T, s *server) (uint16, wanted) {
 			client, conn := s.connect(t)
-			must(t, conn.CloseWrite())
+			lingertest.Must(t, conn.CloseWrite())
 			w := accepted(FinWait2, client, s)
 			w.Inode = inodeOf(t, conn)
 			return s.port, w
 		}},
 		{name: "FIN_WAIT2 orphan", make: func(t *testing.T, s *server) (uint16, wanted) {
 			client, conn := s.connect(t)
-			must(t, conn.Close())
+			lingertest.Must(t, conn.Close())
 			w := accepted(FinWait2, client, s)
 			w.orphan = true
 			return s.port, w
@@ -160,22 +162,22 @@ func everyState() []stateCase {
 		{name: "TIME_WAIT", make: func(t *testing.T, s *server) (uint16, wanted) {
 			client, conn := s.connect(t)
 			w := accepted(TimeWait, client, s)
-			must(t, conn.Close())
+			lingertest.Must(t, conn.Close())
 			waitFor(t, kernel, s.port, func(d Dump) bool { return d.Count()[FinWait2] == 1 })
-			must(t, client.CloseWrite()) // FIN; Close would send RST
+			lingertest.Must(t, client.CloseWrite()) // FIN; Close would send RST
 			w.orphan = true
 			return s.port, w
 		}},
 		{name: "CLOSE", notInProc: true, make: func(t *testing.T, s *server) (uint16, wanted) {
 			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-			must(t, err)
+			lingertest.Must(t, err)
 			t.Cleanup(func() { unix.Close(fd) })
-			must(t, unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+			lingertest.Must(t, unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
 			local := sockname(t, fd)
 			var st unix.Stat_t
-			must(t, unix.Fstat(fd, &st))
+			lingertest.Must(t, unix.Fstat(fd, &st))
 			d, err := Port(local.Port())
-			must(t, err)
+			lingertest.Must(t, err)
 			if len(d.Sockets) == 0 {
 				t.Skip("this kernel does not report sockets that are only bound (Linux 6.8 does)")
 			}
@@ -184,7 +186,7 @@ func everyState() []stateCase {
 		}},
 		{name: "CLOSE_WAIT", make: func(t *testing.T, s *server) (uint16, wanted) {
 			client, conn := s.connect(t)
-			must(t, client.CloseWrite())
+			lingertest.Must(t, client.CloseWrite())
 			w := accepted(CloseWait, client, s)
 			w.Inode = inodeOf(t, conn)
 			w.queue = func(s Socket) bool { return s.RecvQueue <= 1 } // the FIN itself counts
@@ -193,9 +195,9 @@ func everyState() []stateCase {
 		{name: "LAST_ACK", make: func(t *testing.T, s *server) (uint16, wanted) {
 			client, conn := s.connect(t)
 			fill(t, conn)
-			must(t, client.CloseWrite())
+			lingertest.Must(t, client.CloseWrite())
 			waitFor(t, kernel, s.port, func(d Dump) bool { return d.Count()[CloseWait] == 1 })
-			must(t, conn.Close())
+			lingertest.Must(t, conn.Close())
 			w := accepted(LastAck, client, s)
 			w.orphan = true
 			w.queue = pending
@@ -204,8 +206,8 @@ func everyState() []stateCase {
 		{name: "CLOSING", make: func(t *testing.T, s *server) (uint16, wanted) {
 			client, conn := s.connect(t)
 			fill(t, conn)
-			must(t, conn.Close())
-			must(t, client.CloseWrite())
+			lingertest.Must(t, conn.Close())
+			lingertest.Must(t, client.CloseWrite())
 			w := accepted(Closing, client, s)
 			w.orphan = true
 			w.queue = pending
