@@ -138,7 +138,7 @@ func (l *Listener) makeClaim() {
 // active or hijacked, as TLS during its handshake or after.
 //
 // Accept returns a [*Conn]. A Listener has no goroutine of its own, save one from a Release until its last connection ends,
-// and that of the function that Drain runs.
+// that of the function that Drain runs, and one for the moment in which a connection is closed that its server has forgotten.
 //
 // Over a unix socket everything works but the reset: its connections are closed, and [ErrNotTCP] says so.
 //

@@ -35,7 +35,8 @@
 // every connection from birth, and the death of the process is an abort too; ordinary ends disarm first.
 //
 // A hijacked connection moves to a descriptor of Go's own and into a set of its kind ([rstserver/linger.Conns]), so that a
-// teardown finds it. That is its one descriptor from the moment on that Hijack returns.
+// teardown finds it. That is its one descriptor from the moment on that Hijack returns. If the handler panics, it is reset; if
+// everybody forgets it, it is closed when the garbage collector has found that, as it is with net/http.
 //
 // # The listening socket
 //

@@ -129,7 +129,7 @@ type Server struct {
 	// ConnOpened, ConnClosed and ConnAborted are called when a connection was accepted, ended with FIN (or was ended by its
 	// client), and was reset by this server. Each connection gets one of the last two. They run on the event loops, so
 	// they must not block (nor wait for Close), and during a teardown after the reset; for a hijacked connection the last
-	// one runs where its Close is called. A panic is logged. Nil is not called.
+	// one runs where its Close is called, or on a goroutine of its own if it was forgotten. A panic is logged. Nil is not called.
 	ConnOpened, ConnClosed, ConnAborted func(Conn)
 	// Answered is called for every answer, also to requests that no handler saw: on an event loop, or on the goroutine of
 	// Handler. It must not block. A panic is logged. Nil is not called.
