@@ -242,6 +242,9 @@ func TestMethodsFromCallbacks(t *testing.T) {
 				if err := s.wait(t); !errors.Is(err, ErrServerClosed) {
 					t.Errorf("Serve = %v", err)
 				}
+				if srv.run != nil {
+					<-srv.run.loops[0].ended // one that a Close was called on has its last descriptor to close
+				}
 				s.assertGone(t)
 			})
 		}
