@@ -3,6 +3,7 @@
 package poller
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,47 +16,136 @@ import (
 	"rstserver/httpcodec"
 )
 
+// side is one direction of the connection, for the handler. Guarded by exchange.mu.
+type side struct {
+	ready    chan struct{} // capacity 1; an element says to look again; nil until somebody waits
+	deadline time.Time     // set by the handler, by http.ResponseController; zero: none
+}
+
+func (s *side) signal() {
+	select {
+	case s.ready <- struct{}{}: // never for nil
+	default:
+	}
+}
+
 // receive reads from the connection, and waits for input. It returns io.EOF when the client has sent FIN, errStalled after
 // BodyTimeout. One goroutine at a time may call it: that which holds body.mu.
-func (x *exchange) receive(p []byte) (int, error) {
-	for {
-		n, wait, err := x.tryReceive(p)
-		if err != nil || n > 0 {
-			return n, err
+func (x *exchange) receive(p []byte) (n int, err error) {
+	err = x.transfer(&x.read, unix.EPOLLIN, x.run.cfg.bodyTimeout, func() (err error) {
+		if n, err = unix.Read(x.fd, p); err == nil && n == 0 {
+			return io.EOF
 		}
-		if err := x.await(wait, x.run.cfg.bodyTimeout, x.read.wait()); err != nil {
-			return 0, err
+		return os.NewSyscallError("read", err)
+	})
+	return max(n, 0), err
+}
+
+// send writes all of bufs, the bytes of a final answer, and waits for the kernel to take them. A client that acknowledges
+// nothing for WriteTimeout is aborted. One goroutine at a time may call it: that which holds responseWriter.mu. The elements
+// of bufs are used up.
+func (x *exchange) send(bufs ...[]byte) error {
+	bufs = slices.DeleteFunc(bufs, func(b []byte) bool { return len(b) == 0 })
+	err := x.transfer(&x.write, unix.EPOLLOUT, x.run.cfg.writeTimeout, func() error {
+		for len(bufs) > 0 {
+			n, err := write(x.fd, bufs)
+			if err != nil { // EPIPE, ECONNRESET, ETIMEDOUT: nothing that is sent can arrive any more
+				return os.NewSyscallError("write", err)
+			}
+			for x.wrote = true; n > 0; {
+				m := min(n, len(bufs[0]))
+				n -= m
+				if bufs[0] = bufs[0][m:]; len(bufs[0]) == 0 {
+					bufs = bufs[1:]
+				}
+			}
+		}
+		return nil
+	})
+	if err == errStalled {
+		x.abort()
+	}
+	return err
+}
+
+// write is write(2), or writev(2), which package unix allocates for.
+func write(fd int, bufs [][]byte) (int, error) {
+	if len(bufs) == 1 {
+		return unix.Write(fd, bufs[0])
+	}
+	return unix.Writev(fd, bufs)
+}
+
+// transfer makes the system calls of call, which fail with EAGAIN where the client is not ready: then it waits for one of events, for
+// at most timeout, if that is not zero. A client that is written to and acknowledges something has as long again.
+func (x *exchange) transfer(s *side, events uint32, timeout time.Duration, call func() error) error {
+	for {
+		due, err := x.attempt(s, events, call)
+		if !errors.Is(err, unix.EAGAIN) {
+			return err
+		}
+		unacked := x.unacked()
+		var stalled <-chan time.Time
+		if left := time.Until(due); !due.IsZero() && (timeout <= 0 || left < timeout) {
+			stalled = time.After(left) // the deadline, at which the attempt fails
+		} else if timeout > 0 {
+			stalled = time.After(timeout)
+			due = time.Time{}
+		}
+		select {
+		case <-s.ready:
+		case <-stalled:
+			// The kernel takes more only when a good part of its buffer is free, which a slow reader may need long for.
+			if due.IsZero() && (s == &x.read || x.unacked() >= unacked) {
+				return errStalled
+			}
 		}
 	}
 }
 
-// tryReceive reads what there is. Without an error and bytes there is nothing, and wait gets an element when there may be.
-func (x *exchange) tryReceive(p []byte) (n int, wait <-chan struct{}, err error) {
+// attempt is call where the exchange has its connection. After EAGAIN an element comes to s.ready, when there is one of events or
+// something has changed, and due is the deadline.
+func (x *exchange) attempt(s *side, events uint32, call func() error) (due time.Time, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	switch why := x.whyNotLocked(); {
-	case x.readClosed && x.state != hijacked:
-		return 0, nil, http.ErrBodyReadAfterClose
+	case s == &x.read && x.readClosed && x.state != hijacked:
+		return due, http.ErrBodyReadAfterClose
 	case why != nil:
-		return 0, nil, why
-	case x.read.passed():
-		return 0, nil, os.ErrDeadlineExceeded
+		return due, why
+	case !s.deadline.IsZero() && !time.Now().Before(s.deadline):
+		return due, os.ErrDeadlineExceeded
 	}
-	for {
-		n, err := unix.Read(x.fd, p)
-		switch {
-		case err == unix.EINTR:
-		case err == unix.EAGAIN:
-			wait, err := x.watchLocked(&x.in, unix.EPOLLIN)
-			return 0, wait, err
-		case err != nil:
-			return 0, nil, os.NewSyscallError("read", err)
-		case n == 0:
-			return 0, nil, io.EOF
-		default:
-			return n, nil, nil
+	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
+		err = call()
+	}
+	if errors.Is(err, unix.EAGAIN) {
+		if s.ready == nil {
+			s.ready = make(chan struct{}, 1)
+		}
+		if err := x.run.watcher.Add(x.fd, x, events); err != nil {
+			return due, fmt.Errorf("poller: waiting for the client: %w", err)
 		}
 	}
+	return s.deadline, err
+}
+
+// Ready implements watch.Waiter.
+func (x *exchange) Ready(events uint32) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if events&unix.EPOLLIN != 0 {
+		x.read.signal()
+	}
+	if events&unix.EPOLLOUT != 0 {
+		x.write.signal()
+	}
+}
+
+// signalLocked has all who wait look again.
+func (x *exchange) signalLocked() {
+	x.read.signal()
+	x.write.signal()
 }
 
 // stopReading fails the reads of the request's content, also one that waits.
@@ -66,68 +156,17 @@ func (x *exchange) stopReading() {
 	x.signalLocked()
 }
 
-// send writes all of bufs, the bytes of a final answer, and waits for the kernel to take them. A client that acknowledges
-// nothing for WriteTimeout is aborted. One goroutine at a time may call it: that which holds responseWriter.mu. The elements
-// of bufs are used up.
-func (x *exchange) send(bufs ...[]byte) error {
-	bufs = slices.DeleteFunc(bufs, func(b []byte) bool { return len(b) == 0 })
-	for {
-		left, wait, err := x.trySend(bufs)
-		if err != nil || len(left) == 0 {
-			return err
-		}
-		bufs = left
-		unacked := x.unacked()
-		switch err := x.await(wait, x.run.cfg.writeTimeout, x.write.wait()); {
-		case err == errStalled && x.unacked() < unacked:
-			// The kernel takes more only when a good part of its buffer is free, which a slow reader may need long for.
-		case err == errStalled:
-			x.abort()
-			return err
-		case err != nil:
-			return err
-		}
-	}
-}
-
-// trySend writes what the kernel takes and returns what it does not.
-func (x *exchange) trySend(bufs [][]byte) (left [][]byte, wait <-chan struct{}, err error) {
+// setDeadline sets that of one of the sides, also for those who wait already.
+func (x *exchange) setDeadline(s *side, t time.Time) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if why := x.whyNotLocked(); why != nil {
-		return nil, nil, why
-	}
-	if x.write.passed() {
-		return nil, nil, os.ErrDeadlineExceeded
-	}
-	for len(bufs) > 0 {
-		var n int
-		if len(bufs) == 1 {
-			n, err = unix.Write(x.fd, bufs[0])
-		} else {
-			n, err = unix.Writev(x.fd, bufs)
-		}
-		switch err {
-		case nil:
-			x.wrote = true
-			for n > 0 {
-				m := min(n, len(bufs[0]))
-				n -= m
-				if bufs[0] = bufs[0][m:]; len(bufs[0]) == 0 {
-					bufs = bufs[1:]
-				}
-			}
-		case unix.EINTR:
-		case unix.EAGAIN:
-			wait, err := x.watchLocked(&x.out, unix.EPOLLOUT)
-			return bufs, wait, err
-		default:
-			// EPIPE, ECONNRESET, ETIMEDOUT: nothing that is sent can arrive any more.
-			return bufs, nil, os.NewSyscallError("write", err)
-		}
-	}
-	return nil, nil, nil
+	s.deadline = t
+	s.signal()
+	return x.whyNotLocked()
 }
+
+// cutShort fails the writes of the answer from here on, also one that waits.
+func (x *exchange) cutShort() { _ = x.setDeadline(&x.write, time.Unix(0, 0)) }
 
 // sendContinue asks for the request's content, once, unless the answer is on its way already, and reports whether the client
 // has been asked: if not, what comes next may be the content, or another request.
@@ -156,84 +195,6 @@ func (x *exchange) sendInterimLocked(b []byte) (sent bool) {
 		x.abortLocked()
 	}
 	return err == nil && n == len(b)
-}
-
-// watchLocked has the watcher put an element into *signal when one of events has come.
-func (x *exchange) watchLocked(signal *chan struct{}, events uint32) (<-chan struct{}, error) {
-	if *signal == nil {
-		*signal = make(chan struct{}, 1)
-	}
-	if err := x.run.watcher.Add(x.fd, x, events); err != nil {
-		return nil, fmt.Errorf("poller: waiting for the client: %w", err)
-	}
-	return *signal, nil
-}
-
-// Ready implements watch.Waiter.
-func (x *exchange) Ready(events uint32) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if events&unix.EPOLLIN != 0 {
-		signal(x.in)
-	}
-	if events&unix.EPOLLOUT != 0 {
-		signal(x.out)
-	}
-}
-
-// signalLocked ends all waits, whatever they are for.
-func (x *exchange) signalLocked() {
-	signal(x.in)
-	signal(x.out)
-}
-
-// wake has those who wait look at their deadlines again.
-func (x *exchange) wake() error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.signalLocked()
-	return x.whyNotLocked()
-}
-
-// setDeadline sets one of the deadlines, also for those who wait already.
-func (x *exchange) setDeadline(d *deadline, t time.Time) error {
-	d.set(t)
-	err := x.wake()
-	if err != nil {
-		d.stop()
-	}
-	return err
-}
-
-// cutShort fails the writes of the answer from here on, also one that waits.
-func (x *exchange) cutShort() {
-	x.write.set(time.Unix(0, 0))
-	_ = x.wake()
-}
-
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}: // never for nil
-	default:
-	}
-}
-
-// await waits for an element, for at most so long if timeout is not zero.
-func (x *exchange) await(signal <-chan struct{}, timeout time.Duration, deadline <-chan struct{}) error {
-	var stalled <-chan time.Time
-	if timeout > 0 {
-		t := time.NewTimer(timeout)
-		defer t.Stop()
-		stalled = t.C
-	}
-	select {
-	case <-signal:
-		return nil
-	case <-deadline:
-		return os.ErrDeadlineExceeded
-	case <-stalled:
-		return errStalled
-	}
 }
 
 // abort resets the connection. Its loop will find out.

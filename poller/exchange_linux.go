@@ -54,7 +54,7 @@ type exchange struct {
 	cause       error    // for cancel, if that comes before there is a context
 	after       []func() // see AfterAnswer
 	served      bool     // they have been called
-	read, write deadline
+	read, write side
 }
 
 // outcome is how an exchange has ended.

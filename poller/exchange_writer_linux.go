@@ -63,8 +63,6 @@ func (w *responseWriter) detach() {
 	w.mu.Lock()
 	defer w.unlock()
 	w.closeBuffers()
-	w.x.read.stop()
-	w.x.write.stop()
 }
 
 // unlock releases mu, and then logs what there is to log: no code of a user's runs with a lock held.
@@ -146,12 +144,12 @@ func (w *responseWriter) sendInterim(code int) {
 
 // Write implements http.ResponseWriter. Beside the errors of net/http it returns those of the connection, and
 // os.ErrDeadlineExceeded after a write deadline; the answer is then cut off, and the connection will be aborted.
-func (w *responseWriter) Write(p []byte) (int, error) { return write(w, p) }
+func (w *responseWriter) Write(p []byte) (int, error) { return writeTo(w, p) }
 
 // WriteString implements io.StringWriter.
-func (w *responseWriter) WriteString(s string) (int, error) { return write(w, s) }
+func (w *responseWriter) WriteString(s string) (int, error) { return writeTo(w, s) }
 
-func write[T string | []byte](w *responseWriter, p T) (int, error) {
+func writeTo[T string | []byte](w *responseWriter, p T) (int, error) {
 	w.mu.Lock()
 	defer w.unlock()
 	if err := w.accept(len(p)); err != nil || len(p) == 0 {

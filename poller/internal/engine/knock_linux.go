@@ -68,8 +68,12 @@ func (p *Port) Unblock() {
 			loops = append(loops, p.loops...)
 		}
 	})
+	empty := len(loops) > 0 && !p.Waits()
 	silent := dontAnswer(loops, answerPatience)
 	if len(silent) == 0 {
+		if empty { // so that no loop has yet to find out about a knock
+			p.knocks.forget()
+		}
 		return
 	}
 	// Only those that are in accept are to be woken.
@@ -119,7 +123,6 @@ func dontAnswer(loops []*Loop, patience time.Duration) (silent []*Loop) {
 // Knock connects to the port, given up or not, until enough reports true, which it asks between two connections and which takes
 // a moment then. It gives up in the end.
 func (p *Port) Knock(enough func() bool) {
-	k := &p.knocks
 	for range knockTries {
 		for _, to := range p.reachable() {
 			p.knock(to)
@@ -128,11 +131,14 @@ func (p *Port) Knock(enough func() bool) {
 			break
 		}
 	}
-	// What somebody else has taken is not to be expected any more.
+}
+
+// forget expects no knocks any more: the loops have seen theirs, and others have taken the rest.
+func (k *knocks) forget() {
 	k.mu.Lock()
+	defer k.mu.Unlock()
 	k.from = nil
 	k.open.Store(0)
-	k.mu.Unlock()
 }
 
 // reachable are addresses of this machine that lead to the socket.

@@ -61,7 +61,7 @@ func (p *Port) rejoin() error {
 	var errs []error
 	for _, l := range p.loops {
 		l.taken.Store(0)
-		l.seen = 0
+		l.seen = -1
 		errs = append(errs, l.leave())
 		if !p.paused && (l.absent.Load() || l.live.Load()-p.average.Load() <= part) {
 			errs = append(errs, l.join())
@@ -70,10 +70,9 @@ func (p *Port) rejoin() error {
 	return errors.Join(errs...)
 }
 
-// Rouse is called when a client waits and nobody accepts. Loops that have taken nothing of the round, or nothing since the last
-// call, are absent from now on, until they accept again: they are stuck, or the kernel has not chosen them, and the round does
-// not wait for them. It has the others go
-// on, and n of all look for the client.
+// Rouse is called when a client waits and nobody accepts. Loops that have taken nothing since the last call in this round are
+// absent from now on, until they accept again: they are stuck, or the kernel has not chosen them, and the round does not wait
+// for them. It has the others go on, and n of all look for the client.
 func (p *Port) Rouse(n int) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
