@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -16,7 +15,7 @@ import (
 	"time"
 	"weak"
 
-	"golang.org/x/sys/unix"
+	"rstserver/internal/tcpsock"
 
 	"rstserver/internal/claims"
 )
@@ -212,25 +211,17 @@ const (
 
 // adopt checks what kind of socket fd is, and arms it if asked.
 func (l *Listener) adopt(fd int) error {
-	listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
-	if err != nil {
-		return os.NewSyscallError("getsockopt SO_ACCEPTCONN", err)
+	if err := tcpsock.CheckListens(fd); err != nil {
+		return err
 	}
-	if listening == 0 {
-		return errors.New("the socket does not listen")
-	}
-	sa, err := unix.Getsockname(fd)
-	if err != nil {
-		return os.NewSyscallError("getsockname", err)
-	}
-	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
-		l.tcp = netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
-	case *unix.SockaddrInet6:
-		l.tcp = netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
-	default:
+	addr, err := tcpsock.LocalAddr(fd)
+	if errors.Is(err, tcpsock.ErrNotTCP) {
 		return nil // there is nothing to arm
 	}
+	if err != nil {
+		return err
+	}
+	l.tcp = netip.AddrPortFrom(addr.Addr().WithZone(""), addr.Port())
 	l.cookie, _ = Cookie(fd) // there are none before Linux 4.6
 	if !l.config.Armed {
 		return nil
@@ -243,20 +234,8 @@ func (l *Listener) adopt(fd int) error {
 		return err
 	}
 	l.armed = true
-	queued := int64(maxQueued)
-	if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err == nil && !isMPTCP(fd) {
-		queued = int64(info.Unacked) // of a listening socket: the length of its queue
-	}
-	l.unarmed.Store(queued)
+	l.unarmed.Store(int64(tcpsock.QueueLength(fd)))
 	return nil
-}
-
-// maxQueued stands for a queue whose length is not known, as that of an MPTCP socket.
-const maxQueued = 1 << 16
-
-func isMPTCP(fd int) bool {
-	protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
-	return err == nil && protocol == unix.IPPROTO_MPTCP
 }
 
 // Addr is the address of the listener below.

@@ -21,6 +21,7 @@ import (
 
 	"rstserver/internal/lingertest"
 	"rstserver/internal/sockdiagtest"
+	"rstserver/internal/tcpsock"
 	"rstserver/linger/sockdiag"
 )
 
@@ -278,7 +279,7 @@ func TestListen(t *testing.T) {
 	raw, err := l.SyscallConn()
 	lingertest.Must(t, err)
 	lingertest.Must(t, raw.Control(func(fd uintptr) {
-		if isMPTCP(int(fd)) {
+		if tcpsock.QueueLength(int(fd)) == tcpsock.LongQueue {
 			t.Error("an MPTCP socket, want TCP")
 		}
 		if armed, err := Armed(int(fd)); armed || err != nil {

@@ -14,7 +14,7 @@ import (
 	"unsafe"
 
 	"rstserver/httpcodec"
-	"rstserver/poller/internal/engine"
+	"rstserver/internal/tcpsock"
 )
 
 // newRequest makes the http.Request of a parsed head. It has what net/http's server gives to a handler.
@@ -124,7 +124,7 @@ func (x *exchange) findSite() {
 	if local.Addr().IsUnspecified() {
 		x.mu.Lock()
 		if x.isMineLocked() {
-			if addr, err := engine.LocalAddr(x.fd); err == nil {
+			if addr, err := tcpsock.LocalAddr(x.fd); err == nil {
 				local = addr
 			}
 		}

@@ -7,7 +7,7 @@ import (
 	"net/netip"
 
 	"rstserver/httpcodec"
-	"rstserver/poller/internal/engine"
+	"rstserver/internal/tcpsock"
 )
 
 // LoopHandler answers requests on the event loop that owns the connection. It must not block: all connections of the loop
@@ -37,7 +37,7 @@ type Request struct {
 func (r *Request) RemoteAddr() netip.AddrPort { return r.conn.describe().Remote }
 
 // LocalAddr is the address that the client connected to. It asks the kernel each time (getsockname(2)).
-func (r *Request) LocalAddr() (netip.AddrPort, error) { return engine.LocalAddr(r.conn.sock.FD) }
+func (r *Request) LocalAddr() (netip.AddrPort, error) { return tcpsock.LocalAddr(r.conn.sock.FD) }
 
 // ErrOutputTooLarge is returned by [Responder.Write] when the content would exceed Server.MaxOutputBytes.
 var ErrOutputTooLarge = errors.New("poller: content exceeds MaxOutputBytes; use SetContent for content of that size")

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/internal/tcpsock"
 	"rstserver/linger"
 	"rstserver/poller/internal/engine"
 )
@@ -127,15 +128,11 @@ func takeSocket(ln net.Listener) (fd int, err error) {
 }
 
 // prepare checks that the socket listens for TCP and sets what its connections inherit.
-func (l *listener) prepare(fd int, arm bool) error {
-	listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
-	if err != nil {
-		return os.NewSyscallError("getsockopt SO_ACCEPTCONN", err)
+func (l *listener) prepare(fd int, arm bool) (err error) {
+	if err = tcpsock.CheckListens(fd); err != nil {
+		return err
 	}
-	if listening == 0 {
-		return errors.New("the socket does not listen")
-	}
-	if l.addr, err = engine.LocalAddr(fd); err != nil {
+	if l.addr, err = tcpsock.LocalAddr(fd); err != nil {
 		return err
 	}
 	l.cookie, _ = linger.Cookie(fd) // there are none before Linux 4.6
@@ -156,10 +153,7 @@ func (l *listener) prepare(fd int, arm bool) error {
 	if err := linger.Arm(fd); err != nil {
 		return err
 	}
-	l.armed, l.queued = true, maxQueued
-	if n, ok := queueLength(fd); ok {
-		l.queued = n
-	}
+	l.armed, l.queued = true, tcpsock.QueueLength(fd)
 	return nil
 }
 
@@ -170,21 +164,6 @@ func (l *listener) letGo(fd int) error {
 	}
 	return linger.Disarm(fd)
 }
-
-// queueLength is how many connections wait to be accepted, where the kernel tells: of an MPTCP socket it does not.
-func queueLength(fd int) (n int, ok bool) {
-	if protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL); err != nil || protocol != unix.IPPROTO_TCP {
-		return 0, false
-	}
-	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-	if err != nil {
-		return 0, false
-	}
-	return int(info.Unacked), true
-}
-
-// maxQueued stands for a queue whose length is not known, as that of an MPTCP socket.
-const maxQueued = 1 << 16
 
 // maxUnsent is how many bytes the kernel takes for a connection beyond those that are on their way to the client. By itself it
 // takes up to 4 MB (tcp_wmem) of an answer that its client does not read, which nothing bounds in sum, and which takes longer

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"time"
 
+	"rstserver/internal/tcpsock"
 	"rstserver/linger"
 )
 
@@ -137,8 +138,8 @@ const (
 // acceptQueue has the loops accept whoever waits by now, MaxConns or not: under a storm of clients the queue is never empty.
 func (r *run) acceptQueue() {
 	// The length first: who is accepted in between is counted twice otherwise.
-	waiting, known := 0, false
-	r.port.Control(func(fd int) { waiting, known = queueLength(fd) })
+	waiting := 0
+	r.port.Control(func(fd int) { waiting = tcpsock.QueueLength(fd) })
 	from := r.port.Accepts()
 	enough := from + int64(waiting+len(r.loops)) // each loop may have taken one that it has not counted yet
 	r.admission.lift()
@@ -148,7 +149,7 @@ func (r *run) acceptQueue() {
 	for r.port.Waits() {
 		accepts := r.port.Accepts()
 		switch {
-		case known && accepts >= enough:
+		case accepts >= enough:
 			return
 		case accepts > progress:
 			progress, at, roused = accepts, time.Now(), time.Now()

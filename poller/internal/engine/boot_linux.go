@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rstserver/internal/descriptors"
+	"rstserver/internal/tcpsock"
 	"rstserver/linger"
 )
 
@@ -64,7 +65,7 @@ func (b *boot) connect(e gnet.Engine) error {
 	if err := unix.Connect(b.fd, addr); err != nil {
 		return os.NewSyscallError("connect to the placeholder", err)
 	}
-	b.own, err = LocalAddr(b.fd)
+	b.own, err = tcpsock.LocalAddr(b.fd)
 	return err
 }
 

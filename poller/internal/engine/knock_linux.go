@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/internal/tcpsock"
 	"rstserver/linger"
 )
 
@@ -178,7 +179,7 @@ func (p *Port) knock(to unix.Sockaddr) {
 	if linger.Arm(s) != nil || unix.Bind(s, from) != nil {
 		return
 	}
-	own, err := LocalAddr(s)
+	own, err := tcpsock.LocalAddr(s)
 	if err != nil {
 		return
 	}

@@ -1,0 +1,71 @@
+//go:build linux
+
+// Package tcpsock tells what there is to know of a TCP socket by its descriptor.
+package tcpsock
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// LongQueue stands for a queue whose length is not known, as that of an MPTCP socket.
+const LongQueue = 1 << 16
+
+// CheckListens returns an error if fd does not listen.
+func CheckListens(fd int) error {
+	listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	if err != nil {
+		return os.NewSyscallError("getsockopt SO_ACCEPTCONN", err)
+	}
+	if listens == 0 {
+		return errors.New("the socket does not listen")
+	}
+	return nil
+}
+
+// QueueLength is how many connections wait to be accepted, LongQueue where the kernel does not tell.
+func QueueLength(fd int) int {
+	if protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL); err != nil || protocol != unix.IPPROTO_TCP {
+		return LongQueue
+	}
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return LongQueue
+	}
+	return int(info.Unacked)
+}
+
+// ErrNotTCP is wrapped by the error for a socket of another family.
+var ErrNotTCP = errors.New("the address is none of TCP")
+
+// LocalAddr is the address that the TCP socket fd is bound to (getsockname(2)), of a listening one or a connection.
+func LocalAddr(fd int) (netip.AddrPort, error) {
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return netip.AddrPort{}, os.NewSyscallError("getsockname", err)
+	}
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port)), nil
+	case *unix.SockaddrInet6:
+		ip := netip.AddrFrom16(sa.Addr).Unmap()
+		if sa.ZoneId != 0 {
+			ip = ip.WithZone(zone(sa.ZoneId))
+		}
+		return netip.AddrPortFrom(ip, uint16(sa.Port)), nil
+	}
+	return netip.AddrPort{}, fmt.Errorf("%w, but a %T", ErrNotTCP, sa)
+}
+
+// zone names the interface of an IPv6 address that is valid on one link only (RFC 4007).
+func zone(index uint32) string {
+	if i, err := net.InterfaceByIndex(int(index)); err == nil {
+		return i.Name
+	}
+	return fmt.Sprint(index)
+}
