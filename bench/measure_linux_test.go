@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"context"
 	"errors"
 	"io"
 	"maps"
@@ -180,7 +181,7 @@ func untilItsEnd(p *process.Family) <-chan struct{} {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		for p.Alive() == nil {
+		for p.Alive(context.Background()) == nil {
 			time.Sleep(time.Millisecond)
 		}
 	}()

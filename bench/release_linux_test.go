@@ -46,7 +46,7 @@ func TestRelease(t *testing.T) {
 	e := watch(t, f, kinds.InFlight)
 	expect(t, e, mix, fleet.Answered, kinds.InFlight)
 	expect(t, e, mix, fleet.Untold, kinds.Idle, kinds.Stuck, kinds.Upgraded)
-	if err := p.Alive(); err != nil {
+	if err := p.Alive(t.Context()); err != nil {
 		t.Errorf("before its connections have ended: %v", err)
 	}
 	f.Close()

@@ -111,7 +111,7 @@ func (r run) measure(ctx context.Context) (rep report.Run, err error) {
 	began := time.Now()
 	target := fleet.Target{Addr: addr, Paths: r.Server.Paths, Late: r.Late}
 	order := fleet.Order{Target: target, Mix: r.Mix, Patience: r.Patience}
-	err = crew.Open(ctx, order, r.Opened, func() error { return failed(p.Alive()) })
+	err = crew.Open(ctx, order, r.Opened, func() error { return failed(p.Alive(ctx)) })
 	var met fleet.Error
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -201,13 +201,13 @@ func (r run) teardown(ctx context.Context, p *process.Family, crew *fleet.Crew, 
 		return err
 	}
 	rep.Resident = bytes
-	if err := p.Alive(); err != nil {
+	if err := p.Alive(ctx); err != nil {
 		return failed(err)
 	}
 
 	at, signalled := time.Now(), kernel.Now()
 	if err := p.Signal(r.Server.Signal); err != nil {
-		return failed(both(p.Alive(), err))
+		return failed(both(p.Alive(ctx), err))
 	}
 	rep.At = at
 	probing, stopProbing := context.WithCancel(ctx)

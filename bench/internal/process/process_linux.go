@@ -118,22 +118,27 @@ func (p *Family) ready(ctx context.Context, one *process, before int, patience t
 	defer timeout.Stop()
 	retry := time.NewTicker(5 * time.Millisecond)
 	defer retry.Stop()
-	for {
+	for over := false; ; {
 		select {
 		case <-one.ended:
-			return fmt.Errorf("it ended at the start, with %s%s%s", one.exit(), p.several(), one.printed())
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-timeout.C:
-			return fmt.Errorf("it does not listen on port %d after %s%s%s", p.Addr.Port(), patience, p.several(), one.printed())
+			over = true
 		case <-retry.C:
-			n, err := listening(p.Addr.Port())
-			if err != nil {
-				return err
-			}
-			if n > before {
-				return nil
-			}
+		}
+		if one.hasEnded(ctx) {
+			return fmt.Errorf("it ended at the start, with %s%s%s", one.exit(), p.several(), one.printed())
+		}
+		if over {
+			return fmt.Errorf("it does not listen on port %d after %s%s%s", p.Addr.Port(), patience, p.several(), one.printed())
+		}
+		n, err := listening(p.Addr.Port())
+		if err != nil {
+			return err
+		}
+		if n > before {
+			return nil
 		}
 	}
 }
@@ -152,28 +157,54 @@ func listening(port uint16) (int, error) {
 	return counts[sockdiag.Listen], err
 }
 
-// Alive is an error when one of the processes has ended.
-func (p *Family) Alive() error {
+// Alive is an error when one of the processes has ended. One that is about to end is waited for: what comes of that, such as connections
+// that end, can be seen before.
+func (p *Family) Alive(ctx context.Context) error {
 	for _, one := range p.started {
-		select {
-		case <-one.ended:
+		if one.hasEnded(ctx) {
 			return fmt.Errorf("it ended by itself, with %s%s", one.exit(), one.printed())
-		default:
 		}
 	}
 	return nil
 }
 
-// Ending is Alive when clients have met with an error. It may be that a process is about to end, which says more than how clients see it:
-// one that ends closes its listening socket before its connections, and is not waited for as long as that is there.
+// Ending is Alive when clients have met with an error. It may be that not the process but one that it has started is about to end or has
+// ended, and that it will end for that reason, which says more than how clients see it. So it is waited for as long as fewer listen than
+// there were.
 func (p *Family) Ending(ctx context.Context) error {
 	const longest = 5 * time.Second
 	for until := time.Now().Add(longest); time.Now().Before(until) && ctx.Err() == nil; time.Sleep(time.Millisecond) {
-		if n, err := listening(p.Addr.Port()); err != nil || n >= len(p.started) || p.Alive() != nil {
+		if err := p.Alive(ctx); err != nil {
+			return err
+		}
+		// In this order, since the kernel closes what has the highest number first, and so connections before the listening socket:
+		// that is closed for certain only once the process is gone.
+		ends, err := p.ends()
+		if err != nil {
+			break
+		}
+		if ends {
+			continue
+		}
+		if n, err := listening(p.Addr.Port()); err != nil || n >= len(p.started) {
 			break
 		}
 	}
-	return p.Alive()
+	return p.Alive(ctx)
+}
+
+// ends reports whether one of the processes and those that descend from them is about to end.
+func (p *Family) ends() (bool, error) {
+	members, err := p.members()
+	if err != nil {
+		return false, err
+	}
+	for pid := range members {
+		if exiting(pid) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // Signal sends sig to each process.
@@ -233,6 +264,30 @@ func (p *Family) Exits() []string {
 	}
 	return exits
 }
+
+// hasEnded reports whether the process has ended. If it is about to, that is waited for, also in the goroutine that learns of it.
+func (p *process) hasEnded(ctx context.Context) bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+	}
+	if !exiting(p.cmd.Process.Pid) {
+		return false
+	}
+	hangs := time.NewTimer(lastBreath)
+	defer hangs.Stop()
+	select {
+	case <-p.ended:
+		return true
+	case <-ctx.Done():
+	case <-hangs.C:
+	}
+	return false
+}
+
+// lastBreath is how long a process may take to end from when it is about to. It takes that long only if it hangs.
+const lastBreath = time.Minute
 
 // exit says how the process has ended.
 func (p *process) exit() string {

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,10 +39,10 @@ func TestMain(m *testing.M) {
 }
 
 func TestParseStat(t *testing.T) {
-	const fields = " S 12 34 56 0 -1 4194304 1 2 3 4 50 60 70 80 20 0 1 0 987654 1000 200"
+	const fields = " S 12 34 56 0 -1 4194308 1 2 3 4 50 60 70 80 20 0 1 0 987654 1000 200"
 	for _, name := range []string{"(sh)", "(a b)", "(x) R 1 1 (y)", "(\n)"} {
 		k, err := parseStat("7 " + name + fields)
-		if want := (kin{12, 34, "987654", 1500 * time.Millisecond}); k != want || err != nil {
+		if want := (kin{12, 34, true, "987654", 1500 * time.Millisecond}); k != want || err != nil {
 			t.Errorf("%q: got %+v, %v, want %+v", name, k, err, want)
 		}
 	}
@@ -89,10 +90,7 @@ func TestUsage(t *testing.T) {
 	}
 	pid := ended.Process.Pid
 	family := map[int]kin{pid: {}}
-	lingertest.Wait(t, "it has ended", func() bool {
-		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-		return bytes.Contains(status, []byte("State:\tZ"))
-	})
+	lingertest.Wait(t, "it has ended", func() bool { return isIn("Z", pid) })
 	for range 2 {
 		if n, err := resident(family); n != 0 || err != nil {
 			t.Errorf("%d bytes resident, %v", n, err)
@@ -102,6 +100,12 @@ func TestUsage(t *testing.T) {
 		}
 		_ = ended.Wait()
 	}
+}
+
+// isIn reports whether a process is in a state of proc_pid_status(5).
+func isIn(state string, pid int) bool {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	return bytes.Contains(status, []byte("State:\t"+state))
 }
 
 // A process that has left the server's session and environment is still found, if it was the server's when that was asked for.
@@ -145,6 +149,108 @@ func TestStrays(t *testing.T) {
 	if left := lingertest.Leftover(addr.Port()); left != "" {
 		t.Errorf("left on its port:\n%s", left)
 	}
+}
+
+// asked is a context of which it is known that somebody asks for its end.
+type asked struct {
+	context.Context
+	done, err func()
+}
+
+func (a asked) Done() <-chan struct{} { a.done(); return a.Context.Done() }
+func (a asked) Err() error            { a.err(); return a.Context.Err() }
+
+// That a process has ended is known later than what came of it, and in time nevertheless. Its port is listened on meanwhile: the kernel
+// may close its listening socket last.
+func TestEndThatIsKnownLate(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	addr := ln.Addr().(*net.TCPAddr).AddrPort()
+	strays, err := newStrays()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, f := range map[string]func(*Family, context.Context) error{
+		"Alive":  (*Family).Alive,
+		"Ending": (*Family).Ending,
+		"Start": func(p *Family, ctx context.Context) error {
+			return p.ready(ctx, p.started[0], 1, time.Nanosecond) // its patience is over by then
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			one := &process{cmd: exec.Command("sh", "-c", "exit 3"), ended: make(chan struct{})}
+			if one.output, err = os.CreateTemp(t.TempDir(), ""); err != nil {
+				t.Fatal(err)
+			}
+			defer one.output.Close()
+			if err := one.cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			lingertest.Wait(t, "it is about to end", func() bool { return exiting(one.cmd.Process.Pid) })
+			learn := sync.OnceFunc(func() {
+				one.err = one.cmd.Wait()
+				close(one.ended)
+			})
+			defer learn()
+			// The second time is once its end is waited for; the first may be before.
+			times := 0
+			ctx := asked{t.Context(), func() {
+				if times++; times == 2 || name != "Start" {
+					learn()
+				}
+			}, func() {}}
+			lingertest.ExpectError(t, f(&Family{Addr: addr, n: 1, started: []*process{one}, strays: strays}, ctx), "it ended ", "exit code 3")
+		})
+	}
+}
+
+// A process that ends since one that it has started has ended is waited for.
+func TestEndOfWhatItHasStarted(t *testing.T) {
+	addr, err := kernel.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := Program{
+		Name: "program", Command: []string{"sh", "-c", `"$0"; exit 3`, os.Args[0]},
+		Env: []string{listenVariable + "=" + addr.String(), "GORACE=atexit_sleep_ms=0"},
+	}
+	p, err := Start(t.Context(), program, addr, 1, nil, lingertest.Patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Kill()
+	if err := unix.Kill(p.PID(), unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	lingertest.Wait(t, "it is stopped", func() bool { return isIn("T", p.PID()) })
+	family, err := p.members()
+	if err != nil {
+		t.Fatal(err)
+	}
+	delete(family, p.PID())
+	for pid := range family {
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		lingertest.Wait(t, "it is about to end", func() bool { return exiting(pid) })
+	}
+	// In its place, as if it had closed its connections first.
+	var ln net.Listener
+	lingertest.Wait(t, "the port is free", func() bool {
+		ln, err = net.Listen("tcp", addr.String())
+		return err == nil
+	})
+	defer ln.Close()
+	times := 0
+	ctx := asked{t.Context(), func() {}, func() {
+		if times++; times == 2 {
+			_ = unix.Kill(p.PID(), unix.SIGCONT)
+		}
+	}}
+	lingertest.ExpectError(t, p.Ending(ctx), "it ended by itself, with exit code 3")
 }
 
 // What is printed is shortened to its last lines, and has nothing in it that a terminal obeys.

@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -117,6 +119,7 @@ func (s *strays) marked(pid int) bool {
 // kin is what a process has to do with others.
 type kin struct {
 	parent, group int
+	exiting       bool          // the thread that it began with has ended or is about to
 	began         string        // in ticks of the machine's clock: with it, a number that was used again is no mistake
 	children      time.Duration // that those of its children have run on processors that have ended, to a hundredth of a second
 }
@@ -153,18 +156,37 @@ func processTable() (map[int]kin, error) {
 func parseStat(stat string) (k kin, err error) {
 	// The name in parentheses may hold anything; the state, which is the third field, comes behind it.
 	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
-	const third, parent, group, userOfChildren, systemOfChildren, began = 3, 4, 5, 16, 17, 22
+	const third, parent, group, flags, userOfChildren, systemOfChildren, began = 3, 4, 5, 9, 16, 17, 22
 	if len(fields) <= began-third {
 		return k, errors.New("it has too few fields")
 	}
-	var user, system int64
-	for field, to := range map[int]any{parent: &k.parent, group: &k.group, userOfChildren: &user, systemOfChildren: &system} {
+	var user, system, set int64
+	for field, to := range map[int]any{parent: &k.parent, group: &k.group, flags: &set, userOfChildren: &user, systemOfChildren: &system} {
 		if _, err := fmt.Sscan(fields[field-third], to); err != nil {
 			return k, err
 		}
 	}
 	const tick = time.Second / 100 // USER_HZ
 	k.children = time.Duration(user+system) * tick
+	const exiting = 0x4 // PF_EXITING of linux/sched.h
+	k.exiting = set&exiting != 0
 	k.began = fields[began-third]
 	return k, nil
+}
+
+// exiting reports whether a process has ended, or is about to: all its threads are past where they could do anything. The kernel
+// notes that before it closes what the process has open, so whoever has seen that closed finds it here.
+func exiting(pid int) bool {
+	tasks := fmt.Sprintf("/proc/%d/task", pid)
+	threads, err := os.ReadDir(tasks)
+	for _, thread := range threads {
+		stat, err := os.ReadFile(filepath.Join(tasks, thread.Name(), "stat"))
+		if err != nil {
+			continue // it has just ended
+		}
+		if k, err := parseStat(string(stat)); err != nil || !k.exiting {
+			return false
+		}
+	}
+	return err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH)
 }
