@@ -94,7 +94,7 @@ func expectEnd(t *testing.T, p *process.Family) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if _, err := p.Gone(ctx); err != nil {
+	if _, err := p.Gone(ctx, "after "+patience.String()); err != nil {
 		t.Fatal(err)
 	}
 	if exits := p.Exits(); !slices.Equal(exits, []string{"exit code 0"}) {

@@ -244,7 +244,7 @@ func (r run) teardown(ctx context.Context, p *process.Family, crew *fleet.Crew, 
 	}()
 	go func() {
 		defer close(gone)
-		at, err := p.Gone(ending)
+		at, err := p.Gone(ending, fmt.Sprintf("%s after %s", r.Timeout, unix.SignalName(r.Server.Signal)))
 		// Nobody is told anything any more, or not in time.
 		wait := grace
 		if err != nil {
@@ -282,7 +282,7 @@ func (r run) teardown(ctx context.Context, p *process.Family, crew *fleet.Crew, 
 	after[kernel.Resets] -= got.Resets
 	rep.Kernel = kernel.Since(before, after)
 	if end.err != nil {
-		return failed(p.StillRuns(fmt.Sprintf("%s after %s", r.Timeout, unix.SignalName(r.Server.Signal))))
+		return failed(end.err)
 	}
 	return wrong
 }

@@ -217,14 +217,19 @@ func (p *Family) Signal(sig syscall.Signal) error {
 	return nil
 }
 
-// Gone waits until all processes have ended, those that they have started too, and returns when that was (see kernel.Now).
-func (p *Family) Gone(ctx context.Context) (at time.Duration, err error) {
+// Gone waits until all processes have ended, those that they have started too, and returns when that was (see kernel.Now). When ctx
+// ends first, which is so long after the signal, the error says what still runs.
+func (p *Family) Gone(ctx context.Context, after string) (at time.Duration, err error) {
 	for _, one := range p.started {
 		select {
 		case <-one.ended:
-			at = max(at, one.at)
 		case <-ctx.Done():
-			return 0, context.Cause(ctx)
+		}
+		select {
+		case <-one.ended: // both may be so
+			at = max(at, one.at)
+		default:
+			return 0, fmt.Errorf("it still runs %s, and was killed; --timeout gives it longer", after)
 		}
 	}
 	for {
@@ -237,22 +242,12 @@ func (p *Family) Gone(ctx context.Context) (at time.Duration, err error) {
 		}
 		select {
 		case <-ctx.Done():
-			return 0, context.Cause(ctx)
+			if names := p.strays.names(); len(names) > 0 {
+				return 0, fmt.Errorf("processes that it has started still run %s, and were killed: %s; --timeout gives them longer", after, strings.Join(names, ", "))
+			}
 		case <-time.After(time.Millisecond):
 		}
 	}
-}
-
-// StillRuns is the error that there are processes left so long after the signal.
-func (p *Family) StillRuns(after string) error {
-	for _, one := range p.started {
-		select {
-		case <-one.ended:
-		default:
-			return fmt.Errorf("it still runs %s, and was killed; --timeout gives it longer", after)
-		}
-	}
-	return fmt.Errorf("processes that it has started still run %s, and were killed: %s; --timeout gives them longer", after, strings.Join(p.strays.names(), ", "))
 }
 
 // Exits says how each process has ended; all have to.

@@ -143,7 +143,10 @@ func TestStrays(t *testing.T) {
 		orphans, err := p.strays.orphans()
 		return err == nil && len(orphans) == 1
 	})
-	lingertest.ExpectError(t, p.StillRuns("10s after SIGTERM"), "processes that it has started still run", "sleep (pid")
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = p.Gone(over, "10s after SIGTERM")
+	lingertest.ExpectError(t, err, "processes that it has started still run 10s after SIGTERM", "sleep (pid")
 	p.Kill()
 	lingertest.ExpectNoChildren(t)
 	if left := lingertest.Leftover(addr.Port()); left != "" {
@@ -204,6 +207,26 @@ func TestEndThatIsKnownLate(t *testing.T) {
 			}, func() {}}
 			lingertest.ExpectError(t, f(&Family{Addr: addr, n: 1, started: []*process{one}, strays: strays}, ctx), "it ended ", "exit code 3")
 		})
+	}
+}
+
+// A process that has ended by the time that it is given has ended in time, also when both are seen at once.
+func TestGoneInTime(t *testing.T) {
+	strays, err := newStrays()
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := &process{ended: make(chan struct{}), at: time.Second}
+	p := &Family{started: []*process{one}, strays: strays}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = p.Gone(over, "10s after SIGTERM")
+	lingertest.ExpectError(t, err, "it still runs 10s after SIGTERM, and was killed")
+	close(one.ended)
+	for range 50 { // a select chooses at random
+		if at, err := p.Gone(over, "10s after SIGTERM"); at != one.at || err != nil {
+			t.Fatalf("gone at %s, %v, want %s", at, err, one.at)
+		}
 	}
 }
 
