@@ -4,11 +4,9 @@ package sockdiag
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -93,19 +91,21 @@ func (s *server) connect(t testing.TB) (client, conn *net.TCPConn) {
 	return client, conn
 }
 
-// fill writes to c until nothing more is taken.
+// fill writes to c until its send buffer is full. That holds more than the client's receive buffer takes.
 func fill(t testing.TB, c *net.TCPConn) {
 	t.Helper()
-	defer c.SetWriteDeadline(time.Time{})
 	buf := make([]byte, 64<<10)
-	for {
-		c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
-		if _, err := c.Write(buf); errors.Is(err, os.ErrDeadlineExceeded) {
-			return
-		} else if err != nil {
-			t.Fatal(err)
+	lingertest.Control(t, c, func(fd int) error {
+		for {
+			switch _, err := unix.Write(fd, buf); err {
+			case nil, unix.EINTR:
+			case unix.EAGAIN:
+				return nil
+			default:
+				return err
+			}
 		}
-	}
+	})
 }
 
 func inodeOf(t testing.TB, c syscall.Conn) uint32 {
