@@ -133,7 +133,7 @@ func TestDestroySparesSuccessor(t *testing.T) {
 		t.Cleanup(func() { c.Close() })
 		return c.(*net.TCPConn)
 	}
-	client := dial("127.0.0.1:0")
+	client := dial("127.0.4.1:0") // where nobody else takes the port in between
 	lingertest.Must(t, client.SetLinger(0))
 	conn, err := s.AcceptTCP()
 	lingertest.Must(t, err)
