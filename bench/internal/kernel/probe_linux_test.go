@@ -19,7 +19,7 @@ import (
 // A probe says that a port is free when nothing is left on it, and not before.
 func TestProbe(t *testing.T) {
 	sockdiagtest.NeedDestroy(t)
-	port := leave(t, 10)
+	port, _ := leave(t, 10)
 	ctx, cancel := context.WithTimeout(t.Context(), lingertest.Patience)
 	defer cancel()
 	got := make(chan Probed, 1)
