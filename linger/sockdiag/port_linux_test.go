@@ -22,7 +22,12 @@ func TestPort(t *testing.T) {
 			t.Run(f.name+"/"+tt.name, func(t *testing.T) {
 				port, want := tt.make(t, newServer(t, f))
 				check := func(sys system, source Source) Dump {
-					_, d := want.find(t, sys, port)
+					var d Dump
+					lingertest.Wait(t, "Count agrees with Port", func() bool {
+						_, d = want.find(t, sys, port)
+						counts, _, err := sys.count(port)
+						return err == nil && counts == d.Count()
+					})
 					if d.Source != source {
 						t.Errorf("Port(%d).Source = %s, want %s", port, d.Source, source)
 					}
@@ -34,10 +39,6 @@ func TestPort(t *testing.T) {
 							t.Errorf("Port(%d) from %s has cookie %d", port, source, s.Cookie)
 						}
 					}
-					lingertest.Wait(t, "Count agrees with Port", func() bool {
-						counts, _, err := sys.count(port)
-						return err == nil && counts == d.Count()
-					})
 					return d
 				}
 				if tt.notInProc {
