@@ -164,8 +164,7 @@ func TestDestroySparesSuccessor(t *testing.T) {
 func TestDestroyWithoutCookie(t *testing.T) {
 	s := newServer(t, families[0])
 	s.connect(t)
-	d, err := procOnly.port(s.port)
-	lingertest.Must(t, err)
+	d := waitFor(t, procOnly, s.port, func(d Dump) bool { return d.Count() == Counts{Listen: 1, Established: 1} })
 	sockets := onlyConnections(d)
 	any := sockets[0]
 	any.Cookie = noCookie // for the kernel: whichever socket has the addresses

@@ -85,10 +85,14 @@ func TestInspectUnknown(t *testing.T) {
 func TestInspectFromProc(t *testing.T) {
 	s := newServer(t, families[0])
 	s.connect(t)
-	d, err := procOnly.inspect(s.port)
-	if err != nil || len(d.Sockets) != 2 || d.Source != FromProc {
-		t.Fatalf("Inspect = %+v, %v", d, err)
-	}
+	var d Dump
+	lingertest.Wait(t, "both sockets", func() bool {
+		var err error
+		if d, err = procOnly.inspect(s.port); err != nil || d.Source != FromProc {
+			t.Fatalf("Inspect = %+v, %v", d, err)
+		}
+		return len(d.Sockets) == 2
+	})
 	for _, s := range d.Sockets {
 		if s.Traffic.Known {
 			t.Errorf("traffic of %+v is known from /proc", s)
