@@ -45,11 +45,10 @@ type exchange struct {
 	mu          sync.Mutex // guards what follows; held for system calls, never while waiting
 	state       state
 	outcome     outcome
-	wrote       bool          // the kernel has got some of the final answer
-	continued   bool          // 100 (Continue) was sent
-	readClosed  bool          // the request's content is not wanted any more
-	taken       takenConn     // by hijack
-	in, out     chan struct{} // capacity 1; an element for each event waited for; nil until somebody waits
+	wrote       bool      // the kernel has got some of the final answer
+	continued   bool      // 100 (Continue) was sent
+	readClosed  bool      // the request's content is not wanted any more
+	taken       takenConn // by hijack
 	cancel      context.CancelCauseFunc
 	cause       error    // for cancel, if that comes before there is a context
 	after       []func() // see AfterAnswer
