@@ -48,6 +48,7 @@ type loop struct {
 	swept   chan struct{} // closed when sweep holds what the loop aborted
 	sweep   linger.Sweep
 	ended   chan struct{} // closed when no engine runs any more, and none will
+	stuck   bool          // it did not do its part of the teardown in time; owned by that
 }
 
 func newLoop(r *run, index int) *loop {

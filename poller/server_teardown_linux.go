@@ -5,7 +5,6 @@ package poller
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -71,28 +70,17 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 	// After a Release that came before, the port was given up before this began.
 	rep.Steps.Refused = max(r.refusedAt.Sub(began), 1)
 
-	sweep, stuck := r.abortAll()
+	sweep, errsOutside := r.abortAll(&rep)
+	errs = append(errs, errsOutside...)
 	rep.Steps.PortFree = time.Since(rep.Started)
 	close(r.aborted)
-	for _, l := range stuck {
-		rep.AbortedOutside += l.sweep.Aborted.Total()
-		errs = append(errs, fmt.Errorf("poller: event loop %d was stuck in a handler for more than %s; its %d connections "+
-			"were aborted from outside", l.loop.index, r.cfg.stuckGrace, l.sweep.Aborted.Total()))
-		sweep.Add(l.sweep)
-	}
 	// The handlers of a stuck loop have to be told by others, too, and those that have hijacked their connections, which no loop has.
-	for _, x := range r.pool.busy() {
-		if isStuck(stuck, x.loop) {
-			x.revoke(ErrServerClosed)
-		} else if x.now() == hijacked {
-			x.end(ErrServerClosed)
-		}
-	}
+	r.tellHandlers()
 	if mode == linger.ModeDrain {
 		rep.AtDeadline = sweep.Aborted
 	}
 	for _, l := range r.loops {
-		if !isStuck(stuck, l) {
+		if !l.stuck {
 			sweep.Add(l.drained)
 		}
 	}
@@ -105,7 +93,7 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 	left, err := linger.Verify(r.listener.addr.Port(), ended, r.claim.End()...)
 	if err != nil || left.Outlived.Total() > 0 {
 		// What the kernel refused to reset in place goes with its descriptor.
-		_ = r.waitLoops(stuck)
+		_ = r.waitLoops()
 		left, err = linger.Verify(r.listener.addr.Port(), ended, r.claim.End()...)
 	}
 	rep.Steps.Verified = time.Since(rep.Started)
@@ -116,33 +104,35 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 	rep.Left = left
 	errs = append(errs, left.Failure(sweep.Err))
 
-	for _, l := range r.waitLoops(stuck) {
-		stuck = append(stuck, stuckLoop{loop: l})
-		for _, x := range r.pool.busy() {
-			if x.loop == l {
-				x.revoke(ErrServerClosed)
-			}
-		}
+	for _, l := range r.waitLoops() {
+		l.stuck = true
 		errs = append(errs, fmt.Errorf("poller: event loop %d has reset its connections, but was stuck for more than %s in a "+
 			"connection hook or in the Close of an answer's content", l.index, r.cfg.stuckGrace))
 	}
+	r.tellHandlers()
 	r.pool.stop()
 	r.admission.stop()
 	r.watcher.Close()
 	late := r.hijacked.Late()
 	sweep.Add(late)
-	if n := running(stuck); n == 0 {
-		rep.HandlersRunning = r.pool.handlers()
+	rep.HandlersRunning = r.pool.handlers()
+	var still []*loop
+	for _, l := range r.loops {
+		if l.stuck && !isClosed(l.ended) {
+			still = append(still, l)
+		}
+	}
+	rep.HandlersRunning += len(still)
+	closePort := func() {
+		for _, l := range still { // which need it when they end
+			<-l.ended
+		}
 		r.port.Close()
+	}
+	if len(still) == 0 {
+		closePort()
 	} else {
-		rep.HandlersRunning = n + r.pool.handlers()
-		// A loop that is stuck still needs it when it ends.
-		go func() {
-			for _, l := range stuck {
-				<-l.loop.ended
-			}
-			r.port.Close()
-		}()
+		go closePort()
 	}
 	rep.Connections, rep.Refused = sweep.Aborted, sweep.Refused
 	rep.Closed = int(r.closedInOrder.Load())
@@ -175,15 +165,20 @@ func (r *run) refuse() error {
 	return r.refusal
 }
 
-// stuckLoop is a loop that did not abort its connections in time, and what was aborted for it.
-type stuckLoop struct {
-	loop  *loop
-	sweep linger.Sweep
+// tellHandlers ends the time of handlers whose loops are stuck, and the contexts of those that have hijacked their connections.
+func (r *run) tellHandlers() {
+	for _, x := range r.pool.busy() {
+		if x.loop.stuck {
+			x.revoke(ErrServerClosed)
+		} else if x.now() == hijacked {
+			x.end(ErrServerClosed)
+		}
+	}
 }
 
 // abortAll has every loop reset its own connections, which is the fastest: a goroutine beside them would compete for the
 // processors with the loops that wake up for each hang-up. Loops that do not get to it within the grace are helped out.
-func (r *run) abortAll() (sweep linger.Sweep, stuck []stuckLoop) {
+func (r *run) abortAll(rep *linger.Report) (sweep linger.Sweep, errs []error) {
 	for _, l := range r.loops {
 		l.post(l.abortOwn)
 	}
@@ -220,15 +215,18 @@ func (r *run) abortAll() (sweep linger.Sweep, stuck []stuckLoop) {
 		}
 		r.table.SetActivity(int(l.handling.Load()), linger.Handling)
 		helped := r.table.HelpAbort(l.index)
+		sweep.Add(helped)
 		if own, done := l.ownSweep(); done {
-			// It came to itself after all. Each connection was counted by one of the two.
-			sweep.Add(own)
-			sweep.Add(helped)
-		} else {
-			stuck = append(stuck, stuckLoop{l, helped})
+			sweep.Add(own) // it came to itself after all. Each connection was counted by one of the two
+			continue
 		}
+		l.stuck = true
+		n := helped.Aborted.Total()
+		rep.AbortedOutside += n
+		errs = append(errs, fmt.Errorf("poller: event loop %d was stuck in a handler for more than %s; its %d connections "+
+			"were aborted from outside", l.index, r.cfg.stuckGrace, n))
 	}
-	return sweep, stuck
+	return sweep, errs
 }
 
 // stillListens reports whether the listening socket is still there, although it was given up.
@@ -294,9 +292,9 @@ func (l *loop) abortOwn() {
 
 // waitLoops waits until all loops but the stuck ones have ended, and returns those that make no progress with it for the
 // grace.
-func (r *run) waitLoops(stuck []stuckLoop) (hanging []*loop) {
+func (r *run) waitLoops() (hanging []*loop) {
 	for _, l := range r.loops {
-		if isStuck(stuck, l) {
+		if l.stuck {
 			continue
 		}
 		for closed := int64(-1); ; {
@@ -313,19 +311,4 @@ func (r *run) waitLoops(stuck []stuckLoop) (hanging []*loop) {
 		}
 	}
 	return hanging
-}
-
-func isStuck(stuck []stuckLoop, l *loop) bool {
-	return slices.ContainsFunc(stuck, func(s stuckLoop) bool { return s.loop == l })
-}
-
-// running counts the stuck loops that still are.
-func running(stuck []stuckLoop) int {
-	n := 0
-	for _, s := range stuck {
-		if !isClosed(s.loop.ended) {
-			n++
-		}
-	}
-	return n
 }
