@@ -3,9 +3,15 @@
 package poller
 
 import (
+	"io"
+	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
+
+	"rstserver/internal/lingertest"
+	"rstserver/linger"
 )
 
 // The race detector allocates for its own purposes, hence the build constraint.
@@ -32,5 +38,47 @@ func TestRequestAllocatesNothing(t *testing.T) {
 		if c.state != idle {
 			t.Fatalf("%s ended the connection", name)
 		}
+	}
+}
+
+// An idle connection takes as much memory after an answer of the http.Handler as after one of the LoopHandler: what the requests
+// of connections have in common is shared.
+func TestIdleConnectionAllocs(t *testing.T) {
+	const n = 500
+	held := func(srv *Server) int64 {
+		s := start(t, srv)
+		clients := make([]*client, n)
+		for i := range clients {
+			clients[i] = s.dial(t)
+		}
+		heap := func() int64 {
+			var stats runtime.MemStats
+			runtime.GC()
+			runtime.GC() // of pools
+			runtime.ReadMemStats(&stats)
+			return int64(stats.HeapAlloc)
+		}
+		before := heap()
+		for _, c := range clients {
+			c.get("/")
+		}
+		lingertest.Wait(t, "the loops know that they are idle", func() bool { return s.Report().Connections[linger.Idle] == n })
+		for _, l := range s.run.loops {
+			onLoop(l, func() {
+				for c := l.lists[quickTimeout].first; c != nil; c = l.lists[quickTimeout].first {
+					l.setTimeout(c, noTimeout)
+					c.lookOut()
+				}
+			})
+		}
+		grown := heap() - before
+		runtime.KeepAlive(clients)
+		return grown / n
+	}
+	loop := held(&Server{LoopHandler: LoopHandlerFunc(hello)})
+	handler := held(&Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") })})
+	t.Logf("bytes of heap for a connection that had an answer: %d of the LoopHandler, %d of the http.Handler", loop, handler)
+	if handler > loop+64 {
+		t.Errorf("a connection holds %d bytes more after an answer of the http.Handler, and %d after one of the LoopHandler", handler, loop)
 	}
 }
