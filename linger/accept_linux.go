@@ -44,6 +44,7 @@ func (l *Listener) accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.accepts.Add(1)
 	c, err := l.track(below)
 	if err != nil && below != nil {
 		_ = below.Close()

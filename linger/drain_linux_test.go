@@ -269,6 +269,35 @@ func TestDrainTakesTheQueueIn(t *testing.T) {
 	}
 }
 
+// A server that takes its time with each client, as one on a busy machine, still gets all who wait.
+func TestReleaseWaitsForASlowServer(t *testing.T) {
+	l := trackedOn4(t, ListenConfig{})
+	const n = 30
+	clients := make([]*net.TCPConn, n)
+	for i := range clients {
+		clients[i] = l.dial(t)
+	}
+	served := make(chan int, 1)
+	go func() {
+		for i := 0; ; i++ {
+			time.Sleep(10 * time.Millisecond)
+			conn, err := l.Listener.Accept()
+			if err != nil {
+				served <- i
+				return
+			}
+			_ = conn.Close()
+		}
+	}()
+	lingertest.Must(t, l.Release())
+	for _, client := range clients {
+		wantWhole(t, client, "")
+	}
+	if got := <-served; got != n {
+		t.Errorf("%d clients were accepted, want %d", got, n)
+	}
+}
+
 // Release gives up the port at once and keeps the connections; a successor can listen, and is not harmed by the end.
 func TestRelease(t *testing.T) {
 	l := trackedOn4(t, ListenConfig{})

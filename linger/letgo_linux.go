@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"rstserver/internal/tcpsock"
 )
 
 // Close gives up the port and does nothing to the connections: it is that of [net.Listener], and what servers call when they
@@ -20,7 +22,7 @@ func (l *Listener) Close() error {
 
 // Release gives up the port and keeps the connections that exist: their server serves them as before, until they end by
 // themselves, and only then does Accept return its error, so that the server's Serve lasts as long as they do. Clients that
-// wait in the queue are accepted first, for as long as the server takes them in, within 100 ms. A successor can listen on the
+// wait in the queue are accepted first, for as long as the server goes on to take them in, which it has 100 ms for each. A successor can listen on the
 // port as soon as Release has returned; it needs SO_REUSEADDR while connections are left, which Go's listeners have.
 //
 // It may be followed by Drain or Abort. While one of these is under way, or over, Release only waits until the port has been
@@ -61,7 +63,7 @@ func (l *Listener) Release() error {
 func (l *Listener) letGo(stop <-chan struct{}) error {
 	l.letting.Store(true)
 	l.holding.Store(true)
-	l.pollUntil(stop, func() bool { return !l.queueWaits() })
+	l.takeQueueIn(stop)
 	err := l.refuse()
 	l.awaitAccepts(stop)
 	l.settled.Store(true)
@@ -69,8 +71,22 @@ func (l *Listener) letGo(stop <-chan struct{}) error {
 	return err
 }
 
-// What is waited for in the hope that it is a matter of microseconds is looked at every shortInterval, for at most shortLimit:
-// under a storm of clients the queue is never empty, and a server that does not accept leaves it as it is.
+// takeQueueIn waits until the server has accepted whoever waits by now: under a storm of clients the queue is never empty.
+func (l *Listener) takeQueueIn(stop <-chan struct{}) {
+	waiting := tcpsock.LongQueue
+	_ = l.raw.Control(func(fd uintptr) { waiting = tcpsock.QueueLength(int(fd)) })
+	enough := l.accepts.Load() + int64(waiting)
+	for before := int64(-1); l.queueWaits() && l.accepts.Load() != before && before < enough; {
+		before = l.accepts.Load()
+		l.pollUntil(stop, func() bool { return !l.queueWaits() || l.accepts.Load() != before })
+		if waiting == tcpsock.LongQueue {
+			return // it is not known who has come since
+		}
+	}
+}
+
+// What is waited for in the hope that it is a matter of microseconds is looked at every shortInterval, for at most shortLimit: a
+// server that does not accept leaves the queue as it is.
 const (
 	shortInterval = 200 * time.Microsecond
 	shortLimit    = 100 * time.Millisecond

@@ -160,6 +160,7 @@ type Listener struct {
 	// is first in, first out: so many accepted connections are armed one by one.
 	unarmed   atomic.Int64
 	accepting atomic.Int32 // calls of Accept that may come back with a connection
+	accepts   atomic.Int64 // connections that came from below
 
 	holding atomic.Bool // an Accept that finds the port given up is to wait for closed
 	// letting: a drain or a release has begun, so that closes are counted.
