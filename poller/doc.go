@@ -18,6 +18,20 @@
 // So a slow handler costs a goroutine and nothing else, a slow client slows its own handler down, and an idle connection has
 // neither goroutine nor buffer.
 //
+// # Files
+//
+// The name of a file begins with the room that it stands in, and so says who may touch what is in it:
+//
+//	conn_*      a connection: the goroutine of its loop. conn_state says what it can be doing, and what follows from that
+//	exchange_*  a request at the http.Handler: its worker, and whoever the handler shares it with, under exchange.mu
+//	loop_*      an event loop: its goroutine, to which others give tasks
+//	port_*      the listening socket, and who is let in: any goroutine, under locks of their own
+//	server_*    the life cycle: any goroutine, under Server.mu, and that of the teardown
+//	handler     what a LoopHandler gets to see
+//
+// Below them are internal/engine, which has gnet, internal/watch, which says when a connection can be read or written, and
+// internal/processors, which keeps loops apart during a teardown.
+//
 // # Backlog of bytes
 //
 // What the kernel does not take at once of a loop's answers waits in the connection, reading from that connection pauses, and
