@@ -109,9 +109,13 @@ func (c *conn) catchUp() bool {
 
 // endLease makes the connection the loop's again, whatever x, whose time is over, knows of it.
 func (c *conn) endLease(x *exchange) {
-	c.lease, c.site = nil, x.site
-	if s := x.now(); s == hijacked || s == lost {
+	c.lease = nil
+	switch s := x.now(); s {
+	case hijacked, lost:
 		c.become(s)
+	case ended: // by revoke, and the worker may still be finding out
+	default:
+		c.site = x.site
 	}
 }
 

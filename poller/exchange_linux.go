@@ -36,7 +36,7 @@ type exchange struct {
 
 	queued *list.Element // in pool.queue; nil if it is not. Guarded by pool.mu.
 
-	// Owned by the worker, and after its time by the loop.
+	// Owned by the worker, and by the loop once the worker has given the connection back.
 	request *httpcodec.Request // until the http.Request is made
 	site    *site
 	body    body
