@@ -141,11 +141,15 @@ func (c *conn) loseLease() bool {
 	if x == nil {
 		return false
 	}
-	cause := errConnGone
-	if c.loop.run.closing() {
-		cause = ErrServerClosed
-	}
-	x.revoke(cause)
+	x.revoke(c.loop.run.whyGone())
 	c.endLease(x)
 	return true
+}
+
+// whyGone is why a connection is no more that a handler had.
+func (r *run) whyGone() error {
+	if r.closing() {
+		return ErrServerClosed
+	}
+	return errConnGone
 }

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"rstserver/linger"
 )
 
 // What http.ResponseController asks a responseWriter for, beside Flush.
@@ -31,13 +33,15 @@ func (w *responseWriter) EnableFullDuplex() error { return nil }
 // SetLinger was called, which is there as with a net.TCPConn.
 func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := w.hijack()
-	if err == nil {
-		w.report()
+	if err != nil {
+		w.x.tooLate(conn)
+		return nil, nil, err
 	}
-	return conn, rw, err
+	w.report()
+	return conn, rw, nil
 }
 
-func (w *responseWriter) hijack() (net.Conn, *bufio.ReadWriter, error) {
+func (w *responseWriter) hijack() (*linger.Conn, *bufio.ReadWriter, error) {
 	w.mu.Lock()
 	defer w.unlock()
 	if why := w.whyNot(); why != nil {

@@ -18,8 +18,8 @@ import (
 
 // hijack moves the connection out of its loop: to a descriptor of Go's own, which is entered in the run's set of hijacked
 // connections as the table lets go of the old one. From then on it is the connection's one descriptor; the loop finds
-// nothing under the number that it knows.
-func (x *exchange) hijack() (net.Conn, *bufio.ReadWriter, error) {
+// nothing under the number that it knows. Where that came too late, the connection can come with an error, for tooLate.
+func (x *exchange) hijack() (*linger.Conn, *bufio.ReadWriter, error) {
 	c, ok, err := x.takeOver()
 	if x.now() == lost {
 		x.loop.takeBack(x)
@@ -31,13 +31,23 @@ func (x *exchange) hijack() (net.Conn, *bufio.ReadWriter, error) {
 	x.loop.takeBack(x)
 	if !ok {
 		// A teardown has begun, and the connection is reset.
-		_ = c.Close()
-		return nil, nil, errConnGone
+		return c, nil, errConnGone
 	}
 	r := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(x.body.input), c), max(contentBuffer, len(x.body.input)))
 	// What has come already is in the buffer, where libraries look for it.
 	_, _ = r.Peek(len(x.body.input))
 	return c, bufio.NewReadWriter(r, bufio.NewWriter(c)), nil
+}
+
+// tooLate is what follows a hijack of a connection that is no more: nobody else closes c, which may be nil, or tells the handler. No
+// lock is held.
+func (x *exchange) tooLate(c *linger.Conn) {
+	if c != nil {
+		_ = c.Close()
+	}
+	if c != nil || x.now() == lost {
+		x.end(x.run.whyGone())
+	}
 }
 
 // takeOver is the part of hijack during which the loop must not close the connection. ok is false if it came too late.
