@@ -112,7 +112,7 @@ func (c *conn) Closed(by engine.Closer) {
 	was := c.state
 	c.become(gone)
 	l.forget(c)
-	if r.watcher.Awaits(c.sock.FD) { // somebody that did until the end of his time
+	if r.watcher.Awaits(c.sock.FD) { // or did, when its time ended
 		r.watcher.Forget(c.sock.FD)
 	}
 	c.dropSource()

@@ -46,7 +46,7 @@ func TestHookOfLateHijack(t *testing.T) {
 	s.dial(t).send(getRoot)
 	select {
 	case <-hooked:
-	case <-time.After(lingertest.Patience / 10):
+	case <-time.After(lingertest.Patience):
 		t.Fatal("the hook waits for the ResponseWriter")
 	}
 	if err := <-result; !errors.Is(err, errConnGone) {

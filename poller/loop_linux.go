@@ -51,9 +51,9 @@ type loop struct {
 	stuck   bool          // it did not do its part of the teardown in time; owned by that
 }
 
-func newLoop(r *run, index int) *loop {
+func newLoop(r *run, index int, log *slog.Logger) *loop {
 	l := &loop{
-		run: r, index: index, log: r.cfg.log.With("loop", index), durations: r.cfg.durations(),
+		run: r, index: index, log: log, durations: r.cfg.durations(),
 		ready: make(chan struct{}), swept: make(chan struct{}), ended: make(chan struct{}),
 	}
 	l.engine = engine.NewLoop(r.port, l)

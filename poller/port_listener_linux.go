@@ -101,18 +101,9 @@ func takeSocket(ln net.Listener) (fd int, err error) {
 			fd, err = -1, fmt.Errorf("poller: closing the listener that is to be taken over: %w", e)
 		}
 	}()
-	below := ln
-	if tracked, ok := ln.(*linger.Listener); ok {
-		below = tracked.NetListener()
-	}
-	tcp, ok := below.(*net.TCPListener)
-	if _, local := below.(*net.UnixListener); local {
-		return -1, fmt.Errorf("poller: listener %s: not a TCP socket: connections of other families cannot be ended with RST", ln.Addr())
-	}
-	if !ok {
-		return -1, fmt.Errorf("poller: a %T cannot be served, as its Accept would be passed over: the event loops accept from the "+
-			"socket itself. Hand in the *net.TCPListener or *linger.Listener; what the other one does to connections is to be done in "+
-			"Server's options or handlers", below)
+	tcp, err := tcpBelow(ln)
+	if err != nil {
+		return -1, err
 	}
 	rc, err := tcp.SyscallConn()
 	if err != nil {
@@ -125,6 +116,23 @@ func takeSocket(ln net.Listener) (fd int, err error) {
 		return -1, fmt.Errorf("poller: listener %s: %w", ln.Addr(), errors.Join(e, err))
 	}
 	return fd, nil
+}
+
+// tcpBelow is the listener whose socket is to be taken. Of the types that it takes every method is known; others are a user's code.
+func tcpBelow(ln net.Listener) (*net.TCPListener, error) {
+	below := ln
+	if tracked, ok := ln.(*linger.Listener); ok {
+		below = tracked.NetListener()
+	}
+	switch below := below.(type) {
+	case *net.TCPListener:
+		return below, nil
+	case *net.UnixListener:
+		return nil, fmt.Errorf("poller: listener %s: not a TCP socket: connections of other families cannot be ended with RST", ln.Addr())
+	}
+	return nil, fmt.Errorf("poller: a %T cannot be served, as its Accept would be passed over: the event loops accept from the "+
+		"socket itself. Hand in the *net.TCPListener or *linger.Listener; what the other one does to connections is to be done in "+
+		"Server's options or handlers", below)
 }
 
 // prepare checks that the socket listens for TCP and sets what its connections inherit.

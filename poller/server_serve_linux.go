@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -145,6 +146,15 @@ func (s *Server) start(ln net.Listener) (*run, error) {
 			return nil, errors.New("poller: Server.BaseContext returned nil; it has to return a context")
 		}
 	}
+	if _, err := tcpBelow(ln); err != nil {
+		_ = ln.Close()
+		return nil, err
+	}
+	logs := make([]*slog.Logger, cfg.loops)
+	for i := range logs {
+		logs[i] = cfg.log.With("loop", i)
+	}
+	// From here on nothing of a user's is called.
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.startable(); err != nil { // it may not be any more
@@ -173,7 +183,7 @@ func (s *Server) start(ln net.Listener) (*run, error) {
 	r.queued.Store(int64(r.listener.queued))
 	r.admission = newAdmission(r)
 	for i := range cfg.loops {
-		r.loops = append(r.loops, newLoop(r, i))
+		r.loops = append(r.loops, newLoop(r, i, logs[i]))
 	}
 	r.lookout = newLookout(r)
 	r.claim = claims.New(r.listener.addr.Port(), r.cookies)
