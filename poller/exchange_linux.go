@@ -178,7 +178,8 @@ func (x *exchange) broken(p any, req *http.Request) {
 // these hold.
 func (x *exchange) giveBack(o outcome) (gave bool) {
 	nothingLeft := o.kind == keepAlive && x.body.settled()
-	if !nothingLeft {
+	// One that is refused may go on, and its reads fail as the one did that it is refused for.
+	if !nothingLeft && o.kind != refused {
 		x.stopReading()
 		x.body.shut()
 	}
