@@ -168,10 +168,10 @@ func (r *run) refuse() error {
 // tellHandlers ends the time of handlers whose loops are stuck, and the contexts of those that have hijacked their connections.
 func (r *run) tellHandlers() {
 	for _, x := range r.pool.busy() {
-		if x.loop.stuck {
-			x.revoke(ErrServerClosed)
-		} else if x.now() == hijacked {
+		if x.now() == hijacked {
 			x.end(ErrServerClosed)
+		} else if x.loop.stuck {
+			x.revoke(ErrServerClosed)
 		}
 	}
 }
