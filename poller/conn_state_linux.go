@@ -24,7 +24,7 @@ import (
 //	serving ─▶ parting, acking, resting                     the last answer is out, in a drain
 //	lent ─▶ left ─▶ quiet                                   the worker has given it back; the loop learns of it
 //	lent, handling ─▶ serving                               the handler is done, and the loop has to go on
-//	lent, handling ─▶ hijacked                              another handler has it for good
+//	lent, handling ─▶ hijacked                              the handler has taken it over, for good
 //	lent, handling ─▶ lost                                  the same, but an abort came first
 //	fresh, idle, quiet ─▶ spread                            a drain has begun, and resets one after the other
 //	spread ─▶ head                                          it is its turn, but a request waits

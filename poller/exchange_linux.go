@@ -43,7 +43,7 @@ type exchange struct {
 	writer  responseWriter
 
 	mu          sync.Mutex // guards what follows; held for system calls, never while waiting
-	state       state
+	state       state      // lent, handling, left, returned, hijacked, lost, or ended: it was taken away
 	outcome     outcome
 	wrote       bool      // the kernel has got some of the final answer
 	continued   bool      // 100 (Continue) was sent

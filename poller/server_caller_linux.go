@@ -23,8 +23,10 @@ import (
 //	poller.AfterAnswer(r.Context(), func() { srv.Close() })
 //	io.WriteString(w, "goodbye")
 //
-// Several functions are called one after the other. It reports whether f will be called: not for
-// a context that is none of a request of this package's Server, or after the handler has returned. Any goroutine may call it.
+// Several functions are called one after the other. Where the handler has hijacked the connection, or the server answers in its place
+// (413, say, or 500), there is no answer of its own to wait for, and f is called when it has returned. It reports whether f will be
+// called: not for a context that is none of a request of this package's Server, or after the handler has returned. Any goroutine
+// may call it.
 func AfterAnswer(ctx context.Context, f func()) bool {
 	x, ok := ctx.Value(exchangeKey{}).(*exchange)
 	if !ok {
