@@ -168,7 +168,7 @@ func (c *conn) takeTurn() {
 	}
 }
 
-// reset ends a connection for a drain.
+// reset is abort for a connection that a drain or a teardown ends: it is counted in the Report.
 func (c *conn) reset() {
 	c.abortCounted()
 	c.close()

@@ -22,7 +22,7 @@ import (
 //	serving ─▶ lent ─▶ handling                             the http.Handler has it; and is not quick
 //	serving ─▶ lingering                                    the last answer is out
 //	serving ─▶ parting, acking, resting                     the last answer is out, in a drain
-//	lent ─▶ left ─▶ quiet                                   the worker has given it back; the loop learns of it
+//	lent ─▶ left ─▶ quiet                                   its worker has given it back, but in a drain; the loop learns of it
 //	lent, handling ─▶ serving                               the handler is done, and the loop has to go on
 //	lent, handling ─▶ hijacked                              the handler has taken it over, for good
 //	lent, handling ─▶ lost                                  the same, but an abort came first
@@ -57,10 +57,11 @@ const (
 	parting         // as lingering, without our FIN: the client knows that its answer is whole, and TIME_WAIT is to be its own
 	acking          // is reset when it has acknowledged all that it was sent
 	resting         // as acking, with an answer that does not say that it is the last
-	hijacked        // the handler has it, on another descriptor; what is left here is empty
-	lost            // was reset when a handler was about to take it over
-	ended           // the engine is to close the descriptor
-	gone            // the engine is closing it, or has
+	// From here on the loop has nothing more to do with the connection but to close its descriptor; see over.
+	hijacked // the handler has it, on another descriptor; what is left here is empty
+	lost     // was reset when a handler was about to take it over
+	ended    // the engine is to close the descriptor
+	gone     // the engine is closing it, or has
 	states
 )
 

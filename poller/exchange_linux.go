@@ -219,6 +219,9 @@ func (x *exchange) revoke(cause error) (unanswered, ok bool) {
 	x.mu.Lock()
 	unanswered, ok = !x.wrote, x.isMineLocked()
 	if ok {
+		if x.cause == nil {
+			x.cause = cause // before those who wait ask for it
+		}
 		x.becomeLocked(ended)
 	}
 	x.mu.Unlock()

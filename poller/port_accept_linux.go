@@ -24,16 +24,17 @@ func (l *loop) Accepted(sock engine.Conn) (engine.Session, bool) {
 	r.live.Add(1)
 	l.clock.tick()
 	// Publish, then look: either the teardown's sweep finds the slot, or this finds the teardown.
-	closing := r.closing()
-	if closing {
+	if r.closing() {
+		r.admission.held.Add(1)
 		c.reset()
-	} else if err := c.setOptions(); err != nil {
+		r.call(r.server.ConnOpened, c.describe())
+		return c, false
+	}
+	if err := c.setOptions(); err != nil {
 		l.log.Warn("a connection lacks socket options", "conn", c.id, "error", err)
 	}
 	r.call(r.server.ConnOpened, c.describe())
-	if beyond := r.admission.opened(c); closing {
-		return c, false
-	} else if beyond {
+	if r.admission.opened(c) {
 		c.become(parked)
 	} else {
 		c.become(fresh)

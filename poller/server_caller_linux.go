@@ -47,9 +47,7 @@ func (x *exchange) beforeAfter(o outcome) {
 	waits := len(x.after) > 0
 	x.mu.Unlock()
 	if waits {
-		ctx, cancel := context.WithTimeout(context.Background(), lastWords)
-		defer cancel()
-		x.awaitAck(ctx, o)
+		x.awaitAck(o)
 	}
 }
 
@@ -112,7 +110,7 @@ func (s *Server) completeCaller(ctx context.Context) (x *exchange, o outcome) {
 	return x, o
 }
 
-// lastWords is how long Close waits for the client of a handler that calls it to take and acknowledge its answer.
+// lastWords is how long is waited for the client of a handler that ends its server to take and acknowledge the answer.
 const lastWords = 100 * time.Millisecond
 
 // sayLastWords completes the answer of the handler that calls Close, and waits until the client has all of it.
@@ -120,12 +118,12 @@ func (s *Server) sayLastWords() {
 	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
 	defer cancel()
 	if x, o := s.completeCaller(ctx); x != nil {
-		x.awaitAck(ctx, o)
+		x.awaitAck(o)
 	}
 }
 
-// awaitAck waits until the client has acknowledged all of an answer that has come to such an end, or ctx ends.
-func (x *exchange) awaitAck(ctx context.Context, o outcome) {
+// awaitAck waits until the client has acknowledged all of an answer that has come to such an end, for at most lastWords.
+func (x *exchange) awaitAck(o outcome) {
 	if o.kind > lastToEnd {
 		return
 	}
@@ -138,7 +136,7 @@ func (x *exchange) awaitAck(ctx context.Context, o outcome) {
 	}
 	ticker := time.NewTicker(queueInterval)
 	defer ticker.Stop()
-	for x.unacked() > 0 && ctx.Err() == nil {
+	for by := time.Now().Add(lastWords); x.unacked() > 0 && time.Now().Before(by); {
 		<-ticker.C
 	}
 }
