@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"rstserver/internal/latch"
 	"rstserver/internal/pace"
 )
 
@@ -194,7 +195,7 @@ func (d *drain) awaitStop() error {
 }
 
 // over tells whether everything has ended in order.
-func (d *drain) over() bool { return d.called && d.stopped == nil && isClosed(d.empty) }
+func (d *drain) over() bool { return d.called && d.stopped == nil && latch.IsClosed(d.empty) }
 
 // wait waits until everything has ended in order, or ctx, or an Abort came, and returns true; or until the given time, or until
 // p has had its way, and returns false.

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/internal/latch"
 	"rstserver/internal/lingertest"
 )
 
@@ -67,7 +68,7 @@ func TestDrainInOrder(t *testing.T) {
 	}
 	ctx := <-called
 	for range clients {
-		if isClosed(e.done) {
+		if latch.IsClosed(e.done) {
 			t.Error("Drain returned while a connection was alive")
 		}
 		if rep := l.Report(); rep.Mode != ModeDrain || rep.Connections.Total() == 0 || rep.Steps.Done != 0 || rep.Steps.Refused == 0 {
@@ -317,7 +318,7 @@ func TestRelease(t *testing.T) {
 	lingertest.Must(t, err)
 
 	say(t, conn, "still ")
-	if isClosed(l.closed) {
+	if latch.IsClosed(l.closed) {
 		t.Error("Accept returns while a connection is alive")
 	}
 	say(t, conn, "here")

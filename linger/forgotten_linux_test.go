@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/internal/latch"
 	"rstserver/internal/lingertest"
 )
 
@@ -31,7 +32,7 @@ func collecting() (stop func()) {
 		defer close(ended)
 		for more := 5; more > 0; {
 			runtime.GC()
-			if isClosed(done) {
+			if latch.IsClosed(done) {
 				more--
 			}
 		}
@@ -200,7 +201,7 @@ func TestForgottenAndLetGo(t *testing.T) {
 			ended := make(chan error, 1)
 			go func() { ended <- tt.letGo(l.Listener) }()
 			<-l.refused
-			lingertest.Collect(t, "the end of the listener", func() bool { return isClosed(l.done) })
+			lingertest.Collect(t, "the end of the listener", func() bool { return latch.IsClosed(l.done) })
 			lingertest.Must(t, <-ended)
 			if rep := l.Report(); rep.Closed != forgettable || rep.Connections.Total() != 0 {
 				t.Errorf("the report is %s, want %d closed in order", rep, forgettable)

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/internal/latch"
 	"rstserver/internal/tcpsock"
 )
 
@@ -133,7 +134,7 @@ func (l *Listener) awaitCloses() {
 func (l *Listener) refuse() error {
 	l.refusing.Lock()
 	defer l.refusing.Unlock()
-	if isClosed(l.refused) {
+	if latch.IsClosed(l.refused) {
 		return l.refusal
 	}
 	if l.residue != nil && l.tcp.IsValid() {

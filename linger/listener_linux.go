@@ -15,6 +15,7 @@ import (
 	"time"
 	"weak"
 
+	"rstserver/internal/latch"
 	"rstserver/internal/tcpsock"
 
 	"rstserver/internal/claims"
@@ -121,7 +122,7 @@ func (l *Listener) makeClaim() {
 			return nil, false
 		}
 		cookies = l.conns.Cookies()
-		if !isClosed(l.refused) {
+		if !latch.IsClosed(l.refused) {
 			cookies = append(cookies, l.cookie)
 		}
 		// An Accept that is not package net's may do something with a connection before it returns it.
@@ -262,7 +263,7 @@ func (l *Listener) Report() Report {
 	rep := l.newReport(l.mode, l.began)
 	rep.Connections[Open] = l.Len()
 	rep.Closed = int(l.closedInOrder.Load())
-	if l.mode != ModeNone && isClosed(l.refused) {
+	if l.mode != ModeNone && latch.IsClosed(l.refused) {
 		rep.Steps.Refused = max(l.refusedAt.Sub(l.began), 1)
 	}
 	return rep
@@ -270,15 +271,6 @@ func (l *Listener) Report() Report {
 
 func (l *Listener) newReport(mode Mode, began time.Time) Report {
 	return Report{Mode: mode, Address: l.Addr().String(), Started: began, HandlersRunning: -1}
-}
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
 }
 
 var (

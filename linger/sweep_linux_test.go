@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/internal/latch"
 	"rstserver/internal/lingertest"
 	"rstserver/internal/sockdiagtest"
 	"rstserver/linger/sockdiag"
@@ -85,7 +86,7 @@ func TestDrainSweeps(t *testing.T) {
 	<-closed
 	lingertest.Wait(t, "FIN_WAIT1", func() bool { return sockdiagtest.Count(t, l.addr.Port())[sockdiag.FinWait1] == 1 })
 	wantWhole(t, idle, "")
-	if isClosed(e.done) {
+	if latch.IsClosed(e.done) {
 		t.Error("Drain did not wait for the client")
 	}
 

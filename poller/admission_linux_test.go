@@ -152,7 +152,7 @@ func TestShortOfDescriptors(t *testing.T) {
 		clients = append(clients, c)
 	}
 	lingertest.Wait(t, "accepting pauses", a.paused.Load)
-	lingertest.Wait(t, "it is logged", func() bool { return s.log.contains("open files are near their limit") })
+	lingertest.Wait(t, "it is logged", func() bool { return s.log.Contains("open files are near their limit") })
 	if held := a.held.Load(); held > 12 {
 		t.Errorf("%d connections were accepted", held)
 	}
@@ -160,9 +160,9 @@ func TestShortOfDescriptors(t *testing.T) {
 	for _, c := range clients {
 		c.answer("GET")
 	}
-	lingertest.Wait(t, "it is logged", func() bool { return s.log.contains("not near their limit any more") })
+	lingertest.Wait(t, "it is logged", func() bool { return s.log.Contains("not near their limit any more") })
 	s.dial(t).get("/")
-	if s.log.contains("ended unasked") {
+	if s.log.Contains("ended unasked") {
 		t.Error("an engine ended")
 	}
 }
@@ -192,7 +192,7 @@ func TestShortOfDescriptorsUnderChurn(t *testing.T) {
 			_ = c.Close()
 		}
 	}
-	if s.log.contains("ended unasked") {
+	if s.log.Contains("ended unasked") {
 		t.Error("an engine ended")
 	}
 }
@@ -211,7 +211,7 @@ func TestAcceptWithoutDescriptor(t *testing.T) {
 	_ = unix.Close(low)
 	setFileLimit(t, low+1) // room for the client alone: the lowest free number is its
 	waiting := s.dial(t)
-	lingertest.Wait(t, "accepting pauses", func() bool { return s.log.contains("too many open files") && a.paused.Load() })
+	lingertest.Wait(t, "accepting pauses", func() bool { return s.log.Contains("too many open files") && a.paused.Load() })
 	before.get("/")
 	waiting.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	setFileLimit(t, 10_000)
@@ -219,7 +219,7 @@ func TestAcceptWithoutDescriptor(t *testing.T) {
 		t.Errorf("got %s", res.Status)
 	}
 	before.get("/")
-	if s.log.contains("ended unasked") {
+	if s.log.Contains("ended unasked") {
 		t.Error("an engine ended")
 	}
 }
@@ -233,7 +233,7 @@ func TestEngineIsRestarted(t *testing.T) {
 	// What it held did not end as if all were well.
 	c.wantReset()
 	s.dial(t).get("/")
-	if !s.log.contains("ended unasked") {
+	if !s.log.Contains("ended unasked") {
 		t.Error("the end is not logged")
 	}
 	if err := s.Close(); err != nil {

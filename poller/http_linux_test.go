@@ -266,7 +266,7 @@ func TestResponder(t *testing.T) {
 			if res.StatusCode != tt.status || body != tt.body {
 				t.Errorf("got %s %q, want %d %q", res.Status, body, tt.status, tt.body)
 			}
-			if tt.status == 500 && !s.log.contains("answer cannot be sent") {
+			if tt.status == 500 && !s.log.Contains("answer cannot be sent") {
 				t.Error("the reason was not logged")
 			}
 			if tt.path == "/close" {
@@ -295,7 +295,7 @@ func TestConnectOpensNoTunnel(t *testing.T) {
 	if res, _ := c.answer("CONNECT"); res.StatusCode != 500 {
 		t.Errorf("got %s, want 500 in place of a handler's 200", res.Status)
 	}
-	if !s.log.contains("opens a tunnel") {
+	if !s.log.Contains("opens a tunnel") {
 		t.Error("the reason was not logged")
 	}
 	c.get("/")
@@ -469,7 +469,7 @@ func TestPanicsElsewhere(t *testing.T) {
 		t.Errorf("Close() = %v", err)
 	}
 	for _, what := range []string{"connection hook panicked", "content's Close panicked"} {
-		if !s.log.contains(what) {
+		if !s.log.Contains(what) {
 			t.Errorf("the log does not say: %s", what)
 		}
 	}

@@ -129,7 +129,7 @@ func TestFailingSourceAborts(t *testing.T) {
 			c.send("GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n")
 			c.wantReset()
 			lingertest.Wait(t, "the source is closed", closed.Load)
-			if !s.log.contains("content of its answer cannot be read") {
+			if !s.log.Contains("content of its answer cannot be read") {
 				t.Error("nothing was logged")
 			}
 		})

@@ -225,7 +225,7 @@ func TestHandlerPanic(t *testing.T) {
 	quiet := s.dial(t)
 	quiet.send("GET /quiet HTTP/1.1\r\nHost: x\r\n\r\n")
 	quiet.wantReset()
-	if s.log.contains("level=ERROR") {
+	if s.log.Contains("level=ERROR") {
 		t.Errorf("http.ErrAbortHandler was logged")
 	}
 	other := s.dial(t)
@@ -233,7 +233,7 @@ func TestHandlerPanic(t *testing.T) {
 	loud := s.dial(t)
 	loud.send("GET /loud HTTP/1.1\r\nHost: x\r\n\r\n")
 	loud.wantReset()
-	if !s.log.contains("a handler's mistake") || !s.log.contains("TestHandlerPanic") {
+	if !s.log.Contains("a handler's mistake") || !s.log.Contains("TestHandlerPanic") {
 		t.Errorf("the panic was not logged with its stack")
 	}
 	other.get("/")

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rstserver/internal/claims"
+	"rstserver/internal/latch"
 	"rstserver/linger"
 	"rstserver/poller/internal/engine"
 	"rstserver/poller/internal/processors"
@@ -232,7 +233,7 @@ func (r *run) watch(serving func()) error {
 // cookies are those of all sockets that the server has on its port.
 func (r *run) cookies() (cookies []uint64, more bool) {
 	cookies = append(r.table.Cookies(), r.hijacked.Cookies()...)
-	if !isClosed(r.refused) {
+	if !latch.IsClosed(r.refused) {
 		cookies = append(cookies, r.listener.cookie)
 	}
 	return cookies, false

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"rstserver/internal/latch"
 	"rstserver/linger"
 	"rstserver/linger/sockdiag"
 )
@@ -51,7 +52,7 @@ func (s *Server) Report() linger.Report {
 	rep.Connections[linger.Hijacked] = s.run.hijacked.Len()
 	rep.HandlersRunning = s.run.pool.handlers()
 	rep.Closed = int(s.run.closedInOrder.Load())
-	if s.mode != linger.ModeNone && isClosed(s.run.refused) {
+	if s.mode != linger.ModeNone && latch.IsClosed(s.run.refused) {
 		rep.Steps.Refused = max(s.run.refusedAt.Sub(s.began), 1)
 	}
 	return rep
@@ -118,7 +119,7 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 	rep.HandlersRunning = r.pool.handlers()
 	var still []*loop
 	for _, l := range r.loops {
-		if l.stuck && !isClosed(l.ended) {
+		if l.stuck && !latch.IsClosed(l.ended) {
 			still = append(still, l)
 		}
 	}
@@ -149,7 +150,7 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 func (r *run) refuse() error {
 	r.refusing.Lock()
 	defer r.refusing.Unlock()
-	if isClosed(r.refused) {
+	if latch.IsClosed(r.refused) {
 		return r.refusal
 	}
 	r.noteResidue()
@@ -194,7 +195,7 @@ func (r *run) abortAll(rep *linger.Report) (sweep linger.Sweep, errs []error) {
 			close(expired) // for the other loops too
 		case <-expired:
 		}
-		if !isClosed(l.swept) && !isClosed(l.ended) && r.stillListens() {
+		if !latch.IsClosed(l.swept) && !latch.IsClosed(l.ended) && r.stillListens() {
 			// It is not a handler that it is stuck in, but accept.
 			r.port.Knock(func() bool {
 				time.Sleep(queueInterval)
@@ -241,24 +242,15 @@ func (r *run) stillListens() bool {
 
 // ownSweep is what the loop has aborted itself, and whether it is done with that.
 func (l *loop) ownSweep() (linger.Sweep, bool) {
-	ended := isClosed(l.ended) // before swept, which comes first
+	ended := latch.IsClosed(l.ended) // before swept, which comes first
 	switch {
-	case isClosed(l.swept):
+	case latch.IsClosed(l.swept):
 		return l.sweep, true
 	case ended:
 		// Its engine ended by itself, and aborted what it had, or had none.
 		return l.late, true
 	}
 	return linger.Sweep{}, false
-}
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
 }
 
 // closerPatience is how long a loop leaves it to others to close first.
@@ -273,7 +265,7 @@ func (l *loop) abortOwn() {
 	giveBack := r.processors.Take()
 	l.sweep = r.table.AbortOwned(l.index)
 	for _, other := range r.loops {
-		if other != l && other.sweeping.Load() && !isClosed(other.swept) {
+		if other != l && other.sweeping.Load() && !latch.IsClosed(other.swept) {
 			l.sweep.Add(r.table.HelpAbort(other.index))
 		}
 	}

@@ -4,7 +4,6 @@ package poller
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -13,7 +12,6 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -30,7 +28,7 @@ type served struct {
 	*Server
 	addr   netip.AddrPort
 	result chan error // what Serve returned
-	log    *lockedBuffer
+	log    *lingertest.Output
 	holds  bool // the test holds a socket on the port beside the server, which is to be found
 }
 
@@ -61,7 +59,7 @@ func listenAlone(t testing.TB) net.Listener {
 
 func startOn(t testing.TB, srv *Server, ln net.Listener) *served {
 	t.Helper()
-	s := &served{Server: srv, result: make(chan error, 1), log: new(lockedBuffer)}
+	s := &served{Server: srv, result: make(chan error, 1), log: new(lingertest.Output)}
 	if srv.Logger == nil {
 		srv.Logger = slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
@@ -267,26 +265,6 @@ func (c *client) wantEOF() {
 		c.t.Fatalf("the connection ended with %v after %.80q, want EOF at once", err, b)
 	}
 }
-
-// lockedBuffer is a log that a test can read while it is written to.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func (l *lockedBuffer) contains(s string) bool { return strings.Contains(l.String(), s) }
 
 // peerState is the state of the server's end of c's connection, as the kernel names it.
 func (s *served) peerState(t testing.TB, c *client) string {

@@ -12,28 +12,14 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"rstserver/internal/lingertest"
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger"
 	"rstserver/linger/sockdiag"
 )
-
-func needDestroy(t testing.TB) {
-	t.Helper()
-	if err := sockdiag.CanDestroy(); err != nil {
-		t.Skipf("needs CAP_NET_ADMIN and a kernel with CONFIG_INET_DIAG_DESTROY (run the tests as root): %v", err)
-	}
-}
-
-// source is the n-th of some addresses of the loopback that clients connect from. The ports that the kernel chooses recur
-// before long, and one that recurs takes up its TIME_WAIT.
-func source(n int) netip.AddrPort {
-	const ports = 50_000
-	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 2, byte(1 + n/ports)}), uint16(10_000+n%ports))
-}
 
 // dialFrom connects from a certain address, or fails with EADDRINUSE.
 func (s *served) dialFrom(from netip.AddrPort) (*net.TCPConn, error) {
@@ -49,25 +35,15 @@ func (s *served) dialFrom(from netip.AddrPort) (*net.TCPConn, error) {
 // leaveTimeWait has the server close n connections first, and returns the addresses that they came from.
 func (s *served) leaveTimeWait(t testing.TB, n int) (from []netip.AddrPort) {
 	t.Helper()
-	for i := 0; len(from) < n; i++ {
-		c, err := s.dialFrom(source(i))
-		if errors.Is(err, syscall.EADDRINUSE) {
-			continue
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-		if _, e := io.ReadAll(c); err != nil || e != nil {
-			t.Fatalf("request %d: %v, %v", i, err, e)
-		}
+	lingertest.DialEach(t, s.addr, n, func(c *net.TCPConn) {
+		_, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		lingertest.Must(t, err)
+		_, err = io.ReadAll(c)
+		lingertest.Must(t, err)
 		c.Close()
-		from = append(from, source(i))
-	}
-	lingertest.Wait(t, "all are in TIME_WAIT", func() bool {
-		counts, _, err := sockdiag.Count(s.addr.Port())
-		return err == nil && counts[sockdiag.TimeWait] == n
+		from = append(from, c.LocalAddr().(*net.TCPAddr).AddrPort())
 	})
+	lingertest.Wait(t, "all are in TIME_WAIT", func() bool { return sockdiagtest.Count(t, s.addr.Port())[sockdiag.TimeWait] == n })
 	return from
 }
 
@@ -81,7 +57,7 @@ func (s *served) wantSwept(t testing.TB, destroyed int) {
 }
 
 func TestSweepOfThousands(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	n := lingertest.Times(1000, 5000)
 	s := start(t, &Server{Sweep: true})
 	s.leaveTimeWait(t, n)
@@ -114,7 +90,7 @@ func TestSweepIsOffByDefault(t *testing.T) {
 }
 
 func TestSweepAfterDrain(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	g := newGate()
 	s := start(t, &Server{Handler: g, Sweep: true})
 	c := s.dial(t)
@@ -135,7 +111,7 @@ func TestSweepAfterDrain(t *testing.T) {
 
 // TestSweepOfHijacked: a handler closes its connection, and the client does not.
 func TestSweepOfHijacked(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	s := start(t, &Server{Sweep: true, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, _, err := w.(http.Hijacker).Hijack()
 		if err != nil {
@@ -161,7 +137,7 @@ func TestSweepOfHijacked(t *testing.T) {
 // TestSweepSparesSuccessor: a server that has released its port ends while its heir serves, also clients that come from
 // the very ports of connections that the first had closed.
 func TestSweepSparesSuccessor(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	const n = 400
 	first := start(t, &Server{Sweep: true})
 	from := first.leaveTimeWait(t, n)
@@ -244,7 +220,7 @@ func (s *served) roundTrip(from netip.AddrPort) error {
 
 // TestSweepBesideSibling: two servers share the port from the start, and one ends.
 func TestSweepBesideSibling(t *testing.T) {
-	needDestroy(t)
+	sockdiagtest.NeedDestroy(t)
 	ln, err := Listen(context.Background(), "127.0.0.1:0", true)
 	if err != nil {
 		t.Fatal(err)

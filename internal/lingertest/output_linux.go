@@ -4,6 +4,7 @@ package lingertest
 
 import (
 	"bytes"
+	"strings"
 	"sync"
 )
 
@@ -24,3 +25,6 @@ func (o *Output) String() string {
 	defer o.mu.Unlock()
 	return o.b.String()
 }
+
+// Contains reports whether s has been written so far.
+func (o *Output) Contains(s string) bool { return strings.Contains(o.String(), s) }

@@ -14,11 +14,13 @@ import (
 
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
+
+	"rstserver/internal/lingertest"
 )
 
 // newRouter returns a router with the middleware that most who use chi use, and its log.
-func newRouter() (*chi.Mux, *lockedBuffer) {
-	requests := new(lockedBuffer)
+func newRouter() (*chi.Mux, *lingertest.Output) {
+	requests := new(lingertest.Output)
 	r := chi.NewRouter()
 	r.Use(middleware.RequestID)
 	r.Use(middleware.RequestLogger(&middleware.DefaultLogFormatter{Logger: log.New(requests, "", 0), NoColor: true}))

@@ -3,7 +3,6 @@
 package interop
 
 import (
-	"bytes"
 	"context"
 	"log"
 	"log/slog"
@@ -11,7 +10,6 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -27,7 +25,7 @@ type served struct {
 	addr   netip.AddrPort
 	url    string
 	result chan error // what Serve returned
-	log    *lockedBuffer
+	log    *lingertest.Output
 }
 
 // serve has handler served by poller; see start.
@@ -45,7 +43,7 @@ func serveFunc(t testing.TB, handler http.HandlerFunc) *served {
 func start(t testing.TB, srv *poller.Server) *served {
 	t.Helper()
 	ln := listenAlone(t)
-	s := &served{Server: srv, result: make(chan error, 1), log: new(lockedBuffer)}
+	s := &served{Server: srv, result: make(chan error, 1), log: new(lingertest.Output)}
 	srv.Logger = slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	serving := make(chan netip.AddrPort, 1)
 	srv.Serving = func(a netip.AddrPort) { serving <- a }
@@ -138,7 +136,7 @@ type peer struct {
 	*http.Server
 	addr netip.AddrPort
 	url  string
-	log  *lockedBuffer
+	log  *lingertest.Output
 }
 
 // serveNetHTTP has handler served by net/http until the end of the test.
@@ -148,7 +146,7 @@ func serveNetHTTP(t testing.TB, handler http.Handler) *peer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &peer{addr: ln.Addr().(*net.TCPAddr).AddrPort(), log: new(lockedBuffer)}
+	p := &peer{addr: ln.Addr().(*net.TCPAddr).AddrPort(), log: new(lingertest.Output)}
 	p.url = "http://" + p.addr.String()
 	p.Server = &http.Server{Handler: handler, ErrorLog: log.New(p.log, "", 0)}
 	ended := make(chan struct{})
@@ -171,22 +169,4 @@ func wait(t testing.TB, done <-chan struct{}, what string) {
 	case <-time.After(lingertest.Patience):
 		t.Fatalf("waited %s for this: %s", lingertest.Patience, what)
 	}
-}
-
-// lockedBuffer is a log that a test can read while it is written to.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
