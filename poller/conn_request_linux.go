@@ -80,7 +80,7 @@ func (c *conn) await(from state, served bool) {
 		c.become(head)
 	case c.begun():
 		c.pass(head) // further bytes of one head do not win it more time
-	case c.loop.run.draining(), from == spread: // whose drain can have become a teardown
+	case c.loop.run.draining():
 		c.rest()
 	case !served:
 		c.pass(from)

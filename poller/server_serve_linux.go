@@ -242,8 +242,8 @@ func (r *run) cookies() (cookies []uint64, more bool) {
 // closing reports whether the teardown has begun.
 func (r *run) closing() bool { return r.server.state.Load() >= stateClosing }
 
-// draining reports whether every answer is its connection's last.
-func (r *run) draining() bool { return r.server.state.Load() == stateDraining }
+// draining reports whether every answer is its connection's last, as it is from the beginning of a drain on, or of a teardown.
+func (r *run) draining() bool { return r.server.state.Load() >= stateDraining }
 
 // lettingGo reports whether the port is being given up, or was.
 func (r *run) lettingGo() bool { return r.server.state.Load() >= stateReleased }
