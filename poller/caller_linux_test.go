@@ -159,3 +159,23 @@ func TestUnansweredWithFullBuffer(t *testing.T) {
 		})
 	}
 }
+
+// What AfterAnswer was given waits for an answer that the server gives in the handler's place.
+func TestAfterAnswerInItsPlace(t *testing.T) {
+	for range lingertest.Times(30, 300) {
+		s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			AfterAnswer(r.Context(), func() { serverOf(r).Close() })
+			w.WriteHeader(600)
+		})
+		c := s.dial(t)
+		c.send(getRoot)
+		res, err := http.ReadResponse(c.in, nil)
+		if err != nil {
+			t.Fatalf("the client reads %v", err)
+		}
+		if res.StatusCode != 500 {
+			t.Errorf("answer = %s", res.Status)
+		}
+		_ = s.wait(t)
+	}
+}

@@ -99,11 +99,16 @@ func (c *conn) acknowledge() bool {
 	return false
 }
 
-// countUnacked notes how much the client has not acknowledged of what was handed to the kernel (SIOCOUTQ, tcp(7)).
+// countUnacked notes how much the client has not acknowledged.
 func (c *conn) countUnacked() int64 {
-	n, _ := unix.IoctlGetInt(c.sock.FD, unix.SIOCOUTQ)
-	c.progress = int64(n)
+	c.progress = c.unacked()
 	return c.progress
+}
+
+// unacked is how much the client has not acknowledged of what was handed to the kernel (SIOCOUTQ, tcp(7)).
+func (c *conn) unacked() int64 {
+	n, _ := unix.IoctlGetInt(c.sock.FD, unix.SIOCOUTQ)
+	return int64(n)
 }
 
 // unread is how many bytes of the client's wait in the kernel (SIOCINQ, tcp(7)).

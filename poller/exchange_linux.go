@@ -107,7 +107,6 @@ func (x *exchange) serve(w *worker) {
 		x.writer.init(w, req)
 		x.handler(req).ServeHTTP(&x.writer, req)
 		if o, ok := x.writer.finish(false); ok {
-			x.beforeAfter(o)
 			x.giveBack(o)
 		}
 	}

@@ -23,10 +23,9 @@ import (
 //	poller.AfterAnswer(r.Context(), func() { srv.Close() })
 //	io.WriteString(w, "goodbye")
 //
-// Several functions are called one after the other. Where the handler has hijacked the connection, or the server answers in its place
-// (413, say, or 500), there is no answer of its own to wait for, and f is called when it has returned. It reports whether f will be
-// called: not for a context that is none of a request of this package's Server, or after the handler has returned. Any goroutine
-// may call it.
+// Several functions are called one after the other. Where the handler has hijacked the connection there is no answer to wait for,
+// and f is called when the handler has returned. AfterAnswer reports whether f will be called: not for a context that is none of a
+// request of this package's Server, or after the handler has returned. Any goroutine may call it.
 func AfterAnswer(ctx context.Context, f func()) bool {
 	x, ok := ctx.Value(exchangeKey{}).(*exchange)
 	if !ok {
@@ -41,28 +40,43 @@ func AfterAnswer(ctx context.Context, f func()) bool {
 	return true
 }
 
-// beforeAfter waits, if there is anything to call, for the client to acknowledge the answer.
-func (x *exchange) beforeAfter(o outcome) {
-	x.mu.Lock()
-	waits := len(x.after) > 0
-	x.mu.Unlock()
-	if waits {
-		x.awaitAck(o)
-	}
-}
-
-// runAfter calls what AfterAnswer has been given, when the handler has returned and its answer is out.
+// runAfter calls what AfterAnswer has been given, when the handler has returned.
 func (x *exchange) runAfter() {
 	x.mu.Lock()
 	after := x.after
 	x.served = true
 	x.mu.Unlock()
-	if len(after) > 0 {
-		go func() {
-			for _, f := range after {
-				f()
+	if len(after) == 0 {
+		return
+	}
+	go func() {
+		x.awaitLoop()
+		for _, f := range after {
+			f()
+		}
+	}()
+}
+
+// awaitLoop waits until the loop, which has the connection back, has no answer left that is to be sent or acknowledged, for at most
+// lastWords.
+func (x *exchange) awaitLoop() {
+	over := time.After(lastWords)
+	for {
+		done := make(chan bool, 1)
+		if !x.loop.post(func() { done <- x.conn.over() || len(x.conn.out) == 0 && x.conn.source == nil && x.conn.unacked() == 0 }) {
+			return
+		}
+		select {
+		case acked := <-done:
+			if acked {
+				return
 			}
-		}()
+			time.Sleep(queueInterval)
+		case <-x.loop.ended:
+			return
+		case <-over:
+			return
+		}
 	}
 }
 
@@ -113,18 +127,12 @@ func (s *Server) completeCaller(ctx context.Context) (x *exchange, o outcome) {
 // lastWords is how long is waited for the client of a handler that ends its server to take and acknowledge the answer.
 const lastWords = 100 * time.Millisecond
 
-// sayLastWords completes the answer of the handler that calls Close, and waits until the client has all of it.
+// sayLastWords completes the answer of the handler that calls Close, and waits until the client has acknowledged all of it.
 func (s *Server) sayLastWords() {
 	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
 	defer cancel()
-	if x, o := s.completeCaller(ctx); x != nil {
-		x.awaitAck(o)
-	}
-}
-
-// awaitAck waits until the client has acknowledged all of an answer that has come to such an end, for at most lastWords.
-func (x *exchange) awaitAck(o outcome) {
-	if o.kind > lastToEnd {
+	x, o := s.completeCaller(ctx)
+	if x == nil || o.kind > lastToEnd {
 		return
 	}
 	if o.kind == lastToEnd {
@@ -136,7 +144,7 @@ func (x *exchange) awaitAck(o outcome) {
 	}
 	ticker := time.NewTicker(queueInterval)
 	defer ticker.Stop()
-	for by := time.Now().Add(lastWords); x.unacked() > 0 && time.Now().Before(by); {
+	for x.unacked() > 0 && ctx.Err() == nil {
 		<-ticker.C
 	}
 }
