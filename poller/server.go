@@ -178,9 +178,13 @@ type Answer struct {
 	Began time.Time
 }
 
-func (s *Server) doneLocked() chan struct{} {
+// doneLocked returns what is closed when the teardown is complete. With ends a server that does not serve yet is at its end.
+func (s *Server) doneLocked(ends bool) chan struct{} {
 	if s.done == nil {
 		s.done = make(chan struct{})
+	}
+	if ends && s.state.CompareAndSwap(stateNew, stateClosed) {
+		close(s.done)
 	}
 	return s.done
 }

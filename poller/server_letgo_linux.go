@@ -24,11 +24,8 @@ import (
 // yet will not.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
-	done := s.doneLocked()
+	done := s.doneLocked(true)
 	switch s.state.Load() {
-	case stateNew:
-		s.state.Store(stateClosed)
-		close(done)
 	case stateServing, stateReleased:
 		s.drainLocked()
 	}
@@ -62,12 +59,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // will not. The error says that a loop could not let go of the listener.
 func (s *Server) Release() error {
 	s.mu.Lock()
-	done := s.doneLocked()
-	switch s.state.Load() {
-	case stateNew:
-		s.state.Store(stateClosed)
-		close(done)
-	case stateServing:
+	s.doneLocked(true)
+	if s.state.Load() == stateServing {
 		s.mode, s.began = linger.ModeRelease, time.Now()
 		s.state.Store(stateReleased)
 		go s.letGo()

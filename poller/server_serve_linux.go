@@ -120,7 +120,7 @@ func (s *Server) Serve(ln net.Listener) error {
 		return errors.Join(err, s.Close())
 	}
 	s.mu.Lock()
-	done := s.doneLocked()
+	done := s.doneLocked(false)
 	s.mu.Unlock()
 	<-done
 	return ErrServerClosed

@@ -26,11 +26,8 @@ import (
 func (s *Server) Close() error {
 	s.sayLastWords()
 	s.mu.Lock()
-	done := s.doneLocked()
+	done := s.doneLocked(true)
 	switch s.state.Load() {
-	case stateNew:
-		s.state.Store(stateClosed)
-		close(done)
 	case stateServing, stateReleased, stateDraining:
 		s.teardownLocked(linger.ModeAbort)
 	}
