@@ -157,8 +157,8 @@ type Listener struct {
 	onClose func(aborted bool) // connClosed
 
 	conns Conns
-	// unarmed is how many connections waited in the queue when the socket was armed. They did not inherit that, and the queue
-	// is first in, first out: so many accepted connections are armed one by one.
+	// unarmed is how many connections, at most, waited in the queue when the socket was armed. They did not inherit that, and are
+	// armed one by one.
 	unarmed   atomic.Int64
 	accepting atomic.Int32 // calls of Accept that may come back with a connection
 	accepts   atomic.Int64 // connections that came from below

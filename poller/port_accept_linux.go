@@ -49,8 +49,12 @@ func (l *loop) Accepted(sock engine.Conn) (engine.Session, bool) {
 // for the connections of everybody who shares it, too.
 func (c *conn) setOptions() error {
 	err := setOptions(c.sock.FD)
-	if r := c.loop.run; r.cfg.arm && r.queued.Load() > 0 && r.queued.Add(-1) >= 0 {
-		err = errors.Join(err, linger.Arm(c.sock.FD))
+	if r := c.loop.run; r.cfg.arm && r.queued.Load() > 0 {
+		// It may be one of those, or a later one that another loop was quicker with.
+		if armed, e := linger.Armed(c.sock.FD); e == nil && !armed {
+			r.queued.Add(-1)
+			err = errors.Join(err, linger.Arm(c.sock.FD))
+		}
 	}
 	return err
 }

@@ -59,8 +59,8 @@ type listener struct {
 	cookie uint64
 	// armed: it was this server that armed the socket, so it disarms it in the end, for others who hold it too.
 	armed bool
-	// queued is how many connections were established before the socket was armed. They did not inherit that, and the queue is
-	// first in, first out: so many accepted connections are armed one by one.
+	// queued is how many connections, at most, were established before the socket was armed. They did not inherit that, and are
+	// armed one by one.
 	queued int
 }
 
