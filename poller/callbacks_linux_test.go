@@ -207,7 +207,10 @@ func TestMethodsFromCallbacks(t *testing.T) {
 				continue // that is a way to serve another listener first
 			}
 			t.Run(cb.name+"/"+m.name, func(t *testing.T) {
-				srv := &Server{Addr: "127.0.0.1:0", Loops: 1, StuckGrace: 30 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)}
+				srv := &Server{Addr: "127.0.0.1:0", Loops: 1, StuckGrace: lingertest.Patience, Logger: slog.New(slog.DiscardHandler)}
+				if cb.onLoop {
+					srv.StuckGrace = 30 * time.Millisecond
+				}
 				returned := make(chan error, 1)
 				var once sync.Once
 				cb.set(srv, func() { once.Do(func() { returned <- m.call(srv) }) })

@@ -138,7 +138,7 @@ func TestCloseFromHandler(t *testing.T) {
 func TestCloseWithStuckLoop(t *testing.T) {
 	release, blocked := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	s := start(t, &Server{Loops: 2, StuckGrace: 50 * time.Millisecond, LoopHandler: LoopHandlerFunc(func(w *Responder, r *Request) {
+	s := start(t, &Server{Loops: 2, StuckGrace: time.Second, LoopHandler: LoopHandlerFunc(func(w *Responder, r *Request) {
 		if string(r.Path) == "/block" {
 			once.Do(func() { close(blocked) })
 			<-release
@@ -225,7 +225,7 @@ func TestCloseFindsTimeWait(t *testing.T) {
 // What blocks a loop after it has reset its connections does not hold the teardown up either.
 func TestCloseWithStuckHook(t *testing.T) {
 	release := make(chan struct{})
-	s := start(t, &Server{Loops: 2, StuckGrace: 50 * time.Millisecond, ConnAborted: func(Conn) { <-release }})
+	s := start(t, &Server{Loops: 2, StuckGrace: time.Second, ConnAborted: func(Conn) { <-release }})
 	c := s.dial(t)
 	c.get("/")
 	err := s.Close()
