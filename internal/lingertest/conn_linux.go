@@ -60,13 +60,19 @@ func setOption(option, value int) func(_, _ string, _ syscall.RawConn) error {
 	}
 }
 
+// FirstSource is the first of so many ports that clients can come from which neither the kernel chooses (ip_local_port_range, ip(7))
+// nor anybody's server has, whose sockets are counted by port.
+const (
+	FirstSource = 61_000
+	Sources     = 4_500
+)
+
 // DialEach connects n clients one after the other and calls f with each. They come from addresses of their own: the ports that the
 // kernel chooses recur before long, and one that recurs takes up its TIME_WAIT. Those that somebody has are passed over.
 func DialEach(t testing.TB, addr netip.AddrPort, n int, f func(c *net.TCPConn)) {
 	t.Helper()
-	const first, ports = 10_000, 50_000
 	for i := 0; n > 0; i++ {
-		from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 3, byte(1 + i/ports)}), uint16(first+i%ports))
+		from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 3, byte(1 + i/Sources)}), uint16(FirstSource+i%Sources))
 		c, err := (&net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(from)}).Dial("tcp", addr.String())
 		if errors.Is(err, unix.EADDRINUSE) {
 			continue

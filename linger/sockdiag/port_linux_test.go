@@ -228,7 +228,8 @@ func manyRaw(t testing.TB, n int, timeWait bool) uint16 {
 	source := 0
 	bind := func(fd int) error {
 		for {
-			sa := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 1, byte(1 + source/50_000)}, Port: 10_000 + source%50_000}
+			sa := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 1, byte(1 + source/lingertest.Sources)},
+				Port: lingertest.FirstSource + source%lingertest.Sources}
 			source++
 			if err := unix.Bind(fd, sa); err != unix.EADDRINUSE {
 				return err
