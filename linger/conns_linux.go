@@ -223,7 +223,7 @@ func (e *entry) claim() bool { return e.claimAs(phaseAborting) }
 
 func (e *entry) claimAs(phase uint32) bool { return e.state.CompareAndSwap(phaseLive, phase) }
 
-// reset aborts the connection and tells whether it was still there; r says more. The caller has claimed e.
+// reset aborts the connection and reports whether it was still there; r says more. The caller has claimed e.
 func (e *entry) reset(r *resetter) bool {
 	r.reached, r.err = false, nil
 	_ = e.raw.Control(r.control) // it fails without a call when the user has closed the connection

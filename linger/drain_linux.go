@@ -194,7 +194,7 @@ func (d *drain) awaitStop() error {
 	return fmt.Errorf("linger: the server's graceful stop: %w", d.stopErr)
 }
 
-// over tells whether everything has ended in order.
+// over reports whether everything has ended in order.
 func (d *drain) over() bool { return d.called && d.stopped == nil && latch.IsClosed(d.empty) }
 
 // wait waits until everything has ended in order, or ctx, or an Abort came, and returns true; or until the given time, or until
@@ -252,7 +252,7 @@ func (p *pacing) due() <-chan time.Time {
 	return p.timer.C
 }
 
-// step ends what is due, and tells whether there will be more.
+// step ends what is due, and reports whether there will be more.
 func (p *pacing) step() bool {
 	n := p.pace.Due(time.Since(p.began))
 	for _, e := range p.entries[:n] {

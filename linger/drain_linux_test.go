@@ -281,7 +281,7 @@ func TestReleaseWaitsForASlowServer(t *testing.T) {
 	served := make(chan int, 1)
 	go func() {
 		for i := 0; ; i++ {
-			time.Sleep(10 * time.Millisecond)
+			time.Sleep(10 * time.Millisecond) // stands for work
 			conn, err := l.Listener.Accept()
 			if err != nil {
 				served <- i

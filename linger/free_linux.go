@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CheckFree tells whether the port of addr is free: it binds addr without SO_REUSEADDR, which the kernel allows only when no
+// CheckFree reports whether the port of addr is free: it binds addr without SO_REUSEADDR, which the kernel allows only when no
 // socket of any state is left there, and closes that socket again. Nil means free. The error is an [*os.SyscallError] with
 // the address before it; it is EADDRINUSE when something is left. Any goroutine may call it, but two at a time find each
 // other.

@@ -109,7 +109,7 @@ func (l *Listener) pollUntil(stop <-chan struct{}, ok func() bool) {
 	}
 }
 
-// queueWaits tells whether the socket has connections that nobody has accepted.
+// queueWaits reports whether the socket has connections that nobody has accepted.
 func (l *Listener) queueWaits() (waits bool) {
 	_ = l.raw.Control(func(fd uintptr) {
 		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}

@@ -21,7 +21,7 @@ const (
 	ModeRelease Mode = "release"
 )
 
-// patient tells whether the connections of a server that lets go by mode m may end in order.
+// patient reports whether the connections of a server that lets go by mode m may end in order.
 func (m Mode) patient() bool { return m == ModeDrain || m == ModeRelease }
 
 // Report says what a teardown did and what the kernel says is left. A drain or a release that is still at work (its

@@ -91,7 +91,7 @@ func (r *Residue) Note(addr netip.AddrPort) {
 
 var errNoNetlink = errors.New("linger: the kernel does not list its sockets over netlink")
 
-// sameAddress tells whether a connection with the local address ip can be one of a listener on addr, or a listener on ip can
+// sameAddress reports whether a connection with the local address ip can be one of a listener on addr, or a listener on ip can
 // be in its way. An unspecified IPv6 address stands for IPv4 too.
 func sameAddress(addr, ip netip.Addr) bool {
 	addr, ip = addr.Unmap().WithZone(""), ip.Unmap().WithZone("")
@@ -144,7 +144,7 @@ func (r *Residue) Destroy(port uint16, ended []uint64) Swept {
 	return swept
 }
 
-// unacknowledged tells whether there are closed connections on port of which the peer has not acknowledged everything.
+// unacknowledged reports whether there are closed connections on port of which the peer has not acknowledged everything.
 func (r *Residue) unacknowledged(port uint16) bool {
 	r.mu.Lock()
 	ours := make(map[uint64]bool, len(r.closed))

@@ -124,7 +124,7 @@ func (t *Table) SetActivity(fd int, a Activity) {
 	}
 }
 
-// Close takes fd out of the table and tells whether it had been aborted through the table. Only its owner may call it, and
+// Close takes fd out of the table and reports whether it had been aborted through the table. Only its owner may call it, and
 // must do so before it closes the descriptor. It waits for an abort that is under way. A descriptor that is not in the
 // table is none of the table's business: Close returns false.
 func (t *Table) Close(fd int) (aborted bool) {
@@ -149,7 +149,7 @@ func (t *Table) Close(fd int) (aborted bool) {
 	}
 }
 
-// Abort resets the connection of fd, if it is live, and tells whether it did. A refusal of the kernel is returned as [Abort]
+// Abort resets the connection of fd, if it is live, and reports whether it did. A refusal of the kernel is returned as [Abort]
 // returns it; the slot counts as aborted then too, since the owner's close will abort.
 func (t *Table) Abort(fd int) (bool, error) {
 	s := t.slot(fd)

@@ -178,7 +178,7 @@ func tally(counts *sockdiag.Counts, s sockdiag.State) {
 	counts[s]++
 }
 
-// leaving tells whether a socket in state s without a descriptor can only be the rest of a connection that was closed. In
+// leaving reports whether a socket in state s without a descriptor can only be the rest of a connection that was closed. In
 // the other states it waits in a listener's queue.
 func leaving(s sockdiag.State) bool {
 	switch s {

@@ -162,7 +162,7 @@ func (l *loop) appendHead(res *httpcodec.Response) (httpcodec.Framing, error) {
 // keepCapacity is the size up to which a loop keeps a buffer for the next request.
 const keepCapacity = 1 << 20
 
-// call runs what a user of the package wrote, for the connection with that id, and tells whether it returned.
+// call runs what a user of the package wrote, for the connection with that id, and reports whether it returned.
 func (l *loop) call(id uint64, what string, f func()) (returned bool) {
 	return guard(l.log, id, what, f)
 }

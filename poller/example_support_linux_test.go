@@ -86,7 +86,7 @@ func (c client) finish() (content string, last bool) {
 	return c.answer()
 }
 
-// reset waits for the end of the connection, closes it, and tells whether it came with RST.
+// reset waits for the end of the connection, closes it, and reports whether it came with RST.
 func (c client) reset() bool {
 	defer c.Close()
 	_, err := c.answers.ReadByte()

@@ -960,7 +960,7 @@ func TestHandlersAreUnambiguous(t *testing.T) {
 	}
 }
 
-// stalls tells whether the kernel takes nothing of c's output any more.
+// stalls reports whether the kernel takes nothing of c's output any more.
 func stalls(c *client) bool {
 	before := c.sendQueue()
 	for range 50 {

@@ -284,7 +284,7 @@ func (c *traffic) send(s string) bool {
 	return err == nil
 }
 
-// answer reads one answer with n bytes of content. It tells whether it came whole and another can follow. A reset is as good
+// answer reads one answer with n bytes of content. It reports whether it came whole and another can follow. A reset is as good
 // an end as any; an end in order is not, but before the first byte.
 func (c *traffic) answer(n int64) (another bool) {
 	switch _, err := c.in.Peek(1); {

@@ -154,7 +154,7 @@ func (n *network) sockets(states ...string) []string {
 	return found
 }
 
-// ephemeral tells whether an address of /proc/net/tcp has a port of those that the kernel gives out in a new namespace (ip(7)).
+// ephemeral reports whether an address of /proc/net/tcp has a port of those that the kernel gives out in a new namespace (ip(7)).
 func ephemeral(address string) bool {
 	_, port, _ := strings.Cut(address, ":")
 	n, err := strconv.ParseUint(port, 16, 16)

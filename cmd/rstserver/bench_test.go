@@ -93,7 +93,7 @@ func expectRun(t *testing.T, server string, n int, run report.Run) {
 	}
 }
 
-// leaves tells whether a run left these sockets, the first time as many in whatever states: a FIN of a client may be under way.
+// leaves reports whether a run left these sockets, the first time as many in whatever states: a FIN of a client may be under way.
 func leaves(run report.Run, want sockdiag.Counts) bool {
 	last := len(run.Left) - 1
 	return last >= 0 && run.Left[0].States.Total() == want.Total() && run.Left[last].States == want

@@ -16,7 +16,7 @@ import (
 // patientSlow is a request that is not answered before a test is over, if nothing sees to it.
 var patientSlow = head("GET", "/slow?ms=86400000")
 
-// refuses tells whether the port refuses connections. One that comes just before that may be reset while it is being made.
+// refuses reports whether the port refuses connections. One that comes just before that may be reset while it is being made.
 func refuses(t testing.TB, addr netip.AddrPort) bool {
 	t.Helper()
 	conn, err := net.DialTimeout("tcp", addr.String(), lingertest.Patience)

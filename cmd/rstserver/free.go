@@ -170,7 +170,7 @@ func (c *freeCommand) run(stdin *os.File, stdout, stderr io.Writer) error {
 	return nil
 }
 
-// ask puts a question and tells whether the answer is yes. The end of the input is no answer.
+// ask puts a question and reports whether the answer is yes. The end of the input is no answer.
 func ask(stdin io.Reader, terminal io.Writer, question string) (yes bool, err error) {
 	var b strings.Builder
 	const room = "____" // for the answer

@@ -32,13 +32,13 @@ type freeReport struct {
 	Free bool `json:"free"`
 }
 
-// something tells whether there is anything to do.
+// something reports whether there is anything to do.
 func (r *freeReport) something() bool { return r.Before.Selected.Total() > 0 || r.stops() }
 
-// stops tells whether owners are to be stopped.
+// stops reports whether owners are to be stopped.
 func (r *freeReport) stops() bool { return r.plan.StopOwner && len(r.Before.Owners) > 0 }
 
-// possible tells whether there is anything to do that can be.
+// possible reports whether there is anything to do that can be.
 func (r *freeReport) possible() bool {
 	return r.something() && (r.CannotDestroy == "" || r.stops())
 }

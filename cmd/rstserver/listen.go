@@ -90,7 +90,7 @@ func takenBy(err error) string {
 	return unseen
 }
 
-// conflict tells whether sockets bound to a and b can stand in each other's way. The address that is none stands for all.
+// conflict reports whether sockets bound to a and b can stand in each other's way. The address that is none stands for all.
 func conflict(a, b netip.Addr) bool {
 	a, b = a.Unmap(), b.Unmap() // ::ffff:0.0.0.0 is not unspecified to netip
 	return !a.IsValid() || !b.IsValid() || a.IsUnspecified() || b.IsUnspecified() || a == b

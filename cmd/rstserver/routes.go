@@ -29,7 +29,7 @@ type site struct {
 	files http.Handler // what is under filesPath; nil: nothing is
 }
 
-// onLoop tells whether ServeLoop answers r. It sends to the workers only what they answer, so that it can be refused here.
+// onLoop reports whether ServeLoop answers r. It sends to the workers only what they answer, so that it can be refused here.
 func (s *site) onLoop(r *httpcodec.Request) bool {
 	return s.worker(path(r)) == nil || !slices.Contains(reading, string(r.Method)) // the comparison does not copy the method
 }

@@ -56,7 +56,7 @@ func stream(w http.ResponseWriter, r *http.Request) {
 // cut ends an answer that has begun. An ordinary return would make what the client has got look whole.
 func cut() { panic(http.ErrAbortHandler) }
 
-// pause waits for that many milliseconds, and tells whether it has: the request can be cancelled before.
+// pause waits for that many milliseconds, and reports whether it has: the request can be cancelled before.
 func pause(ctx context.Context, ms int) bool {
 	if ms == 0 {
 		return ctx.Err() == nil

@@ -36,7 +36,7 @@ func upgrade(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(struct{ io.Writer }{conn}, struct{ io.Reader }{buffered})
 }
 
-// lists tells whether a field with those lines lists a token (RFC 9110, section 5.6.1).
+// lists reports whether a field with those lines lists a token (RFC 9110, section 5.6.1).
 func lists(lines []string, token string) bool {
 	for element := range strings.SplitSeq(strings.Join(lines, ","), ",") {
 		if strings.EqualFold(strings.Trim(element, " \t"), token) {

@@ -98,7 +98,7 @@ func (v *view) inodesOf(pid int) map[uint32]bool {
 	return inodes
 }
 
-// closing tells whether one of the sockets is there that nobody has open: a process that ends, or closes a descriptor, does
+// closing reports whether one of the sockets is there that nobody has open: a process that ends, or closes a descriptor, does
 // not have it any more in /proc before the kernel has closed what it stood for.
 func (v *view) closing(inodes map[uint32]bool) bool {
 	return slices.ContainsFunc(v.sockets, func(s sockdiag.Socket) bool {

@@ -69,7 +69,7 @@ func (p *Plan) Run() (*Result, Verdict, error) {
 	return r, verdict, err
 }
 
-// hasSuccessorOf tells whether a socket holds the port that did not when before was seen.
+// hasSuccessorOf reports whether a socket holds the port that did not when before was seen.
 func (v *view) hasSuccessorOf(before *view) bool {
 	old := before.holding()
 	return slices.ContainsFunc(v.holding(), func(s sockdiag.Socket) bool {

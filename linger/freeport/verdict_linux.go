@@ -43,7 +43,7 @@ type Holder struct {
 	State sockdiag.State `json:"state"`
 }
 
-// InUse tells whether it is another socket that kept the port from being bound, rather than the want of a right, say.
+// InUse reports whether it is another socket that kept the port from being bound, rather than the want of a right, say.
 func (v *Verdict) InUse() bool { return errors.Is(v.Err, unix.EADDRINUSE) }
 
 // Judge finds out whether the port is free, without touching what is on it.

@@ -40,7 +40,7 @@ type Row struct {
 	Queued uint64 `json:"queued_bytes"`
 }
 
-// HoldsPort tells whether the sockets keep the port through a descriptor; see sockdiag.Socket.
+// HoldsPort reports whether the sockets keep the port through a descriptor; see sockdiag.Socket.
 func (r *Row) HoldsPort() bool { return (&sockdiag.Socket{State: r.State}).HoldsPort() }
 
 // Unowned says why a socket has no process.
@@ -103,7 +103,7 @@ func (v *view) identify() error {
 	return nil
 }
 
-// concerned tells whether s is at an address that the plan is about. A socket on all addresses is.
+// concerned reports whether s is at an address that the plan is about. A socket on all addresses is.
 func (v *view) concerned(s *sockdiag.Socket) bool {
 	ip := s.Local.Addr()
 	at := sockdiag.Selector{Local: v.plan.Select.Local}

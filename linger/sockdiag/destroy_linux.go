@@ -96,7 +96,7 @@ func Destroy(sockets []Socket) (Destruction, error) {
 	return d, nil
 }
 
-// CanDestroy tells whether Destroy could work: ErrNotSupported, ErrNotPermitted where the calling thread has no
+// CanDestroy reports whether Destroy could work: ErrNotSupported, ErrNotPermitted where the calling thread has no
 // CAP_NET_ADMIN or has it in a user namespace to which the network namespace does not belong, or an error that says that the
 // kernel cannot be asked. Nil is no promise, since a security module may have a say too. It destroys nothing.
 func CanDestroy() error {
@@ -114,7 +114,7 @@ func CanDestroy() error {
 	return nil
 }
 
-// hasNetAdmin tells whether the thread has CAP_NET_ADMIN in its user namespace, or whether that cannot be told.
+// hasNetAdmin reports whether the thread has CAP_NET_ADMIN in its user namespace, or whether that cannot be told.
 func hasNetAdmin() bool {
 	status, err := os.ReadFile("/proc/thread-self/status")
 	if err != nil {
@@ -129,7 +129,7 @@ func hasNetAdmin() bool {
 	return true
 }
 
-// ownsNetwork tells whether the network namespace belongs to the thread's user namespace or to one below it, or whether that
+// ownsNetwork reports whether the network namespace belongs to the thread's user namespace or to one below it, or whether that
 // cannot be told. Of one that belongs to a namespace above, the kernel does not hand out the owner (ioctl_nsfs(2)).
 func ownsNetwork() bool {
 	f, err := os.Open("/proc/thread-self/ns/net")

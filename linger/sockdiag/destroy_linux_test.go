@@ -37,7 +37,7 @@ func wantDestruction(t testing.TB, sockets []Socket, destroyed, gone, refused in
 	return d
 }
 
-// isThere tells whether the socket with that cookie is on the port.
+// isThere reports whether the socket with that cookie is on the port.
 func isThere(t testing.TB, port uint16, cookie uint64) bool {
 	t.Helper()
 	d, err := Port(port)

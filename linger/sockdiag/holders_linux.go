@@ -81,7 +81,7 @@ func scan(root string, sockets map[string]Socket) (holders []Process, complete b
 	return holders, complete && len(found) == len(sockets), nil
 }
 
-// StillHolds tells whether the process has Socket open under FD still. It may be asked after the process was made sure of by
+// StillHolds reports whether the process has Socket open under FD still. It may be asked after the process was made sure of by
 // other means (pidfd_open(2)), since a number can go to another process.
 func (p Process) StillHolds() bool {
 	target, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", p.PID, p.FD))

@@ -29,7 +29,7 @@ type Selector struct {
 	Processes []string
 }
 
-// Match tells whether s is picked. holders are the processes that have it open, for which only Processes asks.
+// Match reports whether s is picked. holders are the processes that have it open, for which only Processes asks.
 func (sel *Selector) Match(s *Socket, holders ...Process) bool {
 	idle, known := s.Traffic.Idle()
 	switch {
@@ -45,18 +45,18 @@ func (sel *Selector) Match(s *Socket, holders ...Process) bool {
 	return true
 }
 
-// MatchProcess tells whether p is one of Processes, or whether there are none.
+// MatchProcess reports whether p is one of Processes, or whether there are none.
 func (sel *Selector) MatchProcess(p Process) bool {
 	return len(sel.Processes) == 0 || slices.ContainsFunc(sel.Processes, p.is)
 }
 
-// is tells whether the process goes by name, which can be its number.
+// is reports whether the process goes by name, which can be its number.
 func (p Process) is(name string) bool {
 	const most = 15 // TASK_COMM_LEN less the zero byte
 	return name == strconv.Itoa(p.PID) || p.Name != "" && p.Name == name[:min(len(name), most)]
 }
 
-// same tells whether two states are one to the user.
+// same reports whether two states are one to the user.
 func (s State) same(other State) bool {
 	return s == other || s == SynRecv && other == NewSynRecv || s == NewSynRecv && other == SynRecv
 }

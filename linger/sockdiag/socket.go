@@ -51,7 +51,7 @@ type Socket struct {
 	Traffic Traffic
 }
 
-// HoldsPort tells whether the socket keeps its port through a descriptor rather than through a connection: it listens, or is
+// HoldsPort reports whether the socket keeps its port through a descriptor rather than through a connection: it listens, or is
 // bound and not connected.
 func (s *Socket) HoldsPort() bool { return s.State == Listen || s.State == Close }
 

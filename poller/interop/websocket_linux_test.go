@@ -273,5 +273,5 @@ func TestWebSocketRefused(t *testing.T) {
 	}
 }
 
-// isReset tells whether err says ECONNRESET, in whatever words of a library.
+// isReset reports whether err says ECONNRESET, in whatever words of a library.
 func isReset(err error) bool { return errors.Is(err, errReset) }
