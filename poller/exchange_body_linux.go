@@ -182,6 +182,13 @@ func (b *body) settled() bool {
 	return len(b.input) == 0
 }
 
+// nothingBehind reports whether no request has been read behind this one, whose content is complete.
+func (b *body) nothingBehind() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.input) == 0
+}
+
 // shut has no Read touch the content any more. After stopReading it does not have to wait for the client.
 func (b *body) shut() {
 	b.mu.Lock()
@@ -199,7 +206,9 @@ func (b *body) noteRest() {
 	case b.err != nil && b.err != io.EOF, b.expect:
 		b.rest.Store(restLost)
 	case b.decoder.Done():
-		b.rest.Store(0)
+		if b.rest.Swap(0) != 0 {
+			b.x.awaitFIN()
+		}
 	default:
 		b.rest.Store(b.sized)
 	}

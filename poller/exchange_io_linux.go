@@ -133,13 +133,51 @@ func (x *exchange) attempt(s *side, events uint32, call func() error) (due time.
 // Ready implements watch.Waiter.
 func (x *exchange) Ready(events uint32) {
 	x.mu.Lock()
-	defer x.mu.Unlock()
 	if events&unix.EPOLLIN != 0 {
 		x.read.signal()
 	}
 	if events&unix.EPOLLOUT != 0 {
 		x.write.signal()
 	}
+	x.mu.Unlock()
+	if events&unix.EPOLLRDHUP != 0 && x.halfClosed() {
+		x.end(errHalfClosed)
+	}
+}
+
+// awaitFINLocked has the client's FIN end the request's context, once there is nothing of its content to come: what a client
+// sends after that is the next request, and one that ends its side has most likely gone. A quick handler costs nothing so, and
+// another one an epoll_ctl.
+func (x *exchange) awaitFINLocked() {
+	if x.state == handling && x.body.rest.Load() == 0 && !x.run.server.AllowHalfClose {
+		_ = x.run.watcher.Add(x.fd, x, unix.EPOLLRDHUP) // without it a reset is noticed still
+	}
+}
+
+// awaitFIN is that for content that has come to its end.
+func (x *exchange) awaitFIN() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.awaitFINLocked()
+}
+
+// halfClosed reports whether the client has sent FIN, and no request before it that waits. It is called when awaitFIN's event
+// has come, which can be that of a connection before under the same number.
+func (x *exchange) halfClosed() bool {
+	if !x.body.nothingBehind() {
+		return false
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.isMineLocked() {
+		return false
+	}
+	n, _, err := unix.Recvfrom(x.fd, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	if err == unix.EAGAIN || err == unix.EINTR {
+		x.awaitFINLocked()
+		return false
+	}
+	return n == 0 && err == nil // a reset is the loop's to notice
 }
 
 // signalLocked has all who wait look again.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"runtime/debug"
@@ -78,6 +79,8 @@ var (
 	errNotLent = errors.New("poller: the connection is not the handler's any more")
 	// errConnGone is the cause of a context that is cancelled since the connection is no more.
 	errConnGone = fmt.Errorf("poller: the connection was reset or closed: %w", unix.ECONNRESET)
+	// errHalfClosed is the cause of a context that is cancelled since the client has sent FIN.
+	errHalfClosed = fmt.Errorf("poller: the client has closed its side of the connection: %w", io.EOF)
 	// errStalled: the client neither sent nor took anything in time.
 	errStalled = fmt.Errorf("poller: the client made no progress in time: %w", os.ErrDeadlineExceeded)
 	// errHandlerTimeout is the cause of a context that HandlerTimeout cancels.
@@ -127,8 +130,10 @@ func (x *exchange) prepare() (*http.Request, error) {
 	x.cancel = cancel
 	gone, cause := !x.isMineLocked(), x.cause
 	x.mu.Unlock()
+	if cause != nil {
+		cancel(cause) // which came while there was no worker
+	}
 	if gone {
-		cancel(cause)
 		return nil, nil
 	}
 	req, err := x.newRequest(ctx, x.request)
@@ -236,6 +241,9 @@ func (x *exchange) becomeLocked(s state) {
 	if changed != nil && s == left {
 		changed(x.state, s)
 	}
+	if x.state == handling {
+		x.run.watcher.Drop(x.fd, x) // who must not be remembered for the FIN of an idle client
+	}
 	x.state = s
 	x.signalLocked()
 }
@@ -269,7 +277,8 @@ func (x *exchange) now() state {
 	return x.state
 }
 
-// watch has the loop hear of a reset by the client, as the handler is not quick, and reports whether its time is not over.
+// watch has the loop hear of a reset by the client, and the exchange of its FIN, as the handler is not quick. It reports
+// whether the handler's time is not over.
 func (x *exchange) watch() (slow bool, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -277,6 +286,7 @@ func (x *exchange) watch() (slow bool, err error) {
 		return false, nil
 	}
 	x.state = handling
+	x.awaitFINLocked()
 	return true, x.conn.sock.Interest(table[handling].polls.events())
 }
 

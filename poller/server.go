@@ -82,6 +82,10 @@ type Server struct {
 	// the request's context is cancelled, and the client gets 503 and a close if nothing of the answer has been sent, else
 	// the connection is aborted. Zero and less mean none.
 	HandlerTimeout time.Duration
+	// AllowHalfClose has the context of a request live on when its client ends its side of the connection with FIN. Without it
+	// that ends the context, as with net/http: most clients that do so have gone. It counts from when the content has been
+	// read. In either case the answer can still be written.
+	AllowHalfClose bool
 	// WriteTimeout bounds the time during which a client acknowledges nothing of an answer that waits for it. Then the
 	// connection is aborted. Zero means DefaultWriteTimeout, negative none.
 	WriteTimeout time.Duration

@@ -83,13 +83,12 @@ func (s *Server) ListenAndServe() error {
 //
 // A handler finds what net/http gives it: Request.Body streams, and what is not read stays with the client; 100 (Continue)
 // is sent when it is read first; trailers go both ways; the ResponseWriter can Flush, Hijack and ReadFrom, and has what
-// http.ResponseController asks for; the context ends when the connection is reset, after HandlerTimeout, in a teardown, and
-// when the handler returns; panicking with http.ErrAbortHandler resets the connection without a log line, with anything else
+// http.ResponseController asks for; the context ends when the client goes, after HandlerTimeout, in a teardown, and when the
+// handler returns; panicking with http.ErrAbortHandler resets the connection without a log line, with anything else
 // after one. It differs in this:
 //
-//   - A client that closes its half of the connection may still be reading, so that alone cancels nothing. A handler that waits
-//     and writes nothing learns that its client has gone altogether when the client's kernel resets the connection, which a
-//     keep-alive probe makes it do after about a minute; HandlerTimeout bounds that.
+//   - A client that ends its side of the connection ends the context, as with net/http, unless Server.AllowHalfClose is set; but
+//     the first 10 ms of a handler are left alone. context.Cause says what happened.
 //   - Reading and writing go on side by side without EnableFullDuplex.
 //   - An answer that comes out shorter than its Content-Length ends with RST, as does one that breaks off.
 //   - ServerContextKey holds the *poller.Server, and the net.Conn of Hijack is not a *net.TCPConn, though it has its methods.

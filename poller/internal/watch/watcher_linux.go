@@ -28,7 +28,7 @@ type Watcher struct {
 // watch is what somebody waits for on a descriptor.
 type watch struct {
 	who    Waiter
-	events uint32 // unix.EPOLLIN, unix.EPOLLOUT or both
+	events uint32 // of unix.EPOLLIN, unix.EPOLLOUT and unix.EPOLLRDHUP
 }
 
 // Waiter is told, on the watcher's goroutine, that it need not wait any more. It may have nothing to do with the descriptor
@@ -148,6 +148,16 @@ func (w *Watcher) Forget(fd int) {
 	delete(w.waiting, int32(fd))
 	// It fails where the descriptor was not added, or the kernel has forgotten it already.
 	_ = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_DEL, fd, nil)
+}
+
+// Drop has who not be told any more of what it waits for on fd. It makes no system call, so an event can be taken for
+// nothing, and Ready can be running.
+func (w *Watcher) Drop(fd int, who Waiter) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.waiting[int32(fd)].who == who {
+		delete(w.waiting, int32(fd))
+	}
 }
 
 // Awaits reports whether somebody waits on fd.
