@@ -84,6 +84,7 @@ func (c *conn) takeBack(x *exchange) {
 	default:
 		if !x.body.decoder.Done() {
 			c.pending = &pending{skip: true, decoder: x.body.decoder}
+			c.until = c.loop.clock.now + lingerLimit
 		}
 		c.in = append(x.body.input, c.in...)
 		from := c.state

@@ -31,7 +31,7 @@ type conn struct {
 
 	prev, next *conn         // within the timeout list of what it waits for
 	deadline   time.Duration // of what it waits for; 0: it is in no list
-	until      time.Duration // lingering, acking and resting: when that ends in any case
+	until      time.Duration // skipping, lingering, acking and resting: when that ends in any case
 	progress   int64         // of the client: bytes that it has not acknowledged; lingering and parting: that were thrown away
 
 	state    state

@@ -206,7 +206,7 @@ func (c *conn) receive(data []byte) (n int, answered bool) {
 		content, m, err := p.decoder.Next(data[n:])
 		p.skipped += len(content)
 		switch {
-		case p.skip && (err != nil || p.skipped > maxDiscard):
+		case p.skip && (err != nil || p.skipped > maxDiscard || c.loop.clock.now > c.until):
 			// It has its answer, so there is nothing to say but the end. The answer has promised that the connection goes on,
 			// and a client that relies on it would lose its next request to a FIN, so this takes as much as after a last one.
 			c.pending, c.then = nil, last

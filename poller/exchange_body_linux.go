@@ -7,8 +7,10 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"rstserver/httpcodec"
 )
@@ -214,9 +216,46 @@ func (b *body) noteRest() {
 	}
 }
 
+// skipPatience is how long a handler that has returned waits for chunks that it has not read. A client that waits for its answer
+// first is told that it is the last.
+const skipPatience = 200 * time.Millisecond
+
 // skippable reports whether the connection can be used again although the rest of the content has not been read: there is
-// none, or it is known to come and not to be too long.
-func (b *body) skippable() bool {
+// none, or it is known to come, and not to be too long. Of content in chunks that is known when it has come: it may take until
+// patience for that.
+func (b *body) skippable(patience time.Duration) bool {
 	rest := b.rest.Load()
+	if rest == restUnknown {
+		return b.comes(patience)
+	}
 	return rest != restLost && rest <= maxSkip
+}
+
+// comes reports whether chunks come to their end in time, and are well-formed. It takes nothing away from whoever reads them.
+func (b *body) comes(patience time.Duration) bool {
+	if !b.mu.TryLock() {
+		return false // somebody waits for more
+	}
+	defer b.mu.Unlock()
+	decoder, ahead, until := b.decoder, b.input, time.Now().Add(patience)
+	for {
+		for len(ahead) > 0 && !decoder.Done() {
+			_, n, err := decoder.Next(ahead)
+			if err != nil {
+				return false
+			}
+			ahead = ahead[n:]
+		}
+		had := len(b.input)
+		if decoder.Done() || had > maxSkip {
+			return decoder.Done()
+		}
+		b.input = slices.Grow(b.input, contentBuffer)
+		n, err := b.x.receiveWithin(time.Until(until), b.input[had:cap(b.input)])
+		if err != nil {
+			return false
+		}
+		b.input = b.input[:had+n]
+		ahead = b.input[had:]
+	}
 }

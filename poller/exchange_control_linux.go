@@ -4,6 +4,7 @@ package poller
 
 import (
 	"bufio"
+	"context"
 	"net"
 	"net/http"
 	"time"
@@ -25,8 +26,32 @@ func (w *responseWriter) SetWriteDeadline(t time.Time) error {
 	return w.x.setDeadline(&w.x.write, t)
 }
 
-// EnableFullDuplex has no effect: a handler may always read and write as it likes.
-func (w *responseWriter) EnableFullDuplex() error { return nil }
+// EnableFullDuplex has the connection live on after an answer whose head was sent while content in chunks was still to come. A
+// handler may always read and write as it likes; but without this such an answer is the last, as with what nobody knows the length
+// of the client could go on for ever.
+func (w *responseWriter) EnableFullDuplex() error {
+	w.mu.Lock()
+	defer w.unlock()
+	w.fullDuplex = true
+	return nil
+}
+
+// CloseNotify implements http.CloseNotifier, which is deprecated, but which some frameworks take for granted. The channel
+// gets an element when the context of the request ends before the handler has returned.
+func (w *responseWriter) CloseNotify() <-chan bool {
+	w.mu.Lock()
+	defer w.unlock()
+	if w.gone == nil {
+		gone, ctx := make(chan bool, 1), w.ctx
+		w.gone = gone
+		context.AfterFunc(ctx, func() {
+			if context.Cause(ctx) != context.Canceled {
+				gone <- true
+			}
+		})
+	}
+	return w.gone
+}
 
 // Hijack implements http.Hijacker: it hands the connection over to the caller, who has to close it. The server goes on to
 // keep track of it: it counts as a connection, and Close resets it. The net.Conn's Close ends it with FIN, unless its

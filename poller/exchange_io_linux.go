@@ -32,7 +32,12 @@ func (s *side) signal() {
 // receive reads from the connection, and waits for input. It returns io.EOF when the client has sent FIN, errStalled after
 // BodyTimeout. One goroutine at a time may call it: that which holds body.mu.
 func (x *exchange) receive(p []byte) (n int, err error) {
-	err = x.transfer(&x.read, unix.EPOLLIN, x.run.cfg.bodyTimeout, func() (err error) {
+	return x.receiveWithin(x.run.cfg.bodyTimeout, p)
+}
+
+// receiveWithin is receive with another time. Zero means any time, and less none.
+func (x *exchange) receiveWithin(timeout time.Duration, p []byte) (n int, err error) {
+	err = x.transfer(&x.read, unix.EPOLLIN, timeout, func() (err error) {
 		if n, err = unix.Read(x.fd, p); err == nil && n == 0 {
 			return io.EOF
 		}
@@ -77,12 +82,15 @@ func write(fd int, bufs [][]byte) (int, error) {
 }
 
 // transfer makes the system calls of call, which fail with EAGAIN where the client is not ready: then it waits for one of events, for
-// at most timeout, if that is not zero. A client that is written to and acknowledges something has as long again.
+// at most timeout, if that is not zero; less is no time. A client that is written to and acknowledges something has as long again.
 func (x *exchange) transfer(s *side, events uint32, timeout time.Duration, call func() error) error {
 	for {
 		due, err := x.attempt(s, events, call)
-		if !errors.Is(err, unix.EAGAIN) {
+		switch {
+		case !errors.Is(err, unix.EAGAIN):
 			return err
+		case timeout < 0:
+			return errStalled
 		}
 		unacked := x.unacked()
 		var stalled <-chan time.Time

@@ -109,7 +109,9 @@ func (x *exchange) serve(w *worker) {
 	case req != nil:
 		x.writer.init(w, req)
 		x.handler(req).ServeHTTP(&x.writer, req)
-		if o, ok := x.writer.finish(false); ok {
+		o, ok := x.writer.finish(false)
+		removeParts(req)
+		if ok {
 			x.giveBack(o)
 		}
 	}
@@ -154,6 +156,13 @@ func (x *exchange) handler(req *http.Request) http.Handler {
 // net/http does.
 func answerAsterisk(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Length", "0") }
 
+// removeParts deletes the files in which parts of a form have been kept, as net/http does.
+func removeParts(req *http.Request) {
+	if req != nil && req.MultipartForm != nil {
+		_ = req.MultipartForm.RemoveAll()
+	}
+}
+
 // broken deals with a handler that did not return: its connection is aborted, even if it has hijacked it.
 func (x *exchange) broken(p any, req *http.Request) {
 	request := "none yet"
@@ -169,6 +178,7 @@ func (x *exchange) broken(p any, req *http.Request) {
 			"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 	}
 	x.writer.abandon()
+	removeParts(req)
 	x.giveBack(outcome{kind: aborted})
 	x.abortHijacked()
 }

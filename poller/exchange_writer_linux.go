@@ -3,10 +3,13 @@
 package poller
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
+	"time"
 	"unsafe"
 
 	"rstserver/httpcodec"
@@ -17,7 +20,8 @@ import (
 // contentBuffer bytes have come together, at Flush, and when the handler has returned; Write waits while the client does not
 // take it. Unlike with net/http its methods may be called from several goroutines, in the time of the handler.
 type responseWriter struct {
-	x *exchange
+	x   *exchange
+	ctx context.Context // of the request
 
 	mu     sync.Mutex // guards what follows; held by a Write that waits
 	w      *worker    // lends its buffers; nil when the time is over
@@ -34,19 +38,24 @@ type responseWriter struct {
 	tooLong     bool  // a Write was refused as it went beyond Content-Length; what follows it would leave a hole
 	broken      error // the answer cannot be completed any more
 	unencodable bool  // that is because its head cannot be encoded
+	fullDuplex  bool  // the handler goes on to read when it has begun to answer
 	last        bool  // whatever else is said, the connection ends after this answer
 	tail        [16]byte
 	answer      Answer
-	reported    bool     // to Server.Answered
-	notes       []func() // of what is to be logged, once mu is free
+	reported    bool      // to Server.Answered
+	gone        chan bool // see CloseNotify
+	notes       []func()  // of what is to be logged, once mu is free
 }
+
+// sniffed is how much of the content http.DetectContentType looks at.
+const sniffed = 512
 
 // contentBuffer is how much content is held back in the hope that the handler returns, and so tells its length.
 const contentBuffer = 4 << 10
 
 func (w *responseWriter) init(worker *worker, req *http.Request) {
 	x := w.x
-	w.w = worker
+	w.w, w.ctx = worker, req.Context()
 	w.method, w.target = req.Method, req.RequestURI
 	w.head.minorVersion, w.head.keepAlive = req.ProtoMinor, !req.Close
 	worker.content = worker.content[:0]
@@ -218,11 +227,15 @@ func (w *responseWriter) emit(p []byte, final bool) error {
 			w.head.hasLength, w.head.length = true, int64(n)
 		}
 		sample := content
-		if len(sample) == 0 {
-			sample = p
+		if len(p) > 0 {
+			sample = append(slices.Clip(content), p[:min(len(p), sniffed)]...)
+		}
+		patience := time.Duration(-1) // the handler may want to read
+		if final {
+			patience = skipPatience
 		}
 		var err error
-		if out, err = w.appendHead(out, sample); err != nil {
+		if out, err = w.appendHead(out, sample, patience); err != nil {
 			w.broken, w.unencodable = err, true
 			return err
 		}
@@ -257,11 +270,11 @@ func (w *responseWriter) emit(p []byte, final bool) error {
 	return nil
 }
 
-// appendHead encodes the head. sample is the beginning of the content.
-func (w *responseWriter) appendHead(out, sample []byte) ([]byte, error) {
+// appendHead encodes the head. sample is the beginning of the content. It may wait so long for the end of the request.
+func (w *responseWriter) appendHead(out, sample []byte, patience time.Duration) ([]byte, error) {
 	res := httpcodec.Response{
 		Status: w.status, MinorVersion: w.head.minorVersion, Head: w.method == http.MethodHead,
-		KeepAlive: w.head.keepAlive && !w.last && !w.x.run.draining() && w.x.body.skippable(),
+		KeepAlive: w.head.keepAlive && !w.last && !w.x.run.draining() && (w.fullDuplex && w.x.body.rest.Load() == restUnknown || w.x.body.skippable(patience)),
 		Fields:    w.w.fields, ContentLength: -1,
 	}
 	if w.head.hasLength {

@@ -124,11 +124,11 @@ var contentBehaviours = []behaviour{
 			write(w, tr, "ok")
 		}},
 	{name: "big chunked content not read", method: "POST",
-		request: chunkedPost + "4b000\r\n" + strings.Repeat("x", 300<<10) + "\r\n0\r\n\r\n",
-		differences: []difference{
-			{"its length is not known, so that it may be short, and the connection goes on", "field: Connection: close\n", ""},
-			{"as above", "end: FIN", sentinelAnswer + "end: FIN"},
-		}},
+		request: chunkedPost + "4b000\r\n" + strings.Repeat("x", 300<<10) + "\r\n0\r\n\r\n"},
+	{name: "chunked content not read", method: "POST",
+		request: chunkedPost + "32000\r\n" + strings.Repeat("x", 200<<10) + "\r\n0\r\n\r\n"},
+	{name: "chunked content not read, and malformed", method: "POST",
+		request: chunkedPost + "5\r\nhello!\r\n0\r\n\r\n"},
 	{name: "chunked content, none", request: "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 		method: "POST",
 		head:   true, handler: func(w http.ResponseWriter, r *http.Request, tr *transcript) { readAll(r, tr) }},
