@@ -5,6 +5,7 @@ package poller
 import (
 	"context"
 	"testing"
+	"time"
 
 	"rstserver/internal/lingertest"
 	"rstserver/linger/sockdiag"
@@ -65,3 +66,22 @@ func whoWaits(t *testing.T, name string, letGo func(s *served) error, most, n in
 }
 
 func (s *served) release() error { return s.Release() }
+
+// A loop that is busy for longer than the queue may stand still where descriptors are short takes in who waits all the same.
+func TestWhoWaitsForABusyLoopIsTakenIn(t *testing.T) {
+	s := start(t, &Server{Loops: 1})
+	result := make(chan error, 1)
+	var c *client
+	s.hold(t, func() {
+		c = s.dial(t)
+		c.send(getRoot)
+		go func() { result <- s.Release() }()
+		lingertest.Wait(t, "the server lets go", func() bool { return s.run.lettingGo() })
+		time.Sleep(3 * queuePatience)
+	})
+	c.answer("GET")
+	c.Close()
+	if err := wait(t, "Release", result); err != nil {
+		t.Errorf("Release = %v", err)
+	}
+}

@@ -121,8 +121,8 @@ func (s *Server) teardownLocked(mode linger.Mode) {
 	go s.teardown(s.mode, s.began)
 }
 
-// The accept queue is looked at every queueInterval. If it makes no progress for queuePatience, since descriptors have run out
-// or the loops are stuck, whoever is left in it is reset.
+// The accept queue is looked at every queueInterval. If it makes no progress for queuePatience, since descriptors have run out,
+// or for Server.StuckGrace, since the loops are stuck, whoever is left in it is reset.
 const (
 	queueInterval = 200 * time.Microsecond
 	queuePatience = 100 * time.Millisecond
@@ -146,7 +146,7 @@ func (r *run) acceptQueue() {
 			return
 		case accepts > progress:
 			progress, at, roused = accepts, time.Now(), time.Now()
-		case time.Since(at) > queuePatience:
+		case time.Since(at) > r.cfg.stuckGrace, time.Since(at) > queuePatience && r.admission.short.Load():
 			return
 		case time.Since(roused) > leastLookout:
 			_ = r.port.Rouse(len(r.loops)) // the loop that is to accept may be stuck

@@ -204,18 +204,19 @@ func (r *run) abortAll(rep *linger.Report) (sweep linger.Sweep, errs []error) {
 		if done {
 			continue
 		}
+		if !l.sweeping.Load() {
+			r.table.SetActivity(int(l.handling.Load()), linger.Handling)
+		}
+		helped := r.table.HelpAbort(l.index)
+		sweep.Add(helped)
+		// Each connection was counted by one of the two. A loop that begins later finds none.
 		if l.sweeping.Load() {
-			// Not stuck: it has many.
-			sweep.Add(r.table.HelpAbort(l.index))
-			<-l.swept
+			<-l.swept // it has many, or has come to itself after all
 			sweep.Add(l.sweep)
 			continue
 		}
-		r.table.SetActivity(int(l.handling.Load()), linger.Handling)
-		helped := r.table.HelpAbort(l.index)
-		sweep.Add(helped)
 		if own, done := l.ownSweep(); done {
-			sweep.Add(own) // it came to itself after all. Each connection was counted by one of the two
+			sweep.Add(own)
 			continue
 		}
 		l.stuck = true
