@@ -194,6 +194,7 @@ func TestMethodsFromCallbacks(t *testing.T) {
 	}{
 		{"Report", false, func(srv *Server) error { srv.Report(); return nil }},
 		{"ListenerAddr", false, func(srv *Server) error { srv.ListenerAddr(); return nil }},
+		{"SetKeepAlivesEnabled", false, func(srv *Server) error { srv.SetKeepAlivesEnabled(true); return nil }},
 		{"RegisterOnShutdown", false, func(srv *Server) error { srv.RegisterOnShutdown(func() {}); return nil }},
 		{"Serve", false, func(srv *Server) error { return srv.Serve(listenAlone(t)) }},
 		{"ListenAndServe", false, func(srv *Server) error { return srv.ListenAndServe() }},

@@ -37,7 +37,7 @@ func (c *conn) answer(r *Request, head []byte) {
 	}
 	w.response.MinorVersion = r.MinorVersion
 	w.response.Head = string(r.Method) == "HEAD"
-	w.response.KeepAlive = r.KeepAlive && !l.run.draining()
+	w.response.KeepAlive = r.KeepAlive && l.run.reuses()
 	err := c.encodeTo(r, w)
 	if err != nil {
 		l.log.Error("the handler's answer cannot be sent, 500 was sent in its place", "conn", c.id,

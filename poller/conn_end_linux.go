@@ -151,6 +151,22 @@ func (l *loop) drainOwn() {
 	}
 }
 
+// closeIdle closes the loop's connections that wait for their next request. On the loop.
+func (l *loop) closeIdle() {
+	l.clock.tick()
+	for kind := range l.lists {
+		for c := l.lists[kind].first; c != nil; {
+			next := c.next
+			c.catchUp()
+			if (c.state == idle || c.state == quiet) && c.silent() {
+				c.close()
+			}
+			c.settle()
+			c = next
+		}
+	}
+}
+
 // spread has idle connections end one after the other, at random moments of Server.DrainSpread. Each loop does so with its
 // own. One that gets a request before its turn is not idle any more.
 func (l *loop) spread(idle []*conn) {

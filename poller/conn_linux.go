@@ -28,6 +28,7 @@ type conn struct {
 	out     []byte    // bytes that the kernel did not take
 	source  io.Reader // content to be sent behind out
 	left    int64     // bytes still to be read from source
+	padded  bool      // the last request had content, behind which there may be two empty lines
 
 	prev, next *conn         // within the timeout list of what it waits for
 	deadline   time.Duration // of what it waits for; 0: it is in no list

@@ -84,6 +84,8 @@ func (c *conn) await(from state, served bool) {
 		c.rest()
 	case !served:
 		c.pass(from)
+	case c.loop.run.server.noReuse.Load():
+		c.close() // its last answer did not say so
 	case from == lent || from == handling:
 		c.become(quiet)
 	default:
@@ -112,7 +114,18 @@ func (c *conn) takeRequest(data []byte) (n int, answered bool) {
 		return 0, false
 	}
 	l := c.loop
+	if c.padded && len(data) > 2 && bytes.HasPrefix([]byte("\r\n\r\n"), data[:min(len(data), 4)]) {
+		if len(data) < 4 {
+			return 0, false
+		}
+		// Some old clients send more than the one that the parser passes over, and net/http puts up with it.
+		c.parser.Reset()
+		c.padded = false
+		n, answered = c.takeRequest(data[2:])
+		return n + 2, answered
+	}
 	n, err := c.parser.Parse(data, l.limits(), &l.request.Request)
+	c.padded = n > 0 && l.request.HasBody() || n == 0 && c.padded
 	switch {
 	case err != nil:
 		c.refuse(err, data)

@@ -204,7 +204,7 @@ func (x *exchange) giveBack(o outcome) (gave bool) {
 	}
 	x.outcome = o
 	// A drain notes that it has begun before it looks at the state.
-	quietly := nothingLeft && x.state == lent && !x.run.draining() &&
+	quietly := nothingLeft && x.state == lent && x.run.reuses() &&
 		x.conn.sock.Interest(table[left].polls.events()) == nil
 	if quietly {
 		x.run.table.SetActivity(x.fd, table[left].activity)

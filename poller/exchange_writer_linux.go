@@ -274,8 +274,9 @@ func (w *responseWriter) emit(p []byte, final bool) error {
 func (w *responseWriter) appendHead(out, sample []byte, patience time.Duration) ([]byte, error) {
 	res := httpcodec.Response{
 		Status: w.status, MinorVersion: w.head.minorVersion, Head: w.method == http.MethodHead,
-		KeepAlive: w.head.keepAlive && !w.last && !w.x.run.draining() && (w.fullDuplex && w.x.body.rest.Load() == restUnknown || w.x.body.skippable(patience)),
-		Fields:    w.w.fields, ContentLength: -1,
+		KeepAlive: w.head.keepAlive && !w.last && w.x.run.reuses() &&
+			(w.fullDuplex && w.x.body.rest.Load() == restUnknown || w.x.body.skippable(patience)),
+		Fields: w.w.fields, ContentLength: -1,
 	}
 	if w.head.hasLength {
 		res.ContentLength = w.head.length

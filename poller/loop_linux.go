@@ -125,5 +125,5 @@ func (l *loop) engineEnded() {
 // limits for a request's head.
 func (l *loop) limits() httpcodec.Limits {
 	return httpcodec.Limits{HeaderBytes: l.run.cfg.maxHeaderBytes, Fields: l.run.cfg.maxFields,
-		LaxTarget: l.run.cfg.laxTargets}
+		LaxTarget: !l.run.server.StrictTargets}
 }

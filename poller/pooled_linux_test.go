@@ -677,16 +677,16 @@ func TestOptionsAsterisk(t *testing.T) {
 	}
 }
 
-func TestLaxTargets(t *testing.T) {
-	for _, lax := range []bool{false, true} {
-		s := start(t, &Server{LaxTargets: lax, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+func TestStrictTargets(t *testing.T) {
+	for _, strict := range []bool{false, true} {
+		s := start(t, &Server{StrictTargets: strict, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, r.URL.Query().Get("a[]"))
 		})})
 		c := s.dial(t)
 		c.send("GET /?a[]=1|2 HTTP/1.1\r\nHost: x\r\n\r\n")
 		res, body := c.answer("GET")
-		if ok := res.StatusCode == 200 && body == "1|2"; ok != lax {
-			t.Errorf("with LaxTargets %v: %s %q", lax, res.Status, body)
+		if ok := res.StatusCode == 200 && body == "1|2"; ok == strict {
+			t.Errorf("with StrictTargets %v: %s %q", strict, res.Status, body)
 		}
 	}
 }

@@ -99,9 +99,11 @@ type Server struct {
 	// MaxHeaderBytes bounds a request's head, in bytes. A larger one is answered with 431, or 414 when it is the
 	// request-target. Zero means DefaultMaxHeaderBytes.
 	MaxHeaderBytes int
-	// LaxTargets lets characters into request-targets that RFC 3986 does not allow, but that browsers send as they are; see
-	// httpcodec.Limits. Without it such requests are answered with 400, which an application may not be prepared for.
-	LaxTargets bool
+	// StrictTargets has requests answered with 400 whose target has characters that RFC 3986 does not allow there, such as
+	// /?a[]=1|2. Browsers and clients send them as they are, net/http takes them, and handlers get the target unchanged, so by
+	// default they are let in; see httpcodec.Limits. A proxy whose backend may read such a target in another way is safer
+	// without.
+	StrictTargets bool
 	// MaxFields bounds the number of a request's field lines. More are answered with 431. Zero means DefaultMaxFields.
 	MaxFields int
 	// MaxBodyBytes bounds a request's content, in bytes. A larger one is answered with 413, or fails the read once part of
@@ -143,7 +145,8 @@ type Server struct {
 	state      atomic.Int32
 	run        *run // what a Server has while it serves; set once
 	mode       linger.Mode
-	began      time.Time // when the mode was asked for
+	began      time.Time   // when the mode was asked for
+	noReuse    atomic.Bool // see SetKeepAlivesEnabled; may be loaded without mu
 	onShutdown []func()
 	report     linger.Report
 	closeErr   error
@@ -199,4 +202,18 @@ func (s *Server) RegisterOnShutdown(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.onShutdown = append(s.onShutdown, f)
+}
+
+// SetKeepAlivesEnabled says whether connections are used for more than one request, as they are by default. Without, every
+// answer is its connection's last and says so, and idle connections are closed. Unlike in a drain the port is kept, so that
+// clients come back on new connections: to a successor that serves the same port, for instance.
+func (s *Server) SetKeepAlivesEnabled(enabled bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.noReuse.Store(!enabled)
+	if r := s.run; r != nil && !enabled {
+		for _, l := range r.loops {
+			l.post(l.closeIdle)
+		}
+	}
 }

@@ -23,7 +23,6 @@ type config struct {
 	drainSpread      time.Duration
 	idleTimeout      time.Duration
 	maxHeaderBytes   int
-	laxTargets       bool
 	maxFields        int
 	maxLoopBodyBytes int64 // of content for the loop handler; 0: no bound
 	maxBodyBytes     int64 // of content for the handler; 0: no bound
@@ -49,7 +48,6 @@ func (s *Server) config() (config, error) {
 		drainSpread:      s.DrainSpread,
 		idleTimeout:      timeout(s.IdleTimeout, DefaultIdleTimeout),
 		maxHeaderBytes:   or(s.MaxHeaderBytes, DefaultMaxHeaderBytes),
-		laxTargets:       s.LaxTargets,
 		maxFields:        or(s.MaxFields, DefaultMaxFields),
 		maxLoopBodyBytes: max(or(s.MaxBodyBytes, DefaultMaxBodyBytes), 0),
 		maxBodyBytes:     max(s.MaxBodyBytes, 0),

@@ -244,6 +244,9 @@ func (r *run) closing() bool { return r.server.state.Load() >= stateClosing }
 // draining reports whether every answer is its connection's last, as it is from the beginning of a drain on, or of a teardown.
 func (r *run) draining() bool { return r.server.state.Load() >= stateDraining }
 
+// reuses reports whether connections are used for more than one request.
+func (r *run) reuses() bool { return !r.draining() && !r.server.noReuse.Load() }
+
 // lettingGo reports whether the port is being given up, or was.
 func (r *run) lettingGo() bool { return r.server.state.Load() >= stateReleased }
 

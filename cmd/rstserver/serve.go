@@ -33,6 +33,7 @@ func (c *serveCommand) server(s *site, log *slog.Logger) *poller.Server {
 		MaxHandlers:    c.MaxHandlers,
 		MaxHeaderBytes: c.MaxHeaderBytes,
 		MaxBodyBytes:   orNone(c.MaxBodyBytes),
+		StrictTargets:  true, // it knows all of its own
 		NoArm:          c.NoArm,
 		Sweep:          c.Sweep,
 		ReusePort:      c.Reuseport,

@@ -31,8 +31,8 @@ type behaviour struct {
 	handler func(w http.ResponseWriter, r *http.Request, tr *transcript)
 	// head has the fields of the request compared, too.
 	head bool
-	// lax has it tried on a poller.Server with LaxTargets.
-	lax bool
+	// strict has it tried on a poller.Server with StrictTargets.
+	strict bool
 	// differences are what is not the same, on purpose.
 	differences []difference
 	// refused says that poller answers in the handler's place.
@@ -125,16 +125,16 @@ func (s *stage) play(t *testing.T, b *behaviour) string {
 
 func TestSameAsNetHTTP(t *testing.T) {
 	behaviours := slices.Concat(headBehaviours, framingBehaviours, writerBehaviours, contentBehaviours, requestBehaviours)
-	var nethttp, pollers, lax stage
+	var nethttp, pollers, strict stage
 	nethttp.addr = serveNetHTTP(t, &nethttp).addr
 	s := serve(t, &pollers)
 	pollers.addr = s.addr
-	lax.addr = start(t, &poller.Server{Handler: &lax, LaxTargets: true}).addr
+	strict.addr = start(t, &poller.Server{Handler: &strict, StrictTargets: true}).addr
 	for _, b := range behaviours {
 		t.Run(b.name, func(t *testing.T) {
 			ours := &pollers
-			if b.lax {
-				ours = &lax
+			if b.strict {
+				ours = &strict
 			}
 			want, got := nethttp.play(t, &b), ours.play(t, &b)
 			if b.refused != nil {

@@ -8,7 +8,7 @@ import (
 
 // Reasons that several refusals have in common.
 const (
-	whyTarget  = "a request-target consists of the characters of RFC 3986, unless LaxTargets lets more in"
+	whyTarget  = "a request-target consists of the characters of RFC 3986, with StrictTargets"
 	whyFraming = "a request whose end can be understood in two ways is not forwarded or answered (RFC 9112, section 6.3)"
 )
 
@@ -40,29 +40,29 @@ var requestBehaviours = []behaviour{
 	{name: "badly encoded path", request: "GET /a%zz HTTP/1.1\r\nHost: x\r\n\r\n",
 		head: true, refused: &refusal{"", "400 Bad Request", "malformed request-target", ""}},
 	{name: "dots in the path", request: "GET /a/../../b/./c HTTP/1.1\r\nHost: x\r\n\r\n", head: true},
-	{name: "bytes beyond ASCII in the path", request: "GET /\xc3\xbc HTTP/1.1\r\nHost: x\r\n\r\n",
-		head: true, refused: &refusal{whyTarget, "400 Bad Request", "malformed request-target", ""}},
+	{name: "strict, bytes beyond ASCII in the path", request: "GET /\xc3\xbc HTTP/1.1\r\nHost: x\r\n\r\n",
+		head: true, strict: true, refused: &refusal{whyTarget, "400 Bad Request", "malformed request-target", ""}},
 	{name: "semicolon in the query", request: "GET /?a=b;c HTTP/1.1\r\nHost: x\r\n\r\n", head: true,
 		handler: func(_ http.ResponseWriter, r *http.Request, tr *transcript) {
 			tr.notef("%s: %v", errorClass(r.ParseForm()), r.Form)
 		}},
-	{name: "badly encoded query", request: "GET /?q=100% HTTP/1.1\r\nHost: x\r\n\r\n",
-		refused: &refusal{whyTarget, "400 Bad Request", "malformed request-target", ""}},
-	{name: "brackets in the query", request: "GET /?a[]=b HTTP/1.1\r\nHost: x\r\n\r\n",
-		refused: &refusal{whyTarget, "400 Bad Request", "malformed request-target", ""}},
-	{name: "bar in the query", request: "GET /?a=b|c HTTP/1.1\r\nHost: x\r\n\r\n",
-		refused: &refusal{whyTarget, "400 Bad Request", "malformed request-target", ""}},
+	{name: "strict, badly encoded query", request: "GET /?q=100% HTTP/1.1\r\nHost: x\r\n\r\n",
+		strict: true, refused: &refusal{whyTarget, "400 Bad Request", "malformed request-target", ""}},
+	{name: "strict, brackets in the query", request: "GET /?a[]=b HTTP/1.1\r\nHost: x\r\n\r\n",
+		strict: true, refused: &refusal{whyTarget, "400 Bad Request", "malformed request-target", ""}},
+	{name: "strict, bar in the query", request: "GET /?a=b|c HTTP/1.1\r\nHost: x\r\n\r\n",
+		strict: true, refused: &refusal{whyTarget, "400 Bad Request", "malformed request-target", ""}},
 	{name: "empty query", request: "GET /? HTTP/1.1\r\nHost: x\r\n\r\n", head: true},
-	{name: "lax, brackets in the query", request: "GET /?a[]=b HTTP/1.1\r\nHost: x\r\n\r\n", head: true, lax: true},
-	{name: "lax, badly encoded query", request: "GET /?q=100% HTTP/1.1\r\nHost: x\r\n\r\n", head: true, lax: true,
+	{name: "brackets in the query", request: "GET /?a[]=b HTTP/1.1\r\nHost: x\r\n\r\n", head: true},
+	{name: "badly encoded query", request: "GET /?q=100% HTTP/1.1\r\nHost: x\r\n\r\n", head: true,
 		handler: func(_ http.ResponseWriter, r *http.Request, tr *transcript) {
 			tr.notef("%s: %v", errorClass(r.ParseForm()), r.Form)
 		}},
-	{name: "lax, other characters", request: "GET /a|b[c]{d}^e`f\"\\<g>?|[]{}^`\"\\<> HTTP/1.1\r\nHost: x\r\n\r\n",
-		head: true, lax: true},
-	{name: "lax, bytes beyond ASCII", request: "GET /\xc3\xbc?\xfc HTTP/1.1\r\nHost: x\r\n\r\n", head: true, lax: true},
-	{name: "lax, badly encoded path", request: "GET /a%zz HTTP/1.1\r\nHost: x\r\n\r\n", head: true, lax: true,
-		refused: &refusal{"", "400 Bad Request", "malformed request-target", ""}},
+	{name: "other characters", request: "GET /a|b[c]{d}^e`f\"\\<g>?|[]{}^`\"\\<> HTTP/1.1\r\nHost: x\r\n\r\n",
+		head: true},
+	{name: "bytes beyond ASCII", request: "GET /\xc3\xbc?\xfc HTTP/1.1\r\nHost: x\r\n\r\n", head: true},
+	{name: "two empty lines behind content", request: "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello\r\n\r\n",
+		method: "POST", head: true},
 	{name: "fragment", request: "GET /a#b HTTP/1.1\r\nHost: x\r\n\r\n",
 		head: true, refused: &refusal{whyTarget, "400 Bad Request", "malformed request-target", ""}},
 	{name: "absolute form", request: "GET http://example.com:8080/a?b HTTP/1.1\r\nHost: other\r\n\r\n", head: true},

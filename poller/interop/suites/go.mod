@@ -1,0 +1,3 @@
+module rstserver/poller/interop/suites
+
+go 1.26.0
