@@ -281,7 +281,10 @@ func TestReleaseWaitsForASlowServer(t *testing.T) {
 	served := make(chan int, 1)
 	go func() {
 		for i := 0; ; i++ {
-			time.Sleep(10 * time.Millisecond) // stands for work
+			if i == 0 {
+				time.Sleep(300 * time.Millisecond) // stands for others that have the processors
+			}
+			time.Sleep(10 * time.Millisecond) // and this for work
 			conn, err := l.Listener.Accept()
 			if err != nil {
 				served <- i

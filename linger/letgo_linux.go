@@ -87,10 +87,10 @@ func (l *Listener) takeQueueIn(stop <-chan struct{}) {
 }
 
 // What is waited for in the hope that it is a matter of microseconds is looked at every shortInterval, for at most shortLimit: a
-// server that does not accept leaves the queue as it is.
+// server that does not accept leaves the queue as it is. One on a busy machine may have to wait for a processor.
 const (
 	shortInterval = 200 * time.Microsecond
-	shortLimit    = 100 * time.Millisecond
+	shortLimit    = time.Second
 )
 
 // pollUntil waits until ok returns true, within limits.
