@@ -9,9 +9,9 @@ COUNT       ?= 6
 CONNECTIONS ?= 10000
 PEERS       ?= bin/peers
 # Modules of their own, so that what their tests need is not what rstserver needs.
-MODULES     := poller/interop linger/interop bench/peers
+MODULES     := poller/interop poller/interop/suites linger/interop bench/peers
 
-.PHONY: all run build fmt lint test soak fuzz bench bench-micro peers bench-http clean
+.PHONY: all run build fmt lint test interop soak fuzz bench bench-micro peers bench-http clean
 
 all: lint test
 
@@ -41,6 +41,9 @@ test: lint ## gofmt, vet, staticcheck and all tests under the race detector, the
 	@for module in $(MODULES); do (set -x; cd $$module && go test -vet=off -race -short -shuffle=on -count=1 ./...) || exit 1; done
 	go test -vet=off -run Alloc ./httpcodec ./poller
 	go test -short -tags gc_opt ./poller/internal/engine
+
+interop: ## the tests of chi, gin, echo, connect and others, on poller, and a table of them
+	cd poller/interop/suites && go test -count=1 -timeout 60m -v ./...
 
 soak: ## all tests, with every repetition and random schedule: before a release, and after a change to what runs at the same time
 	go test -race -shuffle=on -count=1 -timeout 60m ./...

@@ -365,6 +365,7 @@ func (w *responseWriter) sendRest() error {
 		w.status != http.StatusNotModified && w.status != http.StatusNoContent {
 		w.warn("the handler wrote less than its Content-Length, its connection is aborted", "written_bytes", w.written,
 			"content_length", w.head.length)
+		_ = w.emit(nil, false) // as far as it came
 		return io.ErrUnexpectedEOF
 	}
 	if w.encoded && len(w.w.content) == 0 && w.framing.Kind != httpcodec.Chunked {

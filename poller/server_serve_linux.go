@@ -82,18 +82,42 @@ func (s *Server) ListenAndServe() error {
 // takes the place of net/http's function of that name.
 //
 // A handler finds what net/http gives it: Request.Body streams, and what is not read stays with the client; 100 (Continue)
-// is sent when it is read first; trailers go both ways; the ResponseWriter can Flush, Hijack and ReadFrom, and has what
-// http.ResponseController asks for; the context ends when the client goes, after HandlerTimeout, in a teardown, and when the
-// handler returns; panicking with http.ErrAbortHandler resets the connection without a log line, with anything else
-// after one. It differs in this:
+// is sent when it is read first; trailers go both ways; the ResponseWriter can Flush, Hijack, CloseNotify and ReadFrom, and has
+// what http.ResponseController asks for; the context ends when the client goes, after HandlerTimeout, in a teardown, and when
+// the handler returns; uploaded files are deleted then; panicking with http.ErrAbortHandler resets the connection without a
+// log line, with anything else after one. What differs does so on purpose. Of requests:
+//
+//   - There are bounds where net/http has none: 60 s for a head, for more of a content, and for a client to take more of an
+//     answer, 3 minutes between two requests, 64 KiB and 100 fields for a head (net/http: 1 MiB). See the Timeout and Max fields of
+//     [Server]. One for a request as a whole, like http.Server's ReadTimeout, is what http.ResponseController sets.
+//   - Lines end with CRLF, there is one Host field, its value is a host, and a message whose length can be understood in two
+//     ways is refused. So net/rpc's CONNECT, which ends its lines with LF, does not work.
+//   - Targets are those of net/http, without a fragment or userinfo, and * is for OPTIONS only. Server.StrictTargets keeps to
+//     the characters of RFC 3986: without it /?a[]=1|2 and UTF-8 are let in, as clients send them.
+//   - "Pragma: no-cache" does not become a Cache-Control field.
+//   - Reading and writing go on side by side without EnableFullDuplex. That only has a connection live on when an answer
+//     begins before content in chunks has come to its end.
+//   - What a handler leaves of content is skipped, up to 256 KiB. Chunks that do not come to an end within 200 ms, or are
+//     malformed, end the connection after the answer, which says so. MaxBytesReader can tell nobody but net/http that a
+//     connection is to end: it does if more than that is left.
+//
+// Of answers:
+//
+//   - An answer that breaks off ends with RST, so that nobody takes it for whole: after a panic, or where it comes out shorter
+//     than its Content-Length.
+//   - Transfer-Encoding is the server's to decide. Status codes above 599 are none of HTTP's and become 500; 205 has no content.
+//   - A short answer can have trailers that were announced by http.TrailerPrefix only. Control characters in fields become spaces.
+//   - An answer to HTTP/1.0 says Connection: close too.
+//
+// Of everything around:
 //
 //   - A client that ends its side of the connection ends the context, as with net/http, unless Server.AllowHalfClose is set; but
 //     the first 10 ms of a handler are left alone. context.Cause says what happened.
-//   - Reading and writing go on side by side without EnableFullDuplex.
-//   - An answer that comes out shorter than its Content-Length ends with RST, as does one that breaks off.
-//   - ServerContextKey holds the *poller.Server, and the net.Conn of Hijack is not a *net.TCPConn, though it has its methods.
-//   - The deadlines of http.ResponseController end with the request.
-//   - Status codes above 599 are none of HTTP's and become 500.
+//   - http.ServerContextKey holds the *poller.Server, and the net.Conn of Hijack is not a *net.TCPConn, though it has its methods.
+//   - The deadlines of http.ResponseController end with the request, and one that has been exceeded cannot be extended.
+//   - In place of ConnState there are Server.ConnOpened, ConnClosed and ConnAborted, and the connections of Server.Report; in
+//     place of ErrorLog there is Server.Logger, and slog.NewTextHandler(errorLog.Writer(), nil) leads to it. OPTIONS * is always
+//     answered by the server. TLS and HTTP/2 are missing.
 func ListenAndServe(addr string, handler http.Handler) error {
 	return (&Server{Addr: addr, Handler: handler}).ListenAndServe()
 }

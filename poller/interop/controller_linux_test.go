@@ -37,6 +37,11 @@ func TestReadDeadline(t *testing.T) {
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("after %d bytes the read ended with %v, want os.ErrDeadlineExceeded", n, err)
 		}
+		// One that has been exceeded is not extended, as net/http's documentation says, though net/http itself does.
+		_ = rc.SetReadDeadline(time.Now().Add(time.Hour))
+		if _, err := r.Body.Read(buf); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("behind another deadline the read ended with %v, want os.ErrDeadlineExceeded", err)
+		}
 		w.WriteHeader(http.StatusRequestTimeout)
 	})
 	for _, path := range []string{"/passed", "/later"} {

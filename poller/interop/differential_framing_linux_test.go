@@ -18,9 +18,7 @@ var framingBehaviours = []behaviour{
 			write(w, tr, "hello, world")
 			write(w, tr, "hello")
 			write(w, tr, "!")
-		}, differences: []difference{{
-			whyReset, "answer: HTTP/1.1 200 OK\nfield: Content-Length: 5\nfield: Date: NOW\ncontent cut off: \"\"\nend: FIN", "end: RST",
-		}}},
+		}, differences: []difference{{whyReset, "end: FIN", "end: RST"}}},
 	{name: "Content-Length too large", request: get1,
 		handler: func(w http.ResponseWriter, _ *http.Request, tr *transcript) {
 			w.Header().Set("Content-Length", "50")
@@ -30,9 +28,7 @@ var framingBehaviours = []behaviour{
 	{name: "Content-Length of nothing written", request: get1,
 		handler: func(w http.ResponseWriter, _ *http.Request, _ *transcript) {
 			w.Header().Set("Content-Length", "50")
-		}, differences: []difference{{
-			whyReset, "answer: HTTP/1.1 200 OK\nfield: Content-Length: 50\nfield: Date: NOW\ncontent cut off: \"\"\nend: FIN", "end: RST",
-		}}},
+		}, differences: []difference{{whyReset, "end: FIN", "end: RST"}}},
 	{name: "Content-Length zero", request: get1, handler: func(w http.ResponseWriter, _ *http.Request, tr *transcript) {
 		w.Header().Set("Content-Length", "0")
 		write(w, tr, "x")

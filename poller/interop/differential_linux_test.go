@@ -124,7 +124,7 @@ func (s *stage) play(t *testing.T, b *behaviour) string {
 }
 
 func TestSameAsNetHTTP(t *testing.T) {
-	behaviours := slices.Concat(headBehaviours, framingBehaviours, writerBehaviours, contentBehaviours, requestBehaviours)
+	behaviours := slices.Concat(headBehaviours, framingBehaviours, writerBehaviours, contentBehaviours, requestBehaviours, docBehaviours)
 	var nethttp, pollers, strict stage
 	nethttp.addr = serveNetHTTP(t, &nethttp).addr
 	s := serve(t, &pollers)

@@ -81,6 +81,8 @@ var requestBehaviours = []behaviour{
 		handler: func(w http.ResponseWriter, _ *http.Request, tr *transcript) {
 			http.Error(w, "no", http.StatusMethodNotAllowed)
 		}},
+	{name: "CONNECT of net/rpc", request: "CONNECT /_goRPC_ HTTP/1.0\n\n", method: "CONNECT",
+		refused: &refusal{"lines end with CRLF (RFC 9112, section 2.2)", "400 Bad Request", "LF without CR", ""}},
 	{name: "CONNECT with a path", request: "CONNECT /rpc HTTP/1.1\r\nHost: x\r\n\r\n", method: "CONNECT",
 		head: true, refused: &refusal{"CONNECT has an authority-form (RFC 9112, section 3.2.3), although net/rpc uses it with a path", "400 Bad Request", "malformed host in request-target", ""}},
 	{name: "no Host", request: "GET / HTTP/1.1\r\n\r\n",

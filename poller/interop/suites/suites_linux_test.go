@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -26,8 +25,6 @@ type suite struct {
 	name     string
 	module   string // module@version; empty: a package of the standard library, copied into a module of its own
 	packages []string
-	skip     string // tests that are not run, as go test's -skip has them; why says so
-	whySkip  string
 	// differences are the tests that net/http passes and poller does not, on purpose.
 	differences []difference
 	quick       bool // it runs with -short, too
@@ -105,7 +102,7 @@ func (s *suite) judge(t *testing.T, ours outcome, onNetHTTP func(tests []string)
 func (s *suite) copy(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	from := filepath.Join(runtime.GOROOT(), "src", "net", "http", "httputil")
+	from := filepath.Join(goroot(t), "src", "net", "http", "httputil")
 	if s.module != "" {
 		var module struct{ Dir, Error string }
 		out, err := command(t, ".", "go", "mod", "download", "-json", s.module).Output()
@@ -170,11 +167,42 @@ func later(a, b string) bool {
 	return slices.Compare(x[:], y[:]) > 0
 }
 
+// godebugText stands in for a package that is the standard library's alone: no setting is ever set.
+const godebugText = `package godebug
+
+type Setting struct{}
+
+func New(string) *Setting           { return new(Setting) }
+func (*Setting) Value() string      { return "" }
+func (*Setting) IncNonDefault()     {}
+`
+
+// goroot is where the standard library's sources are.
+func goroot(t *testing.T) string {
+	t.Helper()
+	return strings.TrimSpace(run(t, ".", "go", "env", "GOROOT"))
+}
+
 // adaptStandard makes a package of the standard library one of a module.
 func (s *suite) adaptStandard(t *testing.T, dir string) {
 	t.Helper()
 	must(t, os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module suite\n\ngo 1.26.0\n"), 0o644))
-	must(t, os.CopyFS(filepath.Join(dir, "ascii"), os.DirFS(filepath.Join(runtime.GOROOT(), "src", "net", "http", "internal", "ascii"))))
+	for _, pkg := range []string{"internal/ascii", "internal"} {
+		sources, err := filepath.Glob(filepath.Join(goroot(t), "src", "net", "http", pkg, "*.go"))
+		must(t, err)
+		to := filepath.Join(dir, "nethttp", strings.TrimPrefix(pkg, "internal"))
+		must(t, os.MkdirAll(to, 0o755))
+		for _, source := range sources {
+			if strings.HasSuffix(source, "_test.go") {
+				continue
+			}
+			text, err := os.ReadFile(source)
+			must(t, err)
+			must(t, os.WriteFile(filepath.Join(to, filepath.Base(source)), text, 0o644))
+		}
+	}
+	must(t, os.Mkdir(filepath.Join(dir, "godebug"), 0o755))
+	must(t, os.WriteFile(filepath.Join(dir, "godebug", "godebug.go"), []byte(godebugText), 0o644))
 	must(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || filepath.Ext(path) != ".go" {
 			return err
@@ -183,7 +211,8 @@ func (s *suite) adaptStandard(t *testing.T, dir string) {
 		if err != nil {
 			return err
 		}
-		text = bytes.ReplaceAll(text, []byte(`"net/http/internal/ascii"`), []byte(`"suite/ascii"`))
+		text = bytes.ReplaceAll(text, []byte(`"net/http/internal`), []byte(`"suite/nethttp`))
+		text = bytes.ReplaceAll(text, []byte(`"internal/godebug"`), []byte(`"suite/godebug"`))
 		return os.WriteFile(path, text, 0o644)
 	}))
 }
@@ -210,7 +239,7 @@ func hook(t *testing.T, dir string) (server string) {
 		text := strings.Replace(hookText, "PACKAGE", p.Name+"_test", 1)
 		must(t, os.WriteFile(filepath.Join(p.Dir, "rstserver_hook_test.go"), []byte(text), 0o644))
 	}
-	text, err := os.ReadFile(filepath.Join(runtime.GOROOT(), "src", "net", "http", "httptest", "server.go"))
+	text, err := os.ReadFile(filepath.Join(goroot(t), "src", "net", "http", "httptest", "server.go"))
 	must(t, err)
 	server = string(text)
 	for _, change := range []struct{ from, to string }{
@@ -243,7 +272,7 @@ func overlay(t *testing.T, server string) []string {
 	changed := filepath.Join(dir, "server.go")
 	must(t, os.WriteFile(changed, []byte(server), 0o644))
 	replace := map[string]map[string]string{"Replace": {
-		filepath.Join(runtime.GOROOT(), "src", "net", "http", "httptest", "server.go"): changed,
+		filepath.Join(goroot(t), "src", "net", "http", "httptest", "server.go"): changed,
 	}}
 	text, err := json.Marshal(replace)
 	must(t, err)
@@ -264,9 +293,6 @@ func (s *suite) run(t *testing.T, dir string, flags []string, tests ...string) o
 		}))
 	}
 	args := slices.Concat([]string{"test", "-mod=mod", "-json", "-count=1", "-vet=off", "-timeout=" + limit.String()}, flags)
-	if s.skip != "" {
-		args = append(args, "-skip="+s.skip)
-	}
 	if len(tests) > 0 {
 		var names []string
 		for _, test := range tests {
