@@ -160,6 +160,13 @@ func (t *Table) Abort(fd int) (bool, error) {
 	return did, err
 }
 
+// AbortInto is Abort for one who counts, as [Table.AbortOwned] does, what was reset.
+func (t *Table) AbortInto(s *Sweep, fd int) {
+	if of := t.slot(fd); of != nil {
+		s.slot(of, fd, anyOwner)
+	}
+}
+
 const anyOwner = -1
 
 // abort claims the slot if it is live and owner's, and resets the connection.

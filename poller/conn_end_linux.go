@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rstserver/internal/pace"
-	"rstserver/linger"
 )
 
 // LingerTimeout is how long a connection on which the last answer was sent waits for its client to send more or to close,
@@ -137,7 +136,9 @@ func (l *loop) drainOwn() {
 			if c.drain() {
 				idle = append(idle, c)
 			}
-			c.settle()
+			if c.state != reset { // which closeSome closes
+				c.settle()
+			}
 			c = next
 		}
 	}
@@ -145,9 +146,27 @@ func (l *loop) drainOwn() {
 		l.spread(idle)
 		return
 	}
+	// As in a teardown, all are reset before one is closed, on a processor of the loop's own.
+	giveBack := l.run.processors.Take()
 	for _, c := range idle {
 		c.reset()
+	}
+	giveBack()
+	l.toClose = append(l.toClose, idle...)
+}
+
+// closeSome closes some of the connections that a drain has reset, and then some more when the loop has had its turn at others. If
+// they were the last, the teardown begins, and is not held up.
+func (l *loop) closeSome() {
+	n := min(len(l.toClose), 8*perRound)
+	if l.run.closing() {
+		n = 0
+	}
+	for _, c := range l.toClose[:n] {
 		c.settle()
+	}
+	if l.toClose = l.toClose[n:]; len(l.toClose) > 0 && !l.run.closing() {
+		go l.post(l.closeSome) // see round
 	}
 }
 
@@ -189,33 +208,26 @@ func (c *conn) takeTurn() {
 	}
 }
 
-// reset is abort for a connection that a drain or a teardown ends: it is counted in the Report.
+// reset is abort for a connection that a drain or a teardown ends: it is counted in the Report. Its descriptor is closed later,
+// and need not be waited for.
 func (c *conn) reset() {
 	c.abortCounted()
-	c.close()
+	if !c.over() {
+		c.become(reset)
+		c.loop.run.ended(true)
+	}
 }
 
 // abortCounted resets a connection that no sweep of a teardown will find, and counts it for the teardown or the drain, if
 // there is one. On the loop.
 func (c *conn) abortCounted() {
 	l := c.loop
-	did, err := l.run.table.Abort(c.sock.FD)
-	sweep := &l.late
 	switch {
-	case !did:
-		return
 	case l.run.closing():
+		l.run.table.AbortInto(&l.late, c.sock.FD)
 	case l.run.draining():
-		sweep = &l.drained
+		l.run.table.AbortInto(&l.drained, c.sock.FD)
 	default:
-		return
-	}
-	sweep.Aborted[c.activity]++
-	if err != nil {
-		sweep.Refused++
-		sweep.Err = err
-	}
-	if cookie, err := linger.Cookie(c.sock.FD); err == nil {
-		sweep.Cookies = append(sweep.Cookies, cookie)
+		_, _ = l.run.table.Abort(c.sock.FD)
 	}
 }

@@ -120,7 +120,7 @@ func (c *conn) Closed(by engine.Closer) {
 	if was == hijacked || was == opening { // which is not in the table
 		return
 	}
-	if by == engine.Here && was != ended && was != lost {
+	if by == engine.Here && was < hijacked {
 		// The engine ends without having been asked to. Its connections must not look as if they had ended in order.
 		c.abortCounted()
 	}
@@ -133,9 +133,11 @@ func (c *conn) Closed(by engine.Closer) {
 			}
 		}
 	}
-	r.hook(aborted, c.describe())
+	r.hook(aborted, c.describe)
 	r.admission.closed(c, was)
-	r.ended(aborted)
+	if was != reset {
+		r.ended(aborted)
+	}
 }
 
 // describe is what hooks get to know.

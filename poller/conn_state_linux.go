@@ -30,7 +30,7 @@ import (
 //	spread ─▶ head                                          it is its turn, but a request waits
 //	lingering, parting ─▶ acking                            a drain has begun; the client did not close in time
 //
-// Beside that, every state but hijacked and lost leads to ended: the connection is reset, or closed in order. Every state
+// Beside that, every state before hijacked leads to reset, in a drain or a teardown, and to ended, otherwise. Every state
 // leads to gone, as a client can hang up at any time.
 //
 // A release lets in who is parked and leaves the others as they are. An abort resets a connection in whatever state through
@@ -61,6 +61,7 @@ const (
 	hijacked // the handler has it, on another descriptor; what is left here is empty
 	lost     // was reset when a handler was about to take it over
 	ended    // the engine is to close the descriptor
+	reset    // as ended, after a reset by a drain or a teardown, which count it off at once
 	gone     // the engine is closing it, or has
 	states
 )
@@ -108,6 +109,7 @@ func init() {
 		hijacked:  {"hijacked", same, ongoing, nil, asIs, drop, stays},
 		lost:      {"lost", same, ongoing, nil, asIs, drop, stays},
 		ended:     {"ended", same, ongoing, nil, asIs, drop, stays},
+		reset:     {"reset", same, ongoing, nil, asIs, drop, stays},
 		gone:      {"gone", same, ongoing, nil, asIs, drop, stays},
 	}
 }

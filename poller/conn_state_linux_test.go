@@ -65,7 +65,7 @@ var walked struct {
 func walk(from, to state) {
 	e := edge{from, to}
 	switch {
-	case to == ended && from < hijacked, to == gone && from != gone:
+	case (to == ended || to == reset) && from < hijacked, to == gone && from != gone:
 	case !drawn()[e]:
 		panic(fmt.Sprintf("%s is not drawn", e))
 	}

@@ -115,7 +115,7 @@ func duplicate(fd int) (*net.TCPConn, error) {
 // where the connection could be found, by which the garbage collector would take it for remembered.
 func (r *run) hijackedClosed(c Conn) func(aborted bool) {
 	return func(aborted bool) {
-		r.hook(aborted, c)
+		r.hook(aborted, func() Conn { return c })
 		r.admission.countOff()
 		r.ended(aborted)
 	}

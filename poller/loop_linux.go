@@ -39,6 +39,7 @@ type loop struct {
 	piece    []byte // of a source
 	lists    [timeoutKinds]timeoutList
 	alarm    alarm
+	toClose  []*conn      // reset by a drain
 	isCloser bool         // it has an element in run.closers
 	late     linger.Sweep // what abortCounted did in a teardown; others read it after ended
 	drained  linger.Sweep // what it did in a drain; others read it after swept or ended
@@ -117,6 +118,7 @@ func (l *loop) post(f func()) bool { return l.engine.Post(f) }
 // engineEnded drops what the engine leaves undone.
 func (l *loop) engineEnded() {
 	l.alarm.stop()
+	l.toClose = nil
 	l.mu.Lock()
 	l.turns = turns{}
 	l.mu.Unlock()

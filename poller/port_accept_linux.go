@@ -27,13 +27,13 @@ func (l *loop) Accepted(sock engine.Conn) (engine.Session, bool) {
 	if r.closing() {
 		r.admission.held.Add(1)
 		c.reset()
-		r.call(r.server.ConnOpened, c.describe())
+		r.call(r.server.ConnOpened, c.describe)
 		return c, false
 	}
 	if err := c.setOptions(); err != nil {
 		l.log.Warn("a connection lacks socket options", "conn", c.id, "error", err)
 	}
-	r.call(r.server.ConnOpened, c.describe())
+	r.call(r.server.ConnOpened, c.describe)
 	if r.admission.opened(c) {
 		c.become(parked)
 	} else {

@@ -116,6 +116,10 @@ type Server struct {
 	// StuckGrace is how long a teardown waits for a loop that does not respond, because a handler blocks it, before its
 	// connections are aborted from outside. Zero means DefaultStuckGrace.
 	StuckGrace time.Duration
+	// ExitAfterClose says that the process ends once Close or Shutdown has returned. They then leave the descriptors of
+	// connections that they have reset to the kernel, which closes them at the end of a process in half the time. ConnAborted is
+	// not called for those, and the loops' goroutines and the memory of the Server are not given back.
+	ExitAfterClose bool
 	// NoArm leaves the listener unarmed: a process that dies without a teardown then leaves its connections in TIME_WAIT.
 	NoArm bool
 	// Sweep has a teardown of any kind destroy what ordinary closes have left on the port by then: connections in TIME_WAIT,

@@ -82,11 +82,15 @@ func (s *Server) drainLocked() {
 	for _, f := range s.onShutdown {
 		go f()
 	}
-	for _, l := range s.run.loops {
-		l.post(l.drainOwn)
-	}
 	if !released {
 		go s.letGo()
+		return
+	}
+	for _, l := range s.run.loops {
+		l.post(func() {
+			l.drainOwn()
+			l.closeSome()
+		})
 	}
 }
 
@@ -96,8 +100,12 @@ func (s *Server) letGo() {
 	r := s.run
 	r.acceptQueue()
 	r.refuse()
-	r.settleLoops()
-	for r.live.Load() > 0 {
+	goesOn := make(chan struct{})
+	r.settleLoops(goesOn)
+	for first := true; r.live.Load() > 0; first = false {
+		if first {
+			close(goesOn)
+		}
 		select {
 		case <-r.noneLeft:
 		case <-r.closingC:
@@ -161,21 +169,33 @@ func (r *run) acceptQueue() {
 }
 
 // settleLoops waits until each loop has dealt with what it accepted before the listener was taken away: such a connection is
-// counted by then.
-func (r *run) settleLoops() {
+// counted by then. In a drain each ends what is idle, and all wait for each other before they turn to what is left: if that is
+// nothing, the teardown begins, and they need not close what they have reset one by one.
+func (r *run) settleLoops(goesOn <-chan struct{}) {
+	var settled []chan struct{}
 	for _, l := range r.loops {
-		settled := make(chan struct{})
-		// A loop that takes no task runs no engine, so it has no connection and will have none.
+		done := make(chan struct{})
+		settled = append(settled, done)
 		if !l.post(func() {
-			close(settled)
-			if r.draining() {
-				l.drainOwn()
+			if !r.draining() {
+				close(done)
+				return
 			}
+			l.drainOwn()
+			close(done)
+			select {
+			case <-goesOn:
+			case <-r.sweeps: // which is the loop's next task
+			case <-time.After(min(closerPatience, r.cfg.stuckGrace/2)): // another loop is stuck
+			}
+			l.closeSome()
 		}) {
-			continue
+			close(done) // it runs no engine, so it has no connection and will have none
 		}
+	}
+	for i, l := range r.loops {
 		select {
-		case <-settled:
+		case <-settled[i]:
 		case <-l.ended:
 		case <-r.closingC:
 			return

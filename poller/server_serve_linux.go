@@ -41,6 +41,7 @@ type run struct {
 	closed    atomic.Int64  // connections closed
 	queued    atomic.Int64  // connections to come that did not inherit SO_LINGER, see listener.queued
 	closingC  chan struct{} // closed when the teardown begins
+	sweeps    chan struct{} // closed when each loop has been given its part of the teardown
 	aborted   chan struct{} // closed when all connections are reset
 	refused   chan struct{} // closed when the port has been given up
 	closers   chan struct{} // holds one element for each loop that closes its descriptors
@@ -187,7 +188,8 @@ func (s *Server) start(ln net.Listener) (*run, error) {
 	}
 	r := &run{
 		server: s, cfg: cfg,
-		table: new(linger.Table), closingC: make(chan struct{}), aborted: make(chan struct{}), refused: make(chan struct{}),
+		table: new(linger.Table), closingC: make(chan struct{}), sweeps: make(chan struct{}), aborted: make(chan struct{}),
+		refused: make(chan struct{}),
 		closers: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), failed: make(chan error, cfg.loops),
 		pool: newPool(cfg.maxHandlers), noneLeft: make(chan struct{}, 1),
 		ctx: context.WithValue(base, http.ServerContextKey, s),
@@ -275,7 +277,7 @@ func (r *run) reuses() bool { return !r.draining() && !r.server.noReuse.Load() }
 func (r *run) lettingGo() bool { return r.server.state.Load() >= stateReleased }
 
 // hook calls the callback for the end of a connection.
-func (r *run) hook(aborted bool, c Conn) {
+func (r *run) hook(aborted bool, c func() Conn) {
 	if aborted {
 		r.call(r.server.ConnAborted, c)
 	} else {
@@ -284,8 +286,9 @@ func (r *run) hook(aborted bool, c Conn) {
 }
 
 // call calls a callback for a connection.
-func (r *run) call(f func(Conn), c Conn) {
+func (r *run) call(f func(Conn), describe func() Conn) {
 	if f != nil {
+		c := describe()
 		guard(r.cfg.log, c.ID, "connection hook", func() { f(c) })
 	}
 }

@@ -71,7 +71,10 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 	sweep, errsOutside := r.abortAll(&rep)
 	errs = append(errs, errsOutside...)
 	rep.Steps.PortFree = time.Since(rep.Started)
-	close(r.aborted)
+	exits := s.ExitAfterClose
+	if !exits {
+		close(r.aborted)
+	}
 	// The handlers of a stuck loop have to be told by others, too, and those that have hijacked their connections, which no loop has.
 	r.tellHandlers()
 	if mode == linger.ModeDrain {
@@ -91,6 +94,10 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 	left, err := linger.Verify(r.listener.addr.Port(), ended, r.claim.End()...)
 	if err != nil || left.Outlived.Total() > 0 {
 		// What the kernel refused to reset in place goes with its descriptor.
+		if exits {
+			exits = false
+			close(r.aborted)
+		}
 		_ = r.waitLoops()
 		left, err = linger.Verify(r.listener.addr.Port(), ended, r.claim.End()...)
 	}
@@ -102,7 +109,11 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 	rep.Left = left
 	errs = append(errs, left.Failure(sweep.Err))
 
-	for _, l := range r.waitLoops() {
+	var hanging []*loop
+	if !exits {
+		hanging = r.waitLoops()
+	}
+	for _, l := range hanging {
 		l.stuck = true
 		errs = append(errs, fmt.Errorf("poller: event loop %d has reset its connections, but was stuck for more than %s in a "+
 			"connection hook or in the Close of an answer's content", l.index, r.cfg.stuckGrace))
@@ -180,6 +191,7 @@ func (r *run) abortAll(rep *linger.Report) (sweep linger.Sweep, errs []error) {
 	for _, l := range r.loops {
 		l.post(l.abortOwn)
 	}
+	close(r.sweeps)
 	sweep = r.hijacked.AbortAll(linger.Hijacked)
 	grace := time.NewTimer(r.cfg.stuckGrace)
 	defer grace.Stop()

@@ -34,6 +34,7 @@ func (c *serveCommand) server(s *site, log *slog.Logger) *poller.Server {
 		MaxHeaderBytes: c.MaxHeaderBytes,
 		MaxBodyBytes:   orNone(c.MaxBodyBytes),
 		StrictTargets:  true, // it knows all of its own
+		ExitAfterClose: !c.LogConns,
 		NoArm:          c.NoArm,
 		Sweep:          c.Sweep,
 		ReusePort:      c.Reuseport,
