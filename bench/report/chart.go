@@ -41,6 +41,7 @@ type chartSeries struct {
 	Server int           `json:"server"`
 	Free   []*chartPoint `json:"free"`
 	Told   []*chartPoint `json:"told"`
+	Wire   []*chartPoint `json:"wire"` // the last end
 	CPU    []*chartPoint `json:"cpu"`
 }
 
@@ -60,9 +61,16 @@ type chartRow struct {
 	Server  int            `json:"server"`
 	Round   int            `json:"round"`
 	Curve   [][2]float64   `json:"curve"`   // time, clients told until then
+	Wire    *chartWire     `json:"wire"`    // null: not seen
 	Endings map[string]int `json:"endings"` // clients
 	Left    map[string]int `json:"left"`    // sockets by state; null: not seen
 	After   [][2]float64   `json:"after"`   // time, sockets
+}
+
+// chartWire is the median one of the runs in which segments were seen on the wire.
+type chartWire struct {
+	Round int          `json:"round"`
+	Curve [][2]float64 `json:"curve"` // time, connections ended until then
 }
 
 // chartOf makes the data of the charts of docs.
@@ -110,10 +118,10 @@ func (d *Document) chart(place func(Server) int) chartDoc {
 				if at < 0 {
 					at = len(mix.Series)
 					points := func() []*chartPoint { return make([]*chartPoint, len(grown)) }
-					mix.Series = append(mix.Series, chartSeries{server, points(), points(), points()})
+					mix.Series = append(mix.Series, chartSeries{server, points(), points(), points(), points()})
 				}
 				s := mix.Series[at]
-				s.Free[i], s.Told[i], s.CPU[i] = pointOf(r.Free), pointOf(r.Told), pointOf(r.CPU)
+				s.Free[i], s.Told[i], s.Wire[i], s.CPU[i] = pointOf(r.Free), pointOf(r.Told), pointOf(r.Wire), pointOf(r.CPU)
 			}
 		}
 		doc.Mixes = append(doc.Mixes, mix)
@@ -122,7 +130,9 @@ func (d *Document) chart(place func(Server) int) chartDoc {
 		cell := chartCell{Title: b.title()}
 		for _, r := range b.rows {
 			if run := r.cell.medianRun(); run >= 0 {
-				cell.Rows = append(cell.Rows, chartRun(r.cell.Runs[run], place(r.server)))
+				drawn := chartRun(r.cell.Runs[run], place(r.server))
+				drawn.Wire = r.cell.chartWire()
+				cell.Rows = append(cell.Rows, drawn)
 			}
 		}
 		doc.Cells = append(doc.Cells, cell)
@@ -135,6 +145,14 @@ func pointOf(s Spread[time.Duration]) *chartPoint {
 		return nil
 	}
 	return &chartPoint{inMilliseconds(s.Median), inMilliseconds(s.Min), inMilliseconds(s.Max)}
+}
+
+func (c Cell) chartWire() *chartWire {
+	run := c.medianWired()
+	if run < 0 || c.Wired[run].Wire == nil {
+		return nil
+	}
+	return &chartWire{c.Wired[run].Round, cumulative(c.Wired[run].Wire.Curve)}
 }
 
 func chartRun(r Run, server int) chartRow {
@@ -154,7 +172,7 @@ func chartRun(r Run, server int) chartRow {
 	return row
 }
 
-// cumulative is the number of clients that had been told until each step.
+// cumulative is the number of clients that had been told, or of connections that had ended, until each step.
 func cumulative(curve []Step) [][2]float64 {
 	steps := slices.Clone(curve)
 	slices.SortStableFunc(steps, func(a, b Step) int { return cmp.Compare(a.At, b.At) })

@@ -10,10 +10,11 @@ import (
 
 // block compares what was measured with one number of connections of one mix.
 type block struct {
-	n    int
-	mix  string
-	runs int   // most of the runs of a row
-	rows []row // by time to port free, then by time until the last client was told, then by name
+	n     int
+	mix   string
+	runs  int   // most of the runs of a row
+	wired int   // and of those in which segments were seen on the wire
+	rows  []row // by time to port free, then by time until the last client was told, then by name
 }
 
 // row is one cell beside the others of its block.
@@ -22,6 +23,7 @@ type row struct {
 	cell   Cell
 	Figures
 	floor, peer float64 // ratio of the medians of port free to those of the floor and of the best peer; 0: there is none
+	wireFloor   float64 // the same of the last end on the wire, to the floor
 }
 
 // blocks groups the cells: the mixes in the order in which they appear, and in each the numbers of connections as they grow.
@@ -36,6 +38,7 @@ func (d *Document) blocks() []block {
 		}
 		blocks[i].rows = append(blocks[i].rows, row{server: d.server(c.Server), cell: c, Figures: c.Figures()})
 		blocks[i].runs = max(blocks[i].runs, len(c.Runs))
+		blocks[i].wired = max(blocks[i].wired, len(c.Wired))
 	}
 	for i := range blocks {
 		d.compare(&blocks[i])
@@ -66,12 +69,15 @@ func (d *Document) server(name string) Server {
 
 // compare fills in the ratios of b and sorts it.
 func (d *Document) compare(b *block) {
-	var floor, best time.Duration
+	var floor, wire, best time.Duration
 	for _, s := range d.Servers {
 		i := slices.IndexFunc(b.rows, func(r row) bool { return r.server.Name == s.Name })
 		if s.Role == Floor && i >= 0 {
 			if b.rows[i].Free.Settled() {
 				floor = b.rows[i].Free.Median
+			}
+			if b.rows[i].Wire.Settled() {
+				wire = b.rows[i].Wire.Median
 			}
 			break // the first floor is the one that ratios are to, even if its port did not get free
 		}
@@ -83,7 +89,7 @@ func (d *Document) compare(b *block) {
 	}
 	for i := range b.rows {
 		r := &b.rows[i]
-		r.floor, r.peer = ratio(r.Free, floor), ratio(r.Free, best)
+		r.floor, r.peer, r.wireFloor = ratio(r.Free, floor), ratio(r.Free, best), ratio(r.Wire, wire)
 	}
 	slices.SortStableFunc(b.rows, func(a, b row) int {
 		return cmp.Or(bySpread(a.Free, b.Free), bySpread(a.Told, b.Told), cmp.Compare(a.server.Name, b.server.Name))
@@ -113,29 +119,49 @@ func bySpread(a, b Spread[time.Duration]) int {
 // medianRun is the run in the middle of those of c by time to port free, or where that did not come, by the time until the last
 // client was told. It is -1 for a cell without runs.
 func (c Cell) medianRun() int {
-	if len(c.Runs) == 0 {
+	return middle(c.Runs, func(r Run) (free, told time.Duration) {
+		if r.Free == nil {
+			return never, orNever(r.Told)
+		}
+		return r.Free.At, orNever(r.Told)
+	})
+}
+
+// medianWired is that of the runs in which segments were seen on the wire, by the last end.
+func (c Cell) medianWired() int {
+	return middle(c.Wired, func(r Run) (last, _ time.Duration) { return orNever(r.lastEnd()), 0 })
+}
+
+// lastEnd is nil where it did not come, or was not seen.
+func (r Run) lastEnd() *time.Duration {
+	if r.Wire == nil {
+		return nil
+	}
+	return r.Wire.Last
+}
+
+const never = time.Duration(1<<63 - 1)
+
+func orNever(d *time.Duration) time.Duration {
+	if d == nil {
+		return never
+	}
+	return *d
+}
+
+// middle is the run in the middle by the first time of each, or where that is the same, by the second. It is -1 where there are none.
+func middle(runs []Run, by func(Run) (first, second time.Duration)) int {
+	if len(runs) == 0 {
 		return -1
 	}
-	order := make([]int, len(c.Runs))
+	order := make([]int, len(runs))
 	for i := range order {
 		order[i] = i
 	}
-	const never = time.Duration(1<<63 - 1)
-	free := func(r Run) time.Duration {
-		if r.Free == nil {
-			return never
-		}
-		return r.Free.At
-	}
-	told := func(r Run) time.Duration {
-		if r.Told == nil {
-			return never
-		}
-		return *r.Told
-	}
 	slices.SortStableFunc(order, func(i, j int) int {
-		a, b := c.Runs[i], c.Runs[j]
-		return cmp.Or(cmp.Compare(free(a), free(b)), cmp.Compare(told(a), told(b)))
+		first, second := by(runs[i])
+		otherFirst, otherSecond := by(runs[j])
+		return cmp.Or(cmp.Compare(first, otherFirst), cmp.Compare(second, otherSecond))
 	})
 	return order[(len(order)-1)/2]
 }
@@ -163,6 +189,21 @@ func (c Cell) endings(of func(Run) map[string]int) []count {
 		counts = appendCount(counts, name, len(c.Runs), func(run int) int { return of(c.Runs[run])[name] })
 	}
 	return counts
+}
+
+// wireCount is the least and the greatest number of something over the runs in which segments were seen on the wire.
+func (c Cell) wireCount(of func(*Wire) int) (least, most int) {
+	for i, r := range c.Wired {
+		n := 0
+		if r.Wire != nil {
+			n = of(r.Wire)
+		}
+		if i == 0 {
+			least = n
+		}
+		least, most = min(least, n), max(most, n)
+	}
+	return least, most
 }
 
 // left counts in all runs what was on the port right after, by state. It is known only if seen in a run.

@@ -117,8 +117,8 @@ func TestMissingIsNotZero(t *testing.T) {
 			}
 		}
 	}
-	if len(d.growthGrids(blocks)) != len(measures) {
-		t.Errorf("%d tables of growth, want %d", len(d.growthGrids(blocks)), len(measures))
+	if len(d.growthGrids(blocks)) != len(d.measures()) {
+		t.Errorf("%d tables of growth, want %d", len(d.growthGrids(blocks)), len(d.measures()))
 	}
 }
 

@@ -18,6 +18,11 @@ func Definitions() []Definition {
 		{"× best peer", "the same against the peer whose port is free first."},
 		{"clients told", "from the signal until the last client has read that its connection is over. The clients share the machine with " +
 			"the server and read one after the other, so this is an upper bound, as fine as one wake-up of a client process."},
+		{"last end", "from the signal until the last client was sent its first RST or FIN, by the time that the kernel stamped that segment with on the " +
+			"loopback interface: how the server did, whenever the clients get a processor to read it. Seeing that costs the server some time, " +
+			"so it is done in runs of its own, which are in no other figure."},
+		{"RST, FIN, lost", "connections by the first of these that was sent, and segments that the kernel had no room to keep. With some lost it is " +
+			"not known whether all connections ended."},
 		{"how told", "clients that read ECONNRESET (reset), a clean end (EOF), the whole answer that they waited for (answered), " +
 			"another error (failed), or nothing until the timeout (untold)."},
 		{"left on the port", "sockets of any state that the kernel has on the port once the clients are told and the processes have ended, each counted. " +

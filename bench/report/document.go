@@ -24,6 +24,8 @@ type Document struct {
 	Skipped     []Omission    `json:"skipped"` // not measured, for a reason that is not the server's fault
 	Failed      []Omission    `json:"failed"`  // not measured, or not to the end, since the server did something wrong
 	Warnings    []string      `json:"warnings"`
+	// Unwired is why nothing was seen on the wire, although runs for that were asked for: "needs CAP_NET_RAW". Empty: it was.
+	Unwired string `json:"unwired"`
 }
 
 // Machine is where it was measured.
@@ -43,6 +45,7 @@ type Machine struct {
 // Settings are what the flags, or their defaults, asked for.
 type Settings struct {
 	Runs    int           `json:"runs"`
+	Wire    int           `json:"wire"`       // runs besides these in which segments were seen on the wire
 	Settle  time.Duration `json:"settle_ns"`  // how long sockets on the port were watched after a run
 	Timeout time.Duration `json:"timeout_ns"` // after which a server that had not ended was killed
 	Late    time.Duration `json:"late_ns"`    // how long an in-flight request takes
@@ -77,6 +80,8 @@ type Cell struct {
 	Processes int    `json:"processes"` // of the server, on one port
 	Clients   int    `json:"client_processes"`
 	Runs      []Run  `json:"runs"`
+	// Wired are runs of their own in which segments were seen on the wire, which a server pays for. They are in no figure but that.
+	Wired []Run `json:"wired"`
 }
 
 // Moment is when something was first seen, counted from the signal. It happened after Before, when it was looked for in vain,
@@ -108,6 +113,24 @@ type Run struct {
 	Resident int64            `json:"resident_bytes"` // of the server before the signal
 	Kernel   map[string]int64 `json:"kernel"`         // what counters of /proc/net/netstat and /proc/net/snmp rose by, all of the machine's, without the resets that the probe has caused
 	Cleaned  int              `json:"cleaned"`        // sockets that were destroyed or waited out after the run
+
+	Wire *Wire `json:"wire,omitempty"` // of a run that was for it
+}
+
+// Wire is when the server's ends of connections were on the wire, by the kernel's time stamps: the first RST or FIN to each client.
+type Wire struct {
+	Last    *time.Duration `json:"last_ns"` // null: not all connections have ended, as far as was seen
+	Curve   []Step         `json:"curve"`   // by time, which is rounded up to a tenth of a millisecond; the endings are RST and FIN
+	Dropped int            `json:"dropped"` // segments that the kernel had no room for, so that it is not known whose they were
+}
+
+// Ends are the connections that have ended, by RST and FIN.
+func (w *Wire) Ends() map[string]int {
+	ends := make(map[string]int)
+	for _, s := range w.Curve {
+		ends[s.Ending] += s.N
+	}
+	return ends
 }
 
 // Step is a number of clients that were told in the same way, and of which the benchmark learnt at the same time.

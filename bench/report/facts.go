@@ -45,6 +45,9 @@ func (d *Document) facts() []fact {
 	if s.Runs > 0 {
 		settings = append(settings, prose.Plural(s.Runs, "run"))
 	}
+	if s.Wire > 0 {
+		settings = append(settings, prose.Grouped(s.Wire)+" more to see the wire")
+	}
 	for _, setting := range []struct {
 		name string
 		d    time.Duration

@@ -71,16 +71,57 @@ func (b block) kindGrid() grid {
 	return g
 }
 
+// wireGrid has when the connections were ended on the wire. It is empty where that was not asked for. It is narrow: it fits 80 columns.
+func (d *Document) wireGrid(b block) grid {
+	if b.wired == 0 && d.Unwired == "" {
+		return grid{}
+	}
+	title := "On the wire: not seen"
+	if b.wired > 0 {
+		title = "On the wire, in " + prose.Plural(b.wired, "run") + " for that: ms from the signal, connections that ended"
+	}
+	g := grid{
+		Title: title,
+		Head:  []string{"server", "last end", "×" + nbsp + "floor", "RST", "FIN", "lost"},
+		Right: []bool{false, true, true, true, true, true},
+	}
+	for _, r := range b.rows {
+		ended := func(by string) func(*Wire) int { return func(w *Wire) int { return w.Ends()[by] } }
+		g.Lines = append(g.Lines, line{r.server.Role, []string{
+			r.nameWith(len(r.cell.Wired), b.wired), d.lastEnd(r), ratioText(r.wireFloor), r.onWire(ended("RST")), r.onWire(ended("FIN")),
+			r.onWire(func(w *Wire) int { return w.Dropped }),
+		}})
+	}
+	return g
+}
+
+// grids are the tables of a block. Those without lines are left out.
+func (d *Document) grids(b block) []grid {
+	return slices.DeleteFunc([]grid{d.portGrid(b), d.processGrid(b), b.kindGrid(), d.wireGrid(b)}, func(g grid) bool { return len(g.Lines) == 0 })
+}
+
 // measure is a time that is divided by the number of connections.
 type measure struct {
 	name string
 	of   func(row) Spread[time.Duration]
 }
 
-var measures = []measure{
-	{"port free", func(r row) Spread[time.Duration] { return r.Free }},
-	{"clients told", func(r row) Spread[time.Duration] { return r.Told }},
-	{"processor time", func(r row) Spread[time.Duration] { return r.CPU }},
+// measures are those that were measured.
+func (d *Document) measures() []measure {
+	measures := []measure{
+		{"port free", func(r row) Spread[time.Duration] { return r.Free }},
+		{"clients told", func(r row) Spread[time.Duration] { return r.Told }},
+		{"processor time", func(r row) Spread[time.Duration] { return r.CPU }},
+	}
+	if d.wired() {
+		measures = slices.Insert(measures, 1, measure{"last end on the wire", func(r row) Spread[time.Duration] { return r.Wire }})
+	}
+	return measures
+}
+
+// wired reports whether there is a run in which segments were seen on the wire.
+func (d *Document) wired() bool {
+	return slices.ContainsFunc(d.Cells, func(c Cell) bool { return len(c.Wired) > 0 })
 }
 
 // growthGrids have a line for each server and a column for each number of connections. There is one for each measure and mix of
@@ -97,7 +138,7 @@ func (d *Document) growthGrids(blocks []block) []grid {
 		if len(grown) < 2 {
 			continue
 		}
-		for _, m := range measures {
+		for _, m := range d.measures() {
 			grids = append(grids, growthGrid(grown, mix, m))
 		}
 	}

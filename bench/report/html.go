@@ -67,6 +67,7 @@ type section struct {
 	Verdicts        []verdict
 	Blocks          []blockSection
 	Growth          []grid
+	Wired           bool
 	Servers         grid
 	Skipped, Failed []sentence
 }
@@ -80,17 +81,11 @@ func (d *Document) section(i int) section {
 	blocks := d.blocks()
 	s := section{
 		ID: "d" + strconv.Itoa(i), Index: i, Heading: d.heading(blocks), Command: shell(d.Command), Facts: d.facts(), Attained: d.attained(),
-		Warnings: d.warnings(blocks), Verdicts: d.verdicts(blocks), Growth: d.growthGrids(blocks), Servers: d.aboutGrid(),
+		Warnings: d.warnings(blocks), Verdicts: d.verdicts(blocks), Growth: d.growthGrids(blocks), Wired: d.wired(), Servers: d.aboutGrid(),
 		Skipped: omissions(d.Skipped), Failed: omissions(d.Failed),
 	}
 	for _, b := range blocks {
-		bs := blockSection{Title: b.title()}
-		for _, g := range []grid{d.portGrid(b), d.processGrid(b), b.kindGrid()} {
-			if len(g.Lines) > 0 {
-				bs.Grids = append(bs.Grids, g)
-			}
-		}
-		s.Blocks = append(s.Blocks, bs)
+		s.Blocks = append(s.Blocks, blockSection{b.title(), d.grids(b)})
 	}
 	return s
 }

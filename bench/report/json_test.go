@@ -22,7 +22,7 @@ func inJSON(t *testing.T, d *Document) string {
 }
 
 func TestJSONRoundTrip(t *testing.T) {
-	for name, d := range map[string]*Document{"usual": usual(), "grown": grown(), "nasty": nasty(), "empty": empty()} {
+	for name, d := range map[string]*Document{"usual": usual(), "grown": grown(), "wired": wired("idle"), "unwired": unwired(), "nasty": nasty(), "empty": empty()} {
 		if testing.Short() { // each run is written like the first
 			for i := range d.Cells {
 				d.Cells[i].Runs = d.Cells[i].Runs[:min(1, len(d.Cells[i].Runs))]

@@ -51,7 +51,7 @@ func (d *Document) markdown(b *strings.Builder) {
 	}
 	for _, block := range blocks {
 		b.WriteString("\n### " + escaped(block.title()) + "\n")
-		for _, g := range []grid{d.portGrid(block), d.processGrid(block), block.kindGrid()} {
+		for _, g := range d.grids(block) {
 			markdownGrid(b, g)
 		}
 	}

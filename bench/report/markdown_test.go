@@ -23,7 +23,7 @@ func TestMarkdownGolden(t *testing.T) {
 var unescapedBar = regexp.MustCompile(`(^|[^\\])\|`)
 
 func TestMarkdownTablesAreWhole(t *testing.T) {
-	for name, d := range map[string]*Document{"large": large(), "nasty": nasty(), "empty": empty()} {
+	for name, d := range map[string]*Document{"wired": wired("idle"), "unwired": unwired(), "large": large(), "nasty": nasty(), "empty": empty()} {
 		cells := 0 // of the table that goes on
 		for i, line := range strings.Split(markdown(t, d), "\n") {
 			if !strings.HasPrefix(line, "|") {

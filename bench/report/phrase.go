@@ -104,11 +104,34 @@ func (r row) leftOnPort() string {
 	return countsText(counts)
 }
 
+// lastEnd is when the last connection ended on the wire, or why that is not known.
+func (d *Document) lastEnd(r row) string {
+	bound := notIn(d.Settings.Timeout)
+	switch _, lost := r.cell.wireCount(func(w *Wire) int { return w.Dropped }); {
+	case len(r.cell.Wired) == 0 && d.Unwired != "":
+		return strings.ReplaceAll(prose.Printable(d.Unwired), " ", nbsp)
+	case lost > 0:
+		bound = "not" + nbsp + "known"
+	}
+	return spreadText(r.Wire, ms, bound)
+}
+
+// onWire is how much of something there was on the wire in a run.
+func (r row) onWire(of func(*Wire) int) string {
+	if len(r.cell.Wired) == 0 {
+		return none
+	}
+	least, most := r.cell.wireCount(of)
+	return between(prose.Grouped(least), prose.Grouped(most))
+}
+
 // name has the number of runs behind it if that is not the one in the title.
-func (r row) name(b block) string {
+func (r row) name(b block) string { return r.nameWith(len(r.cell.Runs), b.runs) }
+
+func (r row) nameWith(runs, inTitle int) string {
 	name := prose.Printable(r.server.Name)
-	if n := len(r.cell.Runs); n != b.runs {
-		name += " (" + strings.ReplaceAll(prose.Plural(n, "run"), " ", nbsp) + ")"
+	if runs != inTitle {
+		name += " (" + strings.ReplaceAll(prose.Plural(runs, "run"), " ", nbsp) + ")"
 	}
 	return name
 }

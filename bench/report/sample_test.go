@@ -129,7 +129,53 @@ func (m manner) run(rng *rand.Rand, d *Document, n int, mix string, round int) R
 	return r
 }
 
+// wire is what was on the wire in a run like r, in which everything takes somewhat longer.
+func (m manner) wire(r Run, n int) Run {
+	w := &Wire{Curve: []Step{}}
+	if r.Told != nil {
+		by := map[string]string{"reset": "RST", "eof": "FIN"}[m.ending]
+		for _, s := range r.Curve {
+			w.Curve = append(w.Curve, Step{At: s.At, Ending: by, N: s.N})
+		}
+		last := *r.Told - 37*time.Microsecond
+		w.Last = &last
+	}
+	r.Wire = w
+	return r
+}
+
 const mixed = "80 % idle, 20 % in-flight"
+
+// wired has runs of everybody in which the wire was seen. Of one segments were lost in one of them, and one was not measured to the end.
+func wired(mixes ...string) *Document {
+	all := manners()
+	d := sample(5, all, []int{10000, 14000}, mixes, 3)
+	d.Settings.Wire = 3
+	rng := rand.New(rand.NewPCG(6, 0))
+	for i := range d.Cells {
+		c := &d.Cells[i]
+		m := all[i%len(all)]
+		for round := range 3 {
+			c.Wired = append(c.Wired, m.wire(m.run(rng, d, c.N, c.Mix, 3+round+1), c.N))
+		}
+		switch c.Server {
+		case "net/http Close":
+			w := c.Wired[1].Wire
+			w.Last, w.Dropped, w.Curve = nil, 7, w.Curve[:len(w.Curve)-1]
+		case "nginx":
+			c.Wired = c.Wired[:2]
+		}
+	}
+	return d
+}
+
+// unwired is what there is where the wire cannot be seen.
+func unwired() *Document {
+	d := usual()
+	d.Settings.Wire = 2
+	d.Unwired = "needs CAP_NET_RAW"
+	return d
+}
 
 // usual is what one call measures; large is the most that a page has to show.
 func usual() *Document { return sample(1, manners(), []int{10000}, []string{"idle"}, 5) }
@@ -183,6 +229,10 @@ func nasty() *Document {
 		c := &d.Cells[i]
 		for j := range c.Runs {
 			r := &c.Runs[j]
+			if (i+j)%3 == 0 {
+				c.Wired = append(c.Wired, all[i%len(all)].wire(*r, c.N))
+				c.Wired = append(c.Wired, Run{Wire: &Wire{Curve: []Step{{1, "</b>|", 1_000_000}, {2, "RST", 1_000_000}}, Dropped: 123_456_789}}, Run{})
+			}
 			switch (i + j) % 7 {
 			case 0:
 				for state := range r.Left[0].States {
@@ -204,6 +254,7 @@ func nasty() *Document {
 	}
 	d.Cells = append(d.Cells, Cell{Server: "not listed, without a run", N: 95000, Mix: "idle"})
 	d.Interrupted = true
+	d.Unwired = names[3] + " | </script>"
 	d.Machine.Processor = "|<script>"
 	d.Command = append(d.Command, "it's", "", "a|b", "$HOME")
 	d.Skipped = []Omission{{Server: names[0], Reason: "why | not\n</script>"}, {Server: names[3], N: 7, Mix: mixed, Reason: names[5]}}

@@ -35,6 +35,7 @@ func spreadOf[T ~int64](measured []T, of int) Spread[T] {
 // Figures are the figures of a [Cell] over its runs. Times count from the signal.
 type Figures struct {
 	Refused, Told, Free, Gone Spread[time.Duration]
+	Wire                      Spread[time.Duration] // the last end, over the runs that were for that
 	CPU                       Spread[time.Duration] // a run without any processor time counts as one without the figure
 	Resident                  Spread[int64]         // bytes; likewise
 }
@@ -55,8 +56,13 @@ func (c Cell) Figures() Figures {
 			resident = append(resident, r.Resident)
 		}
 	}
+	var wire []time.Duration
+	for _, r := range c.Wired {
+		wire = appendTime(wire, r.lastEnd())
+	}
 	of := len(c.Runs)
 	return Figures{
+		Wire:    spreadOf(wire, len(c.Wired)),
 		Refused: spreadOf(refused, of), Told: spreadOf(told, of), Free: spreadOf(free, of), Gone: spreadOf(gone, of),
 		CPU: spreadOf(cpu, of), Resident: spreadOf(resident, of),
 	}

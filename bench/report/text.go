@@ -19,11 +19,9 @@ func (d *Document) Text(w io.Writer) error {
 	}
 	writePairs(&b, d.facts())
 	for _, block := range blocks {
-		for _, g := range []grid{d.portGrid(block), d.processGrid(block), block.kindGrid()} {
-			if len(g.Lines) > 0 {
-				section(g.Title)
-				writeGrid(&b, g)
-			}
+		for _, g := range d.grids(block) {
+			section(g.Title)
+			writeGrid(&b, g)
 		}
 	}
 	for _, g := range d.growthGrids(blocks) {

@@ -46,10 +46,11 @@ func text(t *testing.T, d *Document) string {
 func TestTextGolden(t *testing.T) {
 	golden(t, "usual.txt", []byte(text(t, usual())))
 	golden(t, "grown.txt", []byte(text(t, grown())))
+	golden(t, "wired.txt", []byte(text(t, wired("idle"))))
 }
 
 func TestTextFitsTheTerminal(t *testing.T) {
-	for name, d := range map[string]*Document{"usual": usual(), "grown": grown(), "large": large(), "nasty": nasty(), "empty": empty()} {
+	for name, d := range map[string]*Document{"usual": usual(), "grown": grown(), "wired": wired("idle", mixed), "unwired": unwired(), "large": large(), "nasty": nasty(), "empty": empty()} {
 		for i, line := range strings.Split(text(t, d), "\n") {
 			if n := columns(line); n > maxColumns {
 				t.Errorf("%s, line %d has %d columns, want at most %d: %s", name, i+1, n, maxColumns, line)

@@ -57,6 +57,9 @@ func (d *Document) verdict(r row) string {
 	default:
 		parts = append(parts, "clients not all told in "+span(d.Settings.Timeout)+": "+how)
 	}
+	if r.Wire.Settled() {
+		parts = append(parts, "last end on the wire after "+ms(r.Wire.Median)+nbsp+"ms")
+	}
 	if !r.Gone.Settled() {
 		parts = append(parts, "process not gone in "+span(d.Settings.Timeout))
 	}
@@ -104,6 +107,18 @@ func (d *Document) warnings(blocks []block) []string {
 	}
 	if d.Interrupted {
 		warnings = append(warnings, "interrupted before all was measured: what is here is what there was until then")
+	}
+	if d.Unwired != "" {
+		warnings = append(warnings, "when connections ended on the wire was not seen: "+prose.Printable(d.Unwired)+
+			"; where that is a privilege, root has it, and setcap(8) gives it to a program")
+	}
+	for _, b := range blocks {
+		for _, r := range b.rows {
+			if _, lost := r.cell.wireCount(func(w *Wire) int { return w.Dropped }); lost > 0 {
+				warnings = append(warnings, fmt.Sprintf("%s, %s: up to %s on the wire were lost in a run, as there was no room for them: it sends "+
+					"several for each connection", prose.Printable(r.server.Name), b.title(), prose.Plural(lost, "segment")))
+			}
+		}
 	}
 	var names []string
 	cells := make(map[string][]string) // by the name of the server

@@ -184,16 +184,22 @@
     });
   }
 
-  function drawCurve(canvas, note, rows) {
+  // drawCurve has what was on the wire, where that was seen of one of the servers, and otherwise what clients have read, which depends on
+  // when they got a processor too. The two are never in one picture.
+  function drawCurve(canvas, note, cell) {
+    const wired = cell.some(r => r.wire);
+    for (const words of canvas.closest("figure").querySelectorAll("[data-curve]")) words.hidden = (words.dataset.curve === "wire") !== wired;
+    const rows = cell.filter(r => !hidden.has(r.server)).map(r => ({ server: r.server, ...(wired ? r.wire : { round: r.round, curve: r.curve }) }));
     const untold = rows.filter(r => !r.curve || r.curve.length === 0).map(r => nameOf(r.server));
-    note.textContent = untold.length > 0 ? "No client was told, or it is not known when: " + untold.join("; ") + "." : "";
+    const none = wired ? "No connection was ended, or it was not seen" : "No client was told, or it is not known when";
+    note.textContent = untold.length > 0 ? none + ": " + untold.join("; ") + "." : "";
     const told = rows.filter(r => r.curve && r.curve.length > 0);
     const times = told.flatMap(r => [r.curve[0][0], r.curve[r.curve.length - 1][0]]).filter(t => t > 0);
     canvas.parentElement.hidden = told.length === 0;
     if (told.length === 0) return;
     const ends = told.map(r => r.curve[r.curve.length - 1][0]);
     const log = Math.max(...ends) / Math.max(Math.min(...ends), 1e-6) > 15;
-    const y = axis("clients told", "linear", { beginAtZero: true });
+    const y = axis(wired ? "connections ended" : "clients told", "linear", { beginAtZero: true });
     y.ticks.callback = grouped;
     const x = log ? logarithmic("ms", times) : axis("ms", "linear", { beginAtZero: true });
     draw(canvas, {
@@ -262,8 +268,8 @@
     article.querySelector("[data-name=measure]").textContent = measure.selectedOptions[0].textContent;
     byNumber(canvas("cost"), note("cost"), mix, measure.value, "µs", (v, n) => v * 1000 / n, "No figure, so not drawn");
 
-    const rows = (doc.cells[chosen("cell").value].rows || []).filter(r => !hidden.has(r.server));
-    drawCurve(canvas("curve"), note("curve"), rows);
+    const cell = doc.cells[chosen("cell").value].rows || [], rows = cell.filter(r => !hidden.has(r.server));
+    drawCurve(canvas("curve"), note("curve"), cell);
     const occurring = of => [...new Set(rows.flatMap(r => Object.entries(of(r) || {}).filter(([, n]) => n > 0).map(([name]) => name)))];
     const told = r => r.endings;
     const order = name => (endings.indexOf(name) + endings.length + 1) % (endings.length + 1);
