@@ -28,6 +28,9 @@ type Comparison struct {
 	N       []int          // of connections
 	Shares  []kinds.Shares // mixes, of which each is measured with each N
 	Runs    int            // of each server with each of these
+	// Wire is how many runs follow these in which the kernel's time stamps say when the server has ended its connections, for
+	// report.Cell.Wired. That needs CAP_NET_RAW; where it cannot be had the document says so, and these runs are left out.
+	Wire int
 	// Settle is how long a port is watched that does not become free, from the end of the server on.
 	Settle time.Duration
 	// Timeout is how long a server may take to end; then it is killed. 0 means DefaultTimeout. An in-flight request adds Late to it.
@@ -60,7 +63,7 @@ func (c *Comparison) Measure(ctx context.Context) (*report.Document, error) {
 	defaults := run{Timeout: c.Timeout, Late: c.Late}.withDefaults()
 	d := &report.Document{
 		Version: report.Version, Program: programVersion(), Began: time.Now(), Machine: kernel.Machine(),
-		Settings: report.Settings{Runs: c.Runs, Settle: c.Settle, Timeout: defaults.Timeout, Late: defaults.Late, Probe: kernel.ProbeInterval},
+		Settings: report.Settings{Runs: c.Runs, Wire: c.Wire, Settle: c.Settle, Timeout: defaults.Timeout, Late: defaults.Late, Probe: kernel.ProbeInterval},
 	}
 	return d, c.measure(ctx, d)
 }
@@ -73,6 +76,11 @@ func (c *Comparison) measure(ctx context.Context, d *report.Document) error {
 	var err error
 	if m.limit, err = kernel.LimitOfFiles(); err != nil {
 		return err
+	}
+	if m.wire = c.Wire; m.wire > 0 && len(c.N) > 0 {
+		if d.Unwired = unwired(slices.Max(c.N)); d.Unwired != "" {
+			m.wire = 0
+		}
 	}
 	var able []Server
 	for i, s := range c.Servers {
@@ -95,7 +103,7 @@ func (c *Comparison) measure(ctx context.Context, d *report.Document) error {
 		for _, n := range c.N {
 			f := m.field(able, shares, n)
 			fields = append(fields, f)
-			for round := range c.Runs {
+			for round := range c.Runs + m.wire {
 				for i := range f.servers {
 					m.schedule = append(m.schedule, scheduled{f.turn(i, round).Name, n})
 				}
@@ -135,6 +143,7 @@ type measuring struct {
 	*Comparison
 	d        *report.Document
 	limit    uint64          // of open files
+	wire     int             // runs in which the wire is seen
 	schedule []scheduled     // all runs, in their order
 	done     int             // of them
 	out      map[string]bool // servers that do not start, and never have, by name
@@ -208,7 +217,7 @@ func (m *measuring) measure(ctx context.Context, f field) error {
 		}
 	}()
 	failed := make(map[string]bool)
-	for round := range m.Runs {
+	for round := range m.Runs + m.wire {
 		for i := range f.servers {
 			s := f.turn(i, round)
 			if failed[s.Name] || m.out[s.Name] {
@@ -234,7 +243,11 @@ func (m *measuring) measure(ctx context.Context, f field) error {
 					each := fleet.Each(m.limit)
 					cells[s.Name] = &report.Cell{Server: s.Name, N: f.n, Mix: f.shares.String(), Processes: processes, Clients: (f.n + each - 1) / each}
 				}
-				cells[s.Name].Runs = append(cells[s.Name].Runs, run)
+				if round < m.Runs {
+					cells[s.Name].Runs = append(cells[s.Name].Runs, run)
+				} else {
+					cells[s.Name].Wired = append(cells[s.Name].Wired, run)
+				}
 			}
 			m.done++
 			m.pace.ran(s.Name, f.n, time.Since(began))
@@ -271,6 +284,7 @@ func (m *measuring) run(ctx context.Context, f field, s Server, round int) (repo
 	tell()
 	r := run{
 		Server: s, Mix: fleet.Of(f.shares, f.n), Processes: m.processes(s, f.n),
+		Wire:   round > m.Runs,
 		Settle: m.Settle, Timeout: m.d.Settings.Timeout, Late: m.d.Settings.Late, Patience: m.Patience,
 		Opened:  func(n int) { p.Opened = n; tell() },
 		Waiting: func(left sockdiag.Counts) { p.Waiting = left; tell() },

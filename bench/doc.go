@@ -16,6 +16,7 @@
 //	internal/inside   the servers that need no other program; imports none of the others
 //	internal/fleet    the clients, in processes of their own; touches their ends of connections
 //	internal/process  the processes of a server; touches what it has started, and /proc
+//	internal/wire     the segments that a server sends; touches a socket of its own that sees them
 //	internal/kernel   the port and the machine, seen from outside; touches what a server has left
 //	internal/child    starts programs that end with this one
 package bench

@@ -19,6 +19,7 @@ import (
 	"rstserver/bench/internal/fleet"
 	"rstserver/bench/internal/kernel"
 	"rstserver/bench/internal/process"
+	"rstserver/bench/internal/wire"
 	"rstserver/bench/report"
 	"rstserver/linger/sockdiag"
 )
@@ -32,6 +33,8 @@ type run struct {
 	Processes int
 	// For these see Comparison.
 	Settle, Timeout, Late, Patience time.Duration
+	// Wire has the server's ends of connections seen on the wire, which costs it some time.
+	Wire bool
 	// Clients returns the command of a process of clients. Nil means this program as one.
 	Clients func() *exec.Cmd
 	// Stderr gets what the server prints there; nil: nobody does.
@@ -201,6 +204,13 @@ func (r run) teardown(ctx context.Context, p *process.Family, crew *fleet.Crew, 
 		return err
 	}
 	rep.Resident = bytes
+	var tap *wire.Tap
+	if r.Wire {
+		if tap, err = wire.Open(p.Addr.Port(), wireRoom(r.Mix.Total())); err != nil {
+			return err
+		}
+		defer tap.Close()
+	}
 	if err := p.Alive(ctx); err != nil {
 		return failed(err)
 	}
@@ -260,6 +270,13 @@ func (r run) teardown(ctx context.Context, p *process.Family, crew *fleet.Crew, 
 	end := <-gone
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if tap != nil {
+		seen, err := tap.Read()
+		if err != nil {
+			return err
+		}
+		rep.Wire = onWire(seen, r.Mix.Total(), signalled)
 	}
 	wrong := told(rep, endings, signalled)
 	if end.err == nil {

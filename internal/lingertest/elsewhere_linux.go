@@ -72,7 +72,12 @@ func LoopbackUp() error {
 	return os.NewSyscallError("ioctl SIOCSIFFLAGS", unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo))
 }
 
-// Unprivileged takes CAP_NET_ADMIN from what the thread executes.
-func Unprivileged() error {
-	return os.NewSyscallError("prctl PR_CAPBSET_DROP", unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_NET_ADMIN, 0, 0, 0))
+// Unprivileged takes CAP_NET_ADMIN, and other capabilities, from what the thread executes.
+func Unprivileged(others ...uintptr) error {
+	for _, c := range append(others, unix.CAP_NET_ADMIN) {
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil {
+			return os.NewSyscallError("prctl PR_CAPBSET_DROP", err)
+		}
+	}
+	return nil
 }
