@@ -26,6 +26,7 @@ type benchCommand struct {
 	N        list          `default:"10000" placeholder:"N,..." help:"Numbers of connections. Where one process may not hold as many, there are several: of the clients, and of a server that can share its port. Default: ${default}."`
 	Kind     []string      `default:"idle" sep:"none" placeholder:"KIND" help:"What the connections are doing: a kind, or several with their shares, such as idle=80,in-flight=20. May be given again. Default: ${default}."`
 	Runs     int           `default:"5" placeholder:"N" help:"Runs of each server, with each number of connections and each mix. The servers take turns. Default: ${default}."`
+	Wire     int           `default:"0" placeholder:"N" help:"Runs after these in which the kernel's time stamps say when each connection was ended on the wire; with --html they are what its curve is drawn from. Needs CAP_NET_RAW. Default: ${default}."`
 	Peers    list          `default:"default" placeholder:"NAME,..." help:"Servers to measure, by the names above; none for those of --server alone. Default: rstserver's three ways, the floor, net/http Close."`
 	PeersDir string        `default:"bin/peers" placeholder:"DIR" help:"Where make peers has put the servers that are not in this program. Default: ${default}."`
 	Server   []string      `sep:"none" placeholder:"SPEC" help:"Measure this one too: name=NAME,cmd=COMMAND and more, see above. May be given again."`
@@ -60,7 +61,7 @@ const peersRemedy = "make peers"
 // comparison is what the flags ask for. program is this one.
 func (c *benchCommand) comparison(program string) (*bench.Comparison, error) {
 	cmp := &bench.Comparison{
-		Runs: c.Runs, Settle: c.Settle, Timeout: c.Timeout, Late: c.Late,
+		Runs: c.Runs, Wire: c.Wire, Settle: c.Settle, Timeout: c.Timeout, Late: c.Late,
 	}
 	for i, n := range c.N {
 		number, err := strconv.Atoi(n)
@@ -84,6 +85,9 @@ func (c *benchCommand) comparison(program string) (*bench.Comparison, error) {
 	}
 	if c.Runs < 1 || c.Runs > maxRuns {
 		return nil, usage("--runs=%d: it must be from 1 to %s", c.Runs, prose.Grouped(maxRuns))
+	}
+	if c.Wire < 0 || c.Wire > maxRuns {
+		return nil, usage("--wire=%d: it must be from 0 to %s", c.Wire, prose.Grouped(maxRuns))
 	}
 	if c.Settle < 0 {
 		return nil, usage("--settle=%s: it must not be negative", c.Settle)

@@ -41,7 +41,7 @@ func TestBenchHelp(t *testing.T) {
 		for _, name := range append(roster.Names(), serverKeyNames()...) {
 			explained(name, "")
 		}
-		for _, flag := range strings.Fields("--n=N,... --kind=KIND --runs=N --peers=NAME,... --peers-dir=DIR --server=SPEC --settle=D --timeout=D --late=D " +
+		for _, flag := range strings.Fields("--n=N,... --kind=KIND --runs=N --wire=N --peers=NAME,... --peers-dir=DIR --server=SPEC --settle=D --timeout=D --late=D " +
 			"--json=FILE --html=FILE --markdown=FILE --from=FILE") {
 			if !strings.Contains(stdout.String(), "      "+flag+" ") {
 				t.Errorf("COLUMNS=%s: %s is not explained", columns, flag)

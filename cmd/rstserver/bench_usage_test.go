@@ -35,6 +35,8 @@ func TestBenchUsage(t *testing.T) {
 		{[]string{"--runs=10001"}, "--runs=10001: it must be from 1 to 10,000"},
 		{[]string{"--runs=x"}, `--runs: expected a valid 64 bit int but got "x"`},
 		{[]string{"--runs"}, "--runs: missing value"},
+		{[]string{"--wire=-1"}, "--wire=-1: it must be from 0 to 10,000"},
+		{[]string{"--wire=10001"}, "--wire=10001: it must be from 0 to 10,000"},
 		{[]string{"--kind=foo"}, `--kind: "foo" is no kind of connection: idle, fresh, half,`},
 		{[]string{"--kind="}, `--kind: "" is no kind of connection`},
 		{[]string{"--kind=idle,fresh"}, "--kind: idle,fresh: each kind of a mix has a share: idle=80,in-flight=20"},
@@ -62,6 +64,7 @@ func TestBenchUsage(t *testing.T) {
 		{[]string{"--json=" + dir + "/made", "--html=" + dir + "/./made"}, "--html: " + dir + "/./made is what --json writes; name another file"},
 		{[]string{"--from=" + dir + "/no", "--runs=5"}, "--from: nothing is measured with it, so --runs has no effect: leave it out"},
 		{[]string{"--from=" + dir + "/no", "--server=cmd=a {port}"}, "so --server has no effect"},
+		{[]string{"--from=" + dir + "/no", "--wire=1"}, "so --wire has no effect"},
 		{[]string{"--from="}, "--from=: it must name a file"},
 		{[]string{"--from=" + dir + "/no"}, "--from: open " + dir + "/no: no such file or directory"},
 
