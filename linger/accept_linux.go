@@ -80,15 +80,6 @@ func (l *Listener) track(below net.Conn) (net.Conn, error) {
 	default:
 		return nil, fmt.Errorf("linger: Accept of a %T returned a %T, which has no SyscallConn", l.below, below) // or nil
 	}
-	if l.unarmed.Load() > 0 {
-		// It may be one of those, or a later one that another Accept was quicker with.
-		_ = e.raw.Control(func(fd uintptr) {
-			if armed, err := Armed(int(fd)); err == nil && !armed {
-				l.unarmed.Add(-1)
-				_ = Arm(int(fd))
-			}
-		})
-	}
 	if !l.conns.enter(e) {
 		_ = c.Close()
 		return nil, errLate

@@ -3,7 +3,6 @@
 package linger
 
 import (
-	"context"
 	"net"
 	"syscall"
 	"testing"
@@ -13,9 +12,7 @@ import (
 
 // A connection from before the listener was armed is armed although a later one is tracked first, by another Accept.
 func TestAcceptsThatOvertake(t *testing.T) {
-	var lc net.ListenConfig
-	lc.SetMultipathTCP(false) // with which the length of the queue is known
-	below, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	below, err := net.Listen("tcp", "127.0.0.1:0")
 	lingertest.Must(t, err)
 	defer below.Close()
 	dial := func() { lingertest.Dial(t, net.Dialer{}, below.Addr().(*net.TCPAddr).AddrPort()) }

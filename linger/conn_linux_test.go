@@ -3,6 +3,7 @@
 package linger
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -100,16 +101,19 @@ func waitQueue(t testing.TB, l *Listener) {
 	}
 }
 
-// Only those that did not inherit it are armed one by one, and whoever else holds the listener finds it as it was.
+// Those that did not inherit it are armed too, and whoever else holds the listener finds it armed after any way of letting go.
 func TestListenerArmed(t *testing.T) {
-	for _, before := range []bool{false, true} {
+	ways := map[string]func(*Listener) error{
+		"Close":   (*Listener).Close,
+		"Release": (*Listener).Release,
+		"Drain":   func(l *Listener) error { l.Drain(context.Background(), nil); return nil }, // that the File is left is an error
+		"Abort":   func(l *Listener) error { l.Abort(); return nil },
+	}
+	for name, letGo := range ways {
 		s := listen(t, families[0])
 		f, err := s.File()
 		lingertest.Must(t, err)
 		defer f.Close()
-		if before {
-			lingertest.Must(t, Arm(int(f.Fd())))
-		}
 		for range 3 {
 			s.dial(t)
 		}
@@ -131,10 +135,41 @@ func TestListenerArmed(t *testing.T) {
 			lingertest.Must(t, c.(*Conn).Abort())
 			lingertest.Must(t, c.Close())
 		}
-		lingertest.Must(t, ln.Close())
-		if armed, err := Armed(int(f.Fd())); armed != before || err != nil {
-			t.Errorf("Armed after Close = %v, %v, want %v", armed, err, before)
+		lingertest.Must(t, letGo(ln))
+		if armed, err := Armed(int(f.Fd())); !armed || err != nil {
+			t.Errorf("Armed after %s = %v, %v, want true", name, armed, err)
 		}
+	}
+}
+
+// Who shares an armed socket and wants ordinary connections has them, whenever it was armed.
+func TestUnarmedListenerOnAnArmedSocket(t *testing.T) {
+	for _, before := range []bool{false, true} {
+		s := listen(t, families[0])
+		arm := func() { lingertest.Control(t, s, Arm) }
+		if before {
+			arm()
+		}
+		ln, err := Wrap(s.TCPListener)
+		lingertest.Must(t, err)
+		if !before {
+			arm()
+		}
+		client := s.dial(t)
+		c, err := ln.Accept()
+		lingertest.Must(t, err)
+		lingertest.Control(t, c.(*Conn), func(fd int) error {
+			armed, err := Armed(fd)
+			if armed {
+				t.Errorf("armed before Wrap: %v; the connection is armed", before)
+			}
+			return err
+		})
+		say(t, c, "all of it")
+		lingertest.Must(t, c.Close())
+		wantWhole(t, client, "all of it")
+		_, err = ln.Abort()
+		lingertest.Must(t, err)
 	}
 }
 

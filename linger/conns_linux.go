@@ -25,9 +25,12 @@ type Conns struct {
 	// Residue is told of the connections that are closed in order, if it is not nil.
 	Residue *Residue
 
-	fewer   func()       // called when one connection is live no more, if not nil
-	live    atomic.Int64 // entries
-	closing atomic.Int32 // entries that were live when their close began, which has not come to its end
+	fewer func() // called when one connection is live no more, if not nil
+	// inherits: the connections come with the SO_LINGER of a listening socket. They may have been born before it was armed, and
+	// others who share it can arm and disarm it; so each is made as Armed says.
+	inherits bool
+	live     atomic.Int64 // entries
+	closing  atomic.Int32 // entries that were live when their close began, which has not come to its end
 
 	mu sync.Mutex // guards what follows, and the index of all entries
 	// entries are in no order. From the first AbortAll on the slice does not change, so that each AbortAll can walk along it
@@ -79,7 +82,16 @@ type entry struct {
 func (s *Conns) enter(e *entry) bool {
 	e.set = s
 	// An error says that it is closed. Without cookies Verify takes what the process still holds for what was to end.
-	_ = e.raw.Control(func(fd uintptr) { e.cookie, _ = Cookie(int(fd)) })
+	_ = e.raw.Control(func(fd uintptr) {
+		e.cookie, _ = Cookie(int(fd))
+		switch {
+		case !s.inherits:
+		case s.Armed:
+			_ = Arm(int(fd))
+		default:
+			_ = Disarm(int(fd))
+		}
+	})
 	e.state.Store(phaseLive)
 	s.live.Add(1)
 	s.mu.Lock()

@@ -140,18 +140,12 @@ func (l *Listener) refuse() error {
 	if l.residue != nil && l.tcp.IsValid() {
 		l.residue.Note(l.tcp)
 	}
-	if l.armed {
-		// Whoever else holds the socket finds it as it was. Closing resets what is in the queue, armed or not.
-		var failure error
-		if err := l.raw.Control(func(fd uintptr) { failure = Disarm(int(fd)) }); err == nil {
-			l.refusal = failure
-		}
-	}
+	// It stays armed, if it is: to the kernel the last close alone matters, and a successor that holds it too relies on that.
 	syscall.ForkLock.RLock()
 	err := l.below.Close()
 	syscall.ForkLock.RUnlock()
 	if !errors.Is(err, net.ErrClosed) { // closed by somebody else is closed
-		l.refusal = errors.Join(l.refusal, err)
+		l.refusal = err
 	}
 	l.refusedAt = time.Now()
 	close(l.refused)

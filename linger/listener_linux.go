@@ -26,6 +26,10 @@ type ListenConfig struct {
 	// Armed has every connection armed from birth (see [Arm]): when the process dies in whatever way, the kernel resets them,
 	// and the port is free. Close disarms a connection first, so that it ends in order as ever. Connections that were in the
 	// queue of a wrapped listener before are armed when they are accepted.
+	//
+	// It is the listening socket that is armed, and it stays so when it is let go: a successor that holds it too relies on that,
+	// and where nobody does, the socket is gone. A Listener without Armed that shares an armed socket disarms each connection
+	// that it accepts. Another server that goes on with the socket has to do that too, or call [Disarm] on the socket first.
 	Armed bool
 	// Spread paces the endings of [Listener.Drain].
 	Spread Spread
@@ -151,15 +155,11 @@ type Listener struct {
 	tcp    netip.AddrPort // where it listens; the zero AddrPort if the socket is not one of TCP
 	cookie uint64         // of the socket
 	claim  *claims.Claim  // nil if the socket is not one of TCP
-	armed  bool           // it was this Listener that armed the socket, so it disarms it in the end, for others who hold it too
 	// residue is nil if nothing is to be swept.
 	residue *Residue
 	onClose func(aborted bool) // connClosed
 
-	conns Conns
-	// unarmed is how many connections, at most, waited in the queue when the socket was armed. They did not inherit that, and are
-	// armed one by one.
-	unarmed   atomic.Int64
+	conns     Conns
 	accepting atomic.Int32 // calls of Accept that may come back with a connection
 	accepts   atomic.Int64 // connections that came from below
 
@@ -225,18 +225,10 @@ func (l *Listener) adopt(fd int) error {
 	}
 	l.tcp = netip.AddrPortFrom(addr.Addr().WithZone(""), addr.Port())
 	l.cookie, _ = Cookie(fd) // there are none before Linux 4.6
-	if !l.config.Armed {
-		return nil
+	l.conns.inherits = true
+	if l.config.Armed {
+		return Arm(fd)
 	}
-	was, err := Armed(fd)
-	if err != nil || was {
-		return err
-	}
-	if err := Arm(fd); err != nil {
-		return err
-	}
-	l.armed = true
-	l.unarmed.Store(int64(tcpsock.QueueLength(fd)))
 	return nil
 }
 

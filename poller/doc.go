@@ -55,8 +55,10 @@
 // # The listening socket
 //
 // What is set on a listening socket holds for everybody who has it too, and for the connections that they accept. So the
-// server sets SO_LINGER there, on purpose, and SO_REUSEADDR; what else a connection needs is set when it is accepted, and
-// what only the server wants is taken back from a connection that is hijacked. A File of the listener, or of a connection,
+// server sets SO_LINGER there, on purpose, and SO_REUSEADDR, and leaves both when it lets go, since a successor that holds the
+// socket too relies on them; what else a connection needs is set when it is accepted, and
+// what only the server wants is taken back from a connection that is hijacked. A server with NoArm that shares an armed socket
+// disarms each connection that it accepts. A File of the listener, or of a connection,
 // that the process has not closed keeps the port: the Report has it under Unowned, and the teardown is not complete.
 //
 // # What is the process's

@@ -46,17 +46,13 @@ func (l *loop) Accepted(sock engine.Conn) (engine.Session, bool) {
 }
 
 // setOptions sets what a connection needs. Only SO_LINGER is inherited from the listening socket: whatever is set there is set
-// for the connections of everybody who shares it, too.
+// for the connections of everybody who shares it, too. That may not have been set yet when the connection was born, or by others.
 func (c *conn) setOptions() error {
-	err := setOptions(c.sock.FD)
-	if r := c.loop.run; r.cfg.arm && r.queued.Load() > 0 {
-		// It may be one of those, or a later one that another loop was quicker with.
-		if armed, e := linger.Armed(c.sock.FD); e == nil && !armed {
-			r.queued.Add(-1)
-			err = errors.Join(err, linger.Arm(c.sock.FD))
-		}
+	arm := linger.Disarm
+	if c.loop.run.cfg.arm {
+		arm = linger.Arm
 	}
-	return err
+	return errors.Join(setOptions(c.sock.FD), arm(c.sock.FD))
 }
 
 // AcceptFailed implements engine.Handler.

@@ -57,11 +57,6 @@ func Listen(ctx context.Context, addr string, reusePort bool) (net.Listener, err
 type listener struct {
 	addr   netip.AddrPort
 	cookie uint64
-	// armed: it was this server that armed the socket, so it disarms it in the end, for others who hold it too.
-	armed bool
-	// queued is how many connections, at most, were established before the socket was armed. They did not inherit that, and are
-	// armed one by one.
-	queued int
 }
 
 // adopt takes ln over: it duplicates the descriptor, closes ln, and arms the socket. After an error nothing of ln is open.
@@ -151,26 +146,11 @@ func (l *listener) prepare(fd int, arm bool) (err error) {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 		return os.NewSyscallError("setsockopt SO_REUSEADDR", err)
 	}
-	if !arm {
-		return nil
+	if arm {
+		// It stays armed when it is let go: a successor that holds it too relies on that.
+		return linger.Arm(fd)
 	}
-	was, err := linger.Armed(fd)
-	if err != nil || was {
-		return err
-	}
-	if err := linger.Arm(fd); err != nil {
-		return err
-	}
-	l.armed, l.queued = true, tcpsock.QueueLength(fd)
 	return nil
-}
-
-// letGo leaves the socket to others who hold it as it was, but for SO_REUSEADDR. Ours is closed next.
-func (l *listener) letGo(fd int) error {
-	if !l.armed {
-		return nil
-	}
-	return linger.Disarm(fd)
 }
 
 // maxUnsent is how many bytes the kernel takes for a connection beyond those that are on their way to the client. By itself it

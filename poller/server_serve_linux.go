@@ -39,7 +39,6 @@ type run struct {
 	lookout   *lookout
 	ids       atomic.Uint64
 	closed    atomic.Int64  // connections closed
-	queued    atomic.Int64  // connections to come that did not inherit SO_LINGER, see listener.queued
 	closingC  chan struct{} // closed when the teardown begins
 	sweeps    chan struct{} // closed when each loop has been given its part of the teardown
 	aborted   chan struct{} // closed when all connections are reset
@@ -206,7 +205,6 @@ func (s *Server) start(ln net.Listener) (*run, error) {
 		r.residue = new(linger.Residue)
 	}
 	r.hijacked.Armed, r.hijacked.Residue = cfg.arm, r.residue
-	r.queued.Store(int64(r.listener.queued))
 	r.admission = newAdmission(r)
 	for i := range cfg.loops {
 		r.loops = append(r.loops, newLoop(r, i, logs[i]))

@@ -165,7 +165,7 @@ func (r *run) refuse() error {
 	r.lookout.stop()
 	if err := r.port.GiveUp(func(fd int) error {
 		r.watcher.Forget(fd)
-		return r.listener.letGo(fd)
+		return nil
 	}); err != nil {
 		r.refusal = fmt.Errorf("poller: giving up the port: %w", err)
 	}

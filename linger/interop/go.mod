@@ -3,6 +3,7 @@ module rstserver/linger/interop
 go 1.26.0
 
 require (
+	github.com/cloudflare/tableflip v1.2.3
 	github.com/coder/websocket v1.8.15
 	github.com/valyala/fasthttp v1.69.0
 	go.uber.org/goleak v1.3.0
