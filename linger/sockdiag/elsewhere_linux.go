@@ -100,7 +100,7 @@ func (ns *Namespace) read(table string, port uint16) {
 		return
 	}
 	defer f.Close()
-	_, _ = parseProc(f, port, func(s *Socket) bool {
+	_, _ = parseProc(f, ports{port}, func(s *Socket) bool {
 		ns.Sockets = append(ns.Sockets, *s)
 		return true
 	})

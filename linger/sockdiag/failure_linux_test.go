@@ -167,7 +167,7 @@ func TestFallback(t *testing.T) {
 				errs = []error{tt.each}
 			}
 			c = Counts{}
-			source, err = sys().each(port, func(s *Socket) bool { c.add(uint8(s.State)); return true })
+			source, err = sys().each(ports{port}, func(s *Socket) bool { c.add(uint8(s.State)); return true })
 			check("Each", c, source, err, errs)
 		})
 	}
@@ -210,7 +210,7 @@ func TestParse(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			sockets := 0
-			last, err := parse(tt.datagram, sequence, port, func([]byte) bool { sockets++; return true })
+			last, err := parse(tt.datagram, sequence, ports{port}, func([]byte) bool { sockets++; return true })
 			if sockets != tt.sockets || last != tt.last || !errors.Is(err, tt.err) {
 				t.Errorf("parse = %d sockets, %v, %v, want %d, %v, %v", sockets, last, err, tt.sockets, tt.last, tt.err)
 			}
@@ -242,7 +242,7 @@ func TestParseLineRejects(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var s Socket
-			if match, err := parseLine([]byte(tt.line), port, &s); match || err == nil || s != (Socket{}) {
+			if match, err := parseLine([]byte(tt.line), ports{port}, &s); match || err == nil || s != (Socket{}) {
 				t.Errorf("parseLine(%q) = %v, %v, %+v, want an error", tt.line, match, err, s)
 			}
 		})
@@ -257,7 +257,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(socketMessage(port, Listen)[:40])
 	f.Fuzz(func(t *testing.T, datagram []byte) {
 		n := 0
-		last, err := parse(datagram, sequence, port, func(b []byte) bool {
+		last, err := parse(datagram, sequence, ports{port}, func(b []byte) bool {
 			n++
 			if s := decode(b); s.Local.Port() != port || !s.Local.Addr().IsValid() || s.Local.Addr().Is4In6() {
 				t.Errorf("decode = %+v", s)
@@ -280,7 +280,7 @@ func FuzzParseLine(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
 		var s Socket
-		match, err := parseLine(line, port, &s)
+		match, err := parseLine(line, ports{port}, &s)
 		if match && err != nil {
 			t.Errorf("parseLine = %v, %v", match, err)
 		}

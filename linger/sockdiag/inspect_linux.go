@@ -18,7 +18,7 @@ const inetDiagInfo = 2
 func Inspect(port uint16) (Dump, error) { return kernel.inspect(port) }
 
 func (sys system) inspect(port uint16) (Dump, error) {
-	return sys.collect(port, 1<<(inetDiagInfo-1), func(b []byte) Socket {
+	return sys.collect(ports{port}, 1<<(inetDiagInfo-1), func(b []byte) Socket {
 		s := decode(b)
 		if !s.HoldsPort() { // of these too the kernel sends a tcp_info, with zeroes
 			s.Traffic = decodeTraffic(b)

@@ -44,11 +44,11 @@ const (
 	sizeofMessage   = 72
 )
 
-// netlink calls f with each inet_diag_msg of port, until f returns false; extensions are the attributes wanted behind it.
+// netlink calls f with each inet_diag_msg of the ports, until f returns false; extensions are the attributes wanted behind it.
 // Its errors begin with "netlink".
-func (sys system) netlink(port uint16, extensions uint8, f func(b []byte) bool) error {
-	err := sys.dump(request(port, extensions), func(datagram []byte, sequence uint32) (last bool, err error) {
-		return parse(datagram, sequence, port, f)
+func (sys system) netlink(of ports, extensions uint8, f func(b []byte) bool) error {
+	err := sys.dump(request(of, extensions), func(datagram []byte, sequence uint32) (last bool, err error) {
+		return parse(datagram, sequence, of, f)
 	})
 	if err != nil {
 		return fmt.Errorf("netlink: %w", err)
@@ -56,14 +56,14 @@ func (sys system) netlink(port uint16, extensions uint8, f func(b []byte) bool) 
 	return nil
 }
 
-// request asks for the sockets of one port: a struct inet_diag_req and the bytecode that the kernel runs on each
-// socket of the host.
+// request asks for the sockets from the first to the last of the ports: a struct inet_diag_req and the bytecode that the kernel
+// runs on each socket of the host.
 //
 // It is the older of two requests. The newer, SOCK_DIAG_BY_FAMILY with struct inet_diag_req_v2, takes one address
 // family only, and walking the kernel's hash tables is what a dump of a few sockets costs: 0.3 to 1.2 ms for each
 // family on a host with 262,144 buckets. The older takes AF_UNSPEC, so one walk finds both, and there is nothing to
 // fail where IPv6 is off. Every Linux since 2.6.14 answers it; ss uses it likewise.
-func request(port uint16, extensions uint8) []byte {
+func request(of ports, extensions uint8) []byte {
 	ne := binary.NativeEndian
 	b := make([]byte, sizeofRequest, sizeofRequest+sizeofBytecodeAttr)
 	b[0] = unix.AF_UNSPEC
@@ -71,7 +71,7 @@ func request(port uint16, extensions uint8) []byte {
 	// All states. The one beyond our table, 13, stands for sockets that are only bound.
 	ne.PutUint32(b[offsetReqStates:], ^uint32(0))
 
-	// port >= port and port <= port, instead of INET_DIAG_BC_S_EQ, which came with Linux 5.6. Each condition is two
+	// port >= first and port <= last; INET_DIAG_BC_S_EQ, for one port, came with Linux 5.6. Each condition is two
 	// ops, the second of which carries the port; yes and no are the distances to go on from, and a
 	// distance of four past the end refuses the socket.
 	b = ne.AppendUint16(b, sizeofBytecodeAttr)
@@ -80,17 +80,17 @@ func request(port uint16, extensions uint8) []byte {
 		b = ne.AppendUint16(append(b, code, yes), no)
 	}
 	op(bytecodeSourceGE, 2*sizeofBytecodeOp, sizeofBytecode+4)
-	op(0, 0, port)
+	op(0, 0, of[0])
 	op(bytecodeSourceLE, 2*sizeofBytecodeOp, sizeofBytecode/2+4)
-	op(0, 0, port)
+	op(0, 0, of[len(of)-1])
 	return b
 }
 
 var errTruncated = errors.New("answer cut off")
 
 // parse goes through one datagram of the answer to request number sequence and calls f for each inet_diag_msg
-// of port. last is true after the end of the dump, and when f returned false.
-func parse(datagram []byte, sequence uint32, port uint16, f func(b []byte) bool) (last bool, err error) {
+// of the ports. last is true after the end of the dump, and when f returned false.
+func parse(datagram []byte, sequence uint32, of ports, f func(b []byte) bool) (last bool, err error) {
 	ne := binary.NativeEndian
 	for len(datagram) > 0 {
 		kind, flags, answered, body, rest, err := nextMessage(datagram)
@@ -109,7 +109,7 @@ func parse(datagram []byte, sequence uint32, port uint16, f func(b []byte) bool)
 			if len(body) < sizeofMessage {
 				return false, errTruncated
 			}
-			if binary.BigEndian.Uint16(body[offsetLocalPort:]) != port {
+			if !of.have(binary.BigEndian.Uint16(body[offsetLocalPort:])) {
 				continue
 			}
 			if !f(body) {

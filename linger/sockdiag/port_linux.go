@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 )
 
 // Port returns the sockets whose local port is port, which must not be 0. It asks netlink and, where that fails for
@@ -22,7 +23,30 @@ func Count(port uint16) (Counts, Source, error) { return kernel.count(port) }
 //
 // Errors are those of Port, with one more: when netlink fails after f was called, Each cannot start again without
 // repeating sockets and returns the failure (ErrInterrupted is one).
-func Each(port uint16, f func(*Socket) bool) (Source, error) { return kernel.each(port, f) }
+func Each(port uint16, f func(*Socket) bool) (Source, error) { return kernel.each(ports{port}, f) }
+
+// EachOf is Each for the sockets of several ports, of which there is at least one, in no particular order. The kernel walks its
+// tables once for all of them, which is most of what it takes to look at one.
+func EachOf(several []uint16, f func(*Socket) bool) (Source, error) { return kernel.eachOf(several, f) }
+
+// ports are in ascending order.
+type ports []uint16
+
+func (p ports) have(port uint16) bool {
+	if len(p) == 1 {
+		return p[0] == port
+	}
+	_, have := slices.BinarySearch(p, port)
+	return have
+}
+
+// String is how errors name them.
+func (p ports) String() string {
+	if len(p) == 1 {
+		return fmt.Sprintf("port %d", p[0])
+	}
+	return fmt.Sprintf("%d ports", len(p))
+}
 
 // ErrInterrupted is returned by Each when the kernel says that its tables changed so much during the dump that
 // sockets are missing (NLM_F_DUMP_INTR). Port and Count ask again, and then read /proc.
@@ -46,12 +70,12 @@ var kernel = system{
 	open: func(name string) (io.ReadCloser, error) { return os.Open(name) },
 }
 
-func (sys system) port(port uint16) (Dump, error) { return sys.collect(port, 0, decode) }
+func (sys system) port(port uint16) (Dump, error) { return sys.collect(ports{port}, 0, decode) }
 
 // collect returns the sockets that decode makes of the answer.
-func (sys system) collect(port uint16, extensions uint8, decode func([]byte) Socket) (Dump, error) {
+func (sys system) collect(of ports, extensions uint8, decode func([]byte) Socket) (Dump, error) {
 	var d Dump
-	source, err := sys.ask(port, question{
+	source, err := sys.ask(of, question{
 		extensions: extensions,
 		reset:      func() { d.Sockets = d.Sockets[:0] },
 		message:    func(b []byte) bool { d.Sockets = append(d.Sockets, decode(b)); return true },
@@ -66,7 +90,7 @@ func (sys system) collect(port uint16, extensions uint8, decode func([]byte) Soc
 
 func (sys system) count(port uint16) (Counts, Source, error) {
 	var c Counts
-	source, err := sys.ask(port, question{
+	source, err := sys.ask(ports{port}, question{
 		reset:   func() { c = Counts{} },
 		message: func(b []byte) bool { c.add(b[offsetState]); return true },
 		line:    func(s *Socket) bool { c.add(uint8(s.State)); return true },
@@ -77,12 +101,18 @@ func (sys system) count(port uint16) (Counts, Source, error) {
 	return c, source, nil
 }
 
-func (sys system) each(port uint16, f func(*Socket) bool) (Source, error) {
+func (sys system) each(of ports, f func(*Socket) bool) (Source, error) {
 	var s Socket
-	return sys.ask(port, question{
+	return sys.ask(of, question{
 		message: func(b []byte) bool { s = decode(b); return f(&s) },
 		line:    f,
 	})
+}
+
+func (sys system) eachOf(several []uint16, f func(*Socket) bool) (Source, error) {
+	of := slices.Clone(several)
+	slices.Sort(of)
+	return sys.each(of, f)
 }
 
 // A question is what to do with the answer to it. message and line return false to end it early.
@@ -91,27 +121,27 @@ type question struct {
 	extensions uint8
 	// reset forgets what came so far. Where it is nil that cannot be done: a source that fails half-way is final.
 	reset func()
-	// message takes one inet_diag_msg that has the right port and at least sizeofMessage bytes.
+	// message takes one inet_diag_msg that has a right port and at least sizeofMessage bytes.
 	message func(b []byte) bool
-	// line takes one line of /proc that has the right port. The Socket is overwritten by the next.
+	// line takes one line of /proc that has a right port. The Socket is overwritten by the next.
 	line func(s *Socket) bool
 }
 
 // ask puts q to netlink and then to /proc.
-func (sys system) ask(port uint16, q question) (Source, error) {
-	if port == 0 {
+func (sys system) ask(of ports, q question) (Source, error) {
+	if len(of) == 0 || of[0] == 0 {
 		return "", errors.New("sockdiag: port 0 is no port")
 	}
 	started := false
 	message := func(b []byte) bool { started = true; return q.message(b) }
 	var netlinkErr error
 	for range attempts {
-		netlinkErr = sys.netlink(port, q.extensions, message)
+		netlinkErr = sys.netlink(of, q.extensions, message)
 		if netlinkErr == nil {
 			return FromNetlink, nil
 		}
 		if started && q.reset == nil {
-			return "", fmt.Errorf("sockdiag: sockets of port %d: %w", port, netlinkErr)
+			return "", fmt.Errorf("sockdiag: sockets of %s: %w", of, netlinkErr)
 		}
 		if q.reset != nil {
 			q.reset()
@@ -120,9 +150,9 @@ func (sys system) ask(port uint16, q question) (Source, error) {
 			break
 		}
 	}
-	procErr := sys.proc(port, q.line)
+	procErr := sys.proc(of, q.line)
 	if procErr == nil {
 		return FromProc, nil
 	}
-	return "", fmt.Errorf("sockdiag: sockets of port %d: %w; %w", port, netlinkErr, procErr)
+	return "", fmt.Errorf("sockdiag: sockets of %s: %w; %w", of, netlinkErr, procErr)
 }

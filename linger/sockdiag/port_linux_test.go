@@ -5,6 +5,7 @@ package sockdiag
 import (
 	"cmp"
 	"errors"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -179,6 +180,46 @@ func TestOtherPortsAreNotReported(t *testing.T) {
 	waitFor(t, kernel, a.port, func(d Dump) bool { return len(d.Sockets) == 0 })
 }
 
+// Of several ports each has its own, and what lies between them is nobody's.
+func TestEachOf(t *testing.T) {
+	var all []*server
+	for range 3 {
+		all = append(all, newServer(t, families[0]))
+	}
+	slices.SortFunc(all, func(a, b *server) int { return cmp.Compare(a.port, b.port) })
+	for i, s := range all {
+		for range i + 1 {
+			s.connect(t)
+		}
+	}
+	want := map[uint16]Counts{
+		all[0].port: {Listen: 1, Established: 1},
+		all[2].port: {Listen: 1, Established: 3},
+	}
+	asked := []uint16{all[2].port, all[0].port}
+	for _, sys := range []system{kernel, procOnly} {
+		lingertest.Wait(t, "the sockets of both ports are there, and no others", func() bool {
+			got := make(map[uint16]Counts)
+			_, err := sys.eachOf(asked, func(s *Socket) bool {
+				c := got[s.Local.Port()]
+				c.add(uint8(s.State))
+				got[s.Local.Port()] = c
+				return true
+			})
+			lingertest.Must(t, err)
+			return maps.Equal(got, want)
+		})
+	}
+	if asked[0] != all[2].port {
+		t.Error("EachOf has sorted what it was given")
+	}
+	for _, none := range [][]uint16{nil, {0, 1}} {
+		if _, err := EachOf(none, func(*Socket) bool { return true }); err == nil {
+			t.Errorf("EachOf(%v) has no error", none)
+		}
+	}
+}
+
 func TestPortZero(t *testing.T) {
 	if d, err := Port(0); err == nil {
 		t.Errorf("Port(0) = %v, want an error", d)
@@ -270,7 +311,7 @@ func TestFiveThousand(t *testing.T) {
 		})
 		lingertest.Wait(t, "Each finds all remote addresses", func() bool {
 			remotes := make(map[netip.AddrPort]bool)
-			_, err := sys.each(port, func(s *Socket) bool { remotes[s.Remote] = true; return true })
+			_, err := sys.each(ports{port}, func(s *Socket) bool { remotes[s.Remote] = true; return true })
 			return len(remotes) == n+1 && err == nil
 		})
 	}
@@ -280,7 +321,7 @@ func TestEachEndsEarly(t *testing.T) {
 	port := many(t, 500)
 	for _, sys := range []system{kernel, procOnly} {
 		calls := 0
-		source, err := sys.each(port, func(*Socket) bool { calls++; return calls < 3 })
+		source, err := sys.each(ports{port}, func(*Socket) bool { calls++; return calls < 3 })
 		if calls != 3 || err != nil {
 			t.Errorf("Each from %s called f %d times, %v, want 3", source, calls, err)
 		}

@@ -18,11 +18,11 @@ import (
 // thread. The second is missing where the kernel has no IPv6.
 var procFiles = [...]string{"/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"}
 
-// proc calls f with each socket of port, until f returns false. The Socket is overwritten by the next.
+// proc calls f with each socket of the ports, until f returns false. The Socket is overwritten by the next.
 //
 // The kernel hands a table out in pieces and finds its place again by counting, so where sockets come and go meanwhile some
 // are printed many times. They are reported once; one that is left out cannot be noticed.
-func (sys system) proc(port uint16, f func(*Socket) bool) error {
+func (sys system) proc(of ports, f func(*Socket) bool) error {
 	type identity struct {
 		local, remote netip.AddrPort
 		inode         uint32
@@ -37,7 +37,7 @@ func (sys system) proc(port uint16, f func(*Socket) bool) error {
 		return f(s)
 	}
 	for i, name := range procFiles {
-		more, err := sys.procFile(name, port, once)
+		more, err := sys.procFile(name, of, once)
 		if i > 0 && errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
@@ -48,13 +48,13 @@ func (sys system) proc(port uint16, f func(*Socket) bool) error {
 	return nil
 }
 
-func (sys system) procFile(name string, port uint16, f func(*Socket) bool) (more bool, err error) {
+func (sys system) procFile(name string, of ports, f func(*Socket) bool) (more bool, err error) {
 	file, err := sys.open(name)
 	if err != nil {
 		return false, err
 	}
 	defer file.Close()
-	more, err = parseProc(file, port, f)
+	more, err = parseProc(file, of, f)
 	if err != nil {
 		return false, fmt.Errorf("%s: %w", name, err)
 	}
@@ -62,7 +62,7 @@ func (sys system) procFile(name string, port uint16, f func(*Socket) bool) (more
 }
 
 // parseProc reads a table of proc_pid_net(5), heading included.
-func parseProc(r io.Reader, port uint16, f func(*Socket) bool) (more bool, err error) {
+func parseProc(r io.Reader, of ports, f func(*Socket) bool) (more bool, err error) {
 	var s Socket
 	lines := bufio.NewReaderSize(r, 64<<10)
 	for heading := true; ; heading = false {
@@ -76,7 +76,7 @@ func parseProc(r io.Reader, port uint16, f func(*Socket) bool) (more bool, err e
 		if heading {
 			continue
 		}
-		match, err := parseLine(line, port, &s)
+		match, err := parseLine(line, of, &s)
 		if err != nil {
 			return false, err
 		}
@@ -86,13 +86,13 @@ func parseProc(r io.Reader, port uint16, f func(*Socket) bool) (more bool, err e
 	}
 }
 
-// parseLine reads one line into s where its local port is port, and says whether it is. The columns:
+// parseLine reads one line into s where its local port is one of the ports, and says whether it is. The columns:
 //
 //	sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode …
 //	 0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 28938 …
 //
 // An address is one or four 32-bit words, each printed as a number of the machine's byte order.
-func parseLine(line []byte, port uint16, s *Socket) (match bool, err error) {
+func parseLine(line []byte, of ports, s *Socket) (match bool, err error) {
 	rest := line
 	next := func() []byte {
 		rest = bytes.TrimLeft(rest, " \t\r\n")
@@ -114,7 +114,7 @@ func parseLine(line []byte, port uint16, s *Socket) (match bool, err error) {
 	next() // sl
 	local := next()
 	_, localPort, _ := bytes.Cut(local, []byte{':'})
-	if got := number(localPort, 16, 16); err != nil || uint16(got) != port {
+	if got := number(localPort, 16, 16); err != nil || !of.have(uint16(got)) {
 		return false, err
 	}
 	ends := [2]netip.AddrPort{}
