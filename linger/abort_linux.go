@@ -62,6 +62,14 @@ func Cookie(fd int) (uint64, error) {
 	return v, os.NewSyscallError("getsockopt SO_COOKIE", err)
 }
 
+// Inode returns the number of the socket of fd (fstat(2)), under which /proc/PID/fd shows it, and sockdiag lists it, for as long as a
+// descriptor is open: that of an MPTCP socket too. A failure is an [*os.SyscallError].
+func Inode(fd int) (uint32, error) {
+	var st unix.Stat_t
+	err := unix.Fstat(fd, &st)
+	return uint32(st.Ino), os.NewSyscallError("fstat", err)
+}
+
 func setLinger(fd int, l unix.Linger) error {
 	return os.NewSyscallError("setsockopt SO_LINGER", unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &l))
 }

@@ -204,7 +204,7 @@ func BenchmarkVerify(b *testing.B) {
 			want := sockdiag.Counts{sockdiag.Listen: 1, sockdiag.Established: successor}
 			b.ReportAllocs()
 			for b.Loop() {
-				left, err := Verify(c.port, sweep.Cookies)
+				left, err := Verify(Ending{Port: c.port, Connections: sweep.Cookies})
 				if left.Others != want || left.Outlived.Total() != 0 || err != nil {
 					b.Fatalf("Verify = %+v, %v\n%s", left, err, lingertest.Leftover(c.port))
 				}

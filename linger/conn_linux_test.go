@@ -103,11 +103,12 @@ func waitQueue(t testing.TB, l *Listener) {
 
 // Those that did not inherit it are armed too, and whoever else holds the listener finds it armed after any way of letting go.
 func TestListenerArmed(t *testing.T) {
-	ways := map[string]func(*Listener) error{
-		"Close":   (*Listener).Close,
-		"Release": (*Listener).Release,
-		"Drain":   func(l *Listener) error { l.Drain(context.Background(), nil); return nil }, // that the File is left is an error
-		"Abort":   func(l *Listener) error { l.Abort(); return nil },
+	// That the File is left is an error of some of them.
+	ways := map[string]func(*Listener){
+		"Close":   func(l *Listener) { l.Close() },
+		"Release": func(l *Listener) { l.Release() },
+		"Drain":   func(l *Listener) { l.Drain(context.Background(), nil) },
+		"Abort":   func(l *Listener) { l.Abort() },
 	}
 	for name, letGo := range ways {
 		s := listen(t, families[0])
@@ -135,7 +136,7 @@ func TestListenerArmed(t *testing.T) {
 			lingertest.Must(t, c.(*Conn).Abort())
 			lingertest.Must(t, c.Close())
 		}
-		lingertest.Must(t, letGo(ln))
+		letGo(ln)
 		if armed, err := Armed(int(f.Fd())); !armed || err != nil {
 			t.Errorf("Armed after %s = %v, %v, want true", name, armed, err)
 		}

@@ -173,7 +173,7 @@ func TestConnsAbortAll(t *testing.T) {
 		if want := (Tally{Hijacked: connections}); sweep.Aborted != want || sweep.Refused != 0 || sweep.Err != nil {
 			t.Errorf("AbortAll = %v, %d refused, %v, want %v", sweep.Aborted, sweep.Refused, sweep.Err, want)
 		}
-		left, err := Verify(s.addr.Port(), sweep.Cookies)
+		left, err := Verify(Ending{Port: s.addr.Port(), Connections: sweep.Cookies})
 		if want := (sockdiag.Counts{sockdiag.Listen: 1, sockdiag.Established: 1}); err != nil || left.Outlived.Total() != 0 || left.Others != want {
 			t.Errorf("Verify = %+v, %v, want others %v", left, err, want)
 		}

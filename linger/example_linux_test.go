@@ -92,7 +92,8 @@ func ExampleTable() {
 	// Whoever tears down.
 	sweep := table.AbortOwned(loop)
 	fmt.Println("aborted while idle:", sweep.Aborted[linger.Idle])
-	left, err := linger.Verify(conn.LocalAddr().(*net.TCPAddr).AddrPort().Port(), sweep.Cookies)
+	port := conn.LocalAddr().(*net.TCPAddr).AddrPort().Port()
+	left, err := linger.Verify(linger.Ending{Port: port, Connections: sweep.Cookies})
 	if err != nil {
 		log.Fatal(err)
 	}

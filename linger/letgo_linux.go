@@ -27,7 +27,8 @@ func (l *Listener) Close() error {
 // port as soon as Release has returned; it needs SO_REUSEADDR while connections are left, which Go's listeners have.
 //
 // It may be followed by Drain or Abort. While one of these is under way, or over, Release only waits until the port has been
-// given up. The error is that of closing the listener below.
+// given up. The error is that of closing the listener below, or says who holds the listening socket all the same, so that the port
+// is not given up (see ListenConfig.Shared).
 func (l *Listener) Release() error {
 	l.mu.Lock()
 	if l.state != listenerServing {
@@ -56,6 +57,9 @@ func (l *Listener) Release() error {
 			l.teardown(nil)
 		}
 	}()
+	if l.tcp.IsValid() {
+		err = errors.Join(err, CheckGivenUp(l.ending()))
+	}
 	return err
 }
 

@@ -31,6 +31,12 @@ type ListenConfig struct {
 	// and where nobody does, the socket is gone. A Listener without Armed that shares an armed socket disarms each connection
 	// that it accepts. Another server that goes on with the socket has to do that too, or call [Disarm] on the socket first.
 	Armed bool
+	// Shared announces that other processes hold the listening socket too, or will when this Listener is done with it: it was
+	// inherited, from systemd or from a predecessor, or a successor is given it. What they have is then among the Others of the
+	// [Report]. A holder that is not announced, as a child that has inherited the socket, is one to whom clients can still connect:
+	// the teardown is not complete, and names it. A descriptor in this process itself, as a File that was not closed, is that
+	// in any case.
+	Shared bool
 	// Spread paces the endings of [Listener.Drain].
 	Spread Spread
 	// Sweep has the teardown destroy what ordinary closes have left on the port: TIME_WAIT and the like of connections that the
@@ -153,8 +159,9 @@ type Listener struct {
 	raw    syscall.RawConn // of below
 	config ListenConfig
 	tcp    netip.AddrPort // where it listens; the zero AddrPort if the socket is not one of TCP
-	cookie uint64         // of the socket
-	claim  *claims.Claim  // nil if the socket is not one of TCP
+	cookie uint64         // of the socket, as is the inode
+	inode  uint32
+	claim  *claims.Claim // nil if the socket is not one of TCP
 	// residue is nil if nothing is to be swept.
 	residue *Residue
 	onClose func(aborted bool) // connClosed
@@ -225,6 +232,9 @@ func (l *Listener) adopt(fd int) error {
 	}
 	l.tcp = netip.AddrPortFrom(addr.Addr().WithZone(""), addr.Port())
 	l.cookie, _ = Cookie(fd) // there are none before Linux 4.6
+	if l.inode, err = Inode(fd); err != nil {
+		return err
+	}
 	l.conns.inherits = true
 	if l.config.Armed {
 		return Arm(fd)
@@ -240,6 +250,9 @@ func (l *Listener) NetListener() net.Listener { return l.below }
 
 // SyscallConn gives access to the listening socket, as that of [net.TCPListener] does.
 func (l *Listener) SyscallConn() (syscall.RawConn, error) { return l.raw, nil }
+
+// Shared reports whether it was announced that others hold the listening socket; see [ListenConfig].
+func (l *Listener) Shared() bool { return l.config.Shared }
 
 // Len is the number of connections that are alive: accepted, and neither closed nor aborted by this side.
 func (l *Listener) Len() int { return l.conns.Len() }

@@ -68,7 +68,7 @@ func (r Report) writeDone(b *strings.Builder) {
 		row(b, "left, residue", r.Left.Residue.String())
 		row(b, "left, others", r.Left.Others.String())
 		if r.Left.Unowned.Total() > 0 {
-			row(b, "left, unowned", r.Left.Unowned.String()+", held by this process, which does not know it")
+			row(b, "left, unowned", r.Left.Unowned.String()+", held by "+r.Left.heldBy())
 		}
 	}
 }
@@ -82,7 +82,7 @@ func (r Report) verdict() string {
 	case r.Left.Outlived.Total() > 0:
 		return "NOT complete, connections of ours are left"
 	case r.Left.Unowned.Total() > 0:
-		return "NOT complete, this process holds sockets on the port that it does not know"
+		return "NOT complete, somebody holds sockets on the port that no server knows"
 	case r.Left.Free():
 		return "nothing is left, the port is free"
 	default:

@@ -39,7 +39,7 @@ func TestConnectionInsideAcceptIsItsListeners(t *testing.T) {
 	s.dial(t)
 	<-slow.has
 	want := sockdiag.Counts{sockdiag.Listen: 1, sockdiag.Established: 1}
-	if left, err := Verify(s.addr.Port(), nil); err != nil || left.Others != want || left.Unowned.Total() > 0 {
+	if left, err := Verify(Ending{Port: s.addr.Port()}); err != nil || left.Others != want || left.Unowned.Total() > 0 {
 		t.Errorf("Verify = %+v, %v, want others %s", left, err, want)
 	}
 	close(slow.goOn)

@@ -27,23 +27,29 @@ var ErrNotTCP = errors.New("linger: not a TCP listener: its connections were clo
 // the last segment of it without an answer. That client believes that it is connected until it sends something, and is told
 // then. The Report has a SYN_RECV among its residue, which goes by itself within a second or so.
 //
-// The error says that the listener could not be closed, that connections outlived the teardown or sockets are held that nobody
-// knows (see [Left]), or that it could not be verified; or it is [ErrNotTCP].
+// The error says that the listener could not be closed, that connections outlived the teardown, that sockets are held that nobody
+// knows, and by whom (see [Left]), as the listening socket by a File that was not closed or by a child that has inherited it, or that it could
+// not be verified; or it is [ErrNotTCP]. Where others hold the listening socket by intent, ListenConfig.Shared says so.
 func (l *Listener) Abort() (Report, error) {
-	l.mu.Lock()
-	ours := l.state < listenerClosing
-	if ours {
-		if l.state != listenerDraining {
-			l.mode, l.began = ModeAbort, time.Now()
-		}
-		l.closeLocked()
-	}
-	l.mu.Unlock()
-	if ours {
+	if l.beginAbort() {
 		l.teardown(nil)
 	}
 	<-l.done
 	return l.report, l.err
+}
+
+// beginAbort reports whether the caller is the one who is to tear l down.
+func (l *Listener) beginAbort() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state >= listenerClosing {
+		return false
+	}
+	if l.state != listenerDraining {
+		l.mode, l.began = ModeAbort, time.Now()
+	}
+	l.closeLocked()
+	return true
 }
 
 // closeLocked makes the caller the one who is to call teardown.
@@ -53,66 +59,121 @@ func (l *Listener) closeLocked() {
 }
 
 // teardown ends everything, once. because is why a drain came to its end, if it did not end by itself.
-func (l *Listener) teardown(because error) {
-	rep := l.newReport(l.mode, l.began) // they do not change any more
-	errs := []error{because}
-	if rep.Mode != ModeAbort {
-		rep.Steps.Drained = time.Since(rep.Started)
+func (l *Listener) teardown(because error) { tearDown(&teardown{Listener: l, errs: []error{because}}) }
+
+// teardown is one at work. The goroutine that began it uses it.
+type teardown struct {
+	*Listener
+	rep      Report
+	errs     []error
+	all, cut Sweep // all that was reset, and what of it was not idle
+}
+
+// tearDown ends everything of several Listeners, each once, and has the kernel asked about all at the same time.
+func tearDown(all ...*teardown) {
+	for _, t := range all {
+		t.reset()
+	}
+	var endings []Ending
+	var asked []*teardown
+	for _, t := range all {
+		t.count()
+		if t.tcp.IsValid() {
+			endings = append(endings, t.ending())
+			asked = append(asked, t)
+		}
+	}
+	if len(asked) > 0 {
+		left, err := verifyAll(endings)
+		for i, t := range asked {
+			if err == nil {
+				t.rep.Left = left[i]
+			}
+			t.verified(err)
+		}
+	}
+	for _, t := range all {
+		t.finish()
+	}
+}
+
+// reset gives up the port and resets the connections.
+func (t *teardown) reset() {
+	t.rep = t.newReport(t.mode, t.began) // they do not change any more
+	if t.rep.Mode != ModeAbort {
+		t.rep.Steps.Drained = time.Since(t.rep.Started)
 	}
 
 	// A Serve that returns may have its caller close the server, and with it the connections, by FIN. So Accept holds until
 	// they are reset.
-	l.holding.Store(true)
-	errs = append(errs, l.refuse())
+	t.holding.Store(true)
+	t.errs = append(t.errs, t.refuse())
 	// After a Release or a Close that came before, the port was given up before this began.
-	rep.Steps.Refused = max(l.refusedAt.Sub(rep.Started), 1)
+	t.rep.Steps.Refused = max(t.refusedAt.Sub(t.rep.Started), 1)
 
-	sweep := l.conns.AbortAll(Open)
-	l.pacing.Lock() // so that what a drain was ending just now is counted
-	cut := l.cut
-	cut.Add(sweep)
-	all := l.paced
-	l.pacing.Unlock()
-	l.awaitAccepts(nil)
-	l.awaitCloses()
-	rep.Steps.PortFree = time.Since(rep.Started)
-	cut.Add(l.conns.Late())
-	all.Add(cut)
-	rep.Connections, rep.Refused = all.Aborted, all.Refused
-	rep.Closed = int(l.closedInOrder.Load())
-	if rep.Mode == ModeDrain {
-		rep.AtDeadline = cut.Aborted
+	sweep := t.conns.AbortAll(Open)
+	t.pacing.Lock() // so that what a drain was ending just now is counted
+	t.cut = t.Listener.cut
+	t.cut.Add(sweep)
+	t.all = t.paced
+	t.pacing.Unlock()
+}
+
+// count waits for what was on its way while the connections were reset, and counts them.
+func (t *teardown) count() {
+	t.awaitAccepts(nil)
+	t.awaitCloses()
+	t.rep.Steps.PortFree = time.Since(t.rep.Started)
+	t.cut.Add(t.conns.Late())
+	t.all.Add(t.cut)
+	t.rep.Connections, t.rep.Refused = t.all.Aborted, t.all.Refused
+	t.rep.Closed = int(t.closedInOrder.Load())
+	if t.rep.Mode == ModeDrain {
+		t.rep.AtDeadline = t.cut.Aborted
 	}
-
-	if !l.tcp.IsValid() {
-		rep.Unverified = "connections of a unix socket are closed, not reset, and there is no port"
-		if rep.Mode == ModeAbort || cut.Aborted.Total() > 0 {
-			errs = append(errs, ErrNotTCP)
+	switch {
+	case !t.tcp.IsValid():
+		t.rep.Unverified = "connections of a unix socket are closed, not reset, and there is no port"
+		if t.rep.Mode == ModeAbort || t.cut.Aborted.Total() > 0 {
+			t.errs = append(t.errs, ErrNotTCP)
 		}
-	} else {
-		if l.residue != nil {
-			swept := l.residue.Destroy(l.tcp.Port(), all.Cookies)
-			rep.Swept, rep.Steps.PortFree = &swept, time.Since(rep.Started)
-		}
-		errs = append(errs, l.verify(&rep, all))
+	case t.residue != nil:
+		swept := t.residue.Destroy(t.tcp.Port(), t.all.Cookies)
+		t.rep.Swept, t.rep.Steps.PortFree = &swept, time.Since(t.rep.Started)
 	}
-	rep.Steps.Done = time.Since(rep.Started)
+}
 
+// ending is what the kernel is asked about.
+func (t *teardown) ending() Ending {
+	e := t.Listener.ending()
+	e.Connections, e.Others = t.all.Cookies, t.claim.End()
+	return e
+}
+
+// ending is the listening socket that was given up.
+func (l *Listener) ending() Ending {
+	return Ending{Port: l.tcp.Port(), Listener: l.inode, Shared: l.config.Shared}
+}
+
+// verified is called when the kernel has said what is left, or could not be asked.
+func (t *teardown) verified(err error) {
+	t.rep.Steps.Verified = time.Since(t.rep.Started)
+	if err != nil {
+		t.rep.Unverified = strings.ReplaceAll(err.Error(), "\n", "; ")
+		t.errs = append(t.errs, fmt.Errorf("linger: verifying the teardown: %w", err))
+		return
+	}
+	t.errs = append(t.errs, t.rep.Left.Failure(t.all.Err))
+}
+
+// finish publishes what has come of it.
+func (t *teardown) finish() {
+	l := t.Listener
+	t.rep.Steps.Done = time.Since(t.rep.Started)
 	l.mu.Lock()
-	l.report, l.err = rep, errors.Join(errs...)
+	l.report, l.err = t.rep, errors.Join(t.errs...)
 	l.state = listenerOver
 	close(l.done)
 	l.mu.Unlock()
 	l.stopAccept()
-}
-
-// verify asks the kernel what is left.
-func (l *Listener) verify(rep *Report, sweep Sweep) (err error) {
-	rep.Left, err = Verify(l.tcp.Port(), append(sweep.Cookies, l.cookie), l.claim.End()...)
-	rep.Steps.Verified = time.Since(rep.Started)
-	if err != nil {
-		rep.Unverified = strings.ReplaceAll(err.Error(), "\n", "; ")
-		return fmt.Errorf("linger: verifying the teardown: %w", err)
-	}
-	return rep.Left.Failure(sweep.Err)
 }

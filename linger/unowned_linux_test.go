@@ -4,6 +4,7 @@ package linger
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"strings"
@@ -67,6 +68,9 @@ func TestUnowned(t *testing.T) {
 			}
 			if said := strings.Contains(rep.String(), "left, unowned     "+tt.want.String()); said != some {
 				t.Errorf("the report says\n%s", rep)
+			}
+			if some {
+				lingertest.ExpectError(t, err, fmt.Sprintf("linger.test (pid %d, descriptor ", os.Getpid()))
 			}
 		})
 	}

@@ -5,7 +5,6 @@ package linger
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -14,93 +13,120 @@ import (
 	"rstserver/linger/sockdiag"
 )
 
-// Left is what the kernel still holds on a port after a teardown, by whose it is.
-type Left struct {
-	// Source tells where the figures come from.
-	Source sockdiag.Source `json:"source"`
-	// Outlived counts connections that the teardown was to end and that exist all the same.
-	Outlived sockdiag.Counts `json:"outlived"`
-	// Residue counts sockets without a descriptor that are on their way out: TIME_WAIT, FIN_WAIT1, FIN_WAIT2, CLOSING and
-	// LAST_ACK of connections closed before, by this server or by another that uses the port, and SYN_RECV when nobody
-	// listens any more.
-	Residue sockdiag.Counts `json:"residue"`
-	// Others counts what somebody else has on the port: a successor, a sibling with SO_REUSEPORT, another process that holds
-	// the listening socket.
-	Others sockdiag.Counts `json:"others"`
-	// Unowned counts sockets that this process holds, but that no live [Listener] or server of rstserver/poller knows: the
-	// listening socket by a File or another duplicate that was not closed, or a connection.
-	Unowned sockdiag.Counts `json:"unowned"`
+// Ending says what a teardown was to end, for [Verify].
+type Ending struct {
+	// Port is the local port.
+	Port uint16
+	// Connections holds the cookies of the connections that were to end (see [Sweep]). Verify sorts it, and Others.
+	Connections []uint64
+	// Listener is the inode of the listening socket that was given up (see [Inode]); 0 if there was none.
+	Listener uint32
+	// Shared announces that other processes may hold the listening socket: what they have is others' then. A descriptor of it in
+	// this process is no other's all the same.
+	Shared bool
+	// Others holds cookies of sockets of this process that are others', as far as they are not among Connections.
+	Others []uint64
 }
 
-// Free reports whether the port is free: no socket of any state is left on it.
-func (l Left) Free() bool {
-	return l.Outlived.Total()+l.Residue.Total()+l.Others.Total()+l.Unowned.Total() == 0
-}
-
-// Failure is the error that a teardown which left this is not complete; nil if it is. refused is why the kernel did not reset
-// connections in place, if it did not.
-func (l Left) Failure(refused error) error {
-	var errs []error
-	if n := l.Outlived.Total(); n > 0 {
-		errs = append(errs, fmt.Errorf("linger: %d connections outlived the teardown: %s", n, l.Outlived), refused)
-	}
-	if n := l.Unowned.Total(); n > 0 {
-		errs = append(errs, fmt.Errorf("linger: this process holds %d sockets on the port that none of its servers knows: %s "+
-			"(mostly a File or another duplicate of the listener or of a connection that was not closed)", n, l.Unowned))
-	}
-	return errors.Join(errs...)
-}
-
-// Verify asks the kernel what is left on the local port and sorts it by whose it is. ended holds the cookies of the connections
-// that were to end (see [Sweep]) and of the listening socket that was given up; Verify sorts it, and others. Any goroutine may call it, no
-// privilege is needed.
+// Verify asks the kernel what is left on the local port and sorts it by whose it is. Any goroutine may call it, no privilege is
+// needed.
 //
-// A socket is told from a successor's by its cookie, never by its addresses, since a client may have connected to the
+// A connection is told from a successor's by its cookie, never by its addresses, since a client may have connected to the
 // successor from the same port by then. Where the kernel's list has no cookie that helps (one read from /proc/net/tcp has
 // none, and one of netlink has that of the TCP socket below an MPTCP connection), the descriptors of this process are asked
 // for theirs. An error means that nothing could be verified.
 //
-// What this process holds is others' if a live [Listener] or server of rstserver/poller has it. As far as it is not in ended, it is
-// others' too if its cookie is among others, and while the process listens on the port by a socket of none of these: a server that
-// does not know this package may have it. Servers close what they have dropped some microseconds later, so what is held by nobody is
-// looked at for a while before it is Unowned. A client's socket of this process that was bound to the port by number cannot be told from
+// What this process holds is others' if a live [Listener] or server of rstserver/poller has it. As far as it was not to end, it is
+// others' too if its cookie is among Others, and while the process listens on the port by a socket of none of these: a server that
+// does not know this package may have it. The listening socket that was given up is nobody's who did not announce it, whatever
+// process holds it. Servers close what they have dropped some microseconds later, and a child that has been forked holds
+// everything until it executes its program; so what is held by nobody that is known is looked at for a while, a second at the most,
+// before it is Unowned. A client's socket of this process that was bound to the port by number cannot be told from
 // a connection that nobody closed.
-func Verify(port uint16, ended []uint64, others ...uint64) (Left, error) {
-	slices.Sort(ended)
-	slices.Sort(others)
-	var suspects map[uint64]bool
-	for deadline := time.Now().Add(unownedPatience); ; time.Sleep(unownedInterval) {
-		c, err := verify(port, ended, others)
-		if err != nil {
-			return Left{}, err
-		}
-		if suspects != nil {
-			maps.DeleteFunc(c.suspects, func(cookie uint64, _ sockdiag.State) bool { return !suspects[cookie] })
-		}
-		suspects = make(map[uint64]bool)
-		for cookie := range c.suspects {
-			suspects[cookie] = true
-		}
-		if len(suspects) == 0 || time.Now().After(deadline) {
-			for _, state := range c.suspects {
-				tally(&c.left.Unowned, state)
-			}
-			return c.left, nil
-		}
+func Verify(e Ending) (Left, error) {
+	left, err := verifyAll([]Ending{e})
+	if err != nil {
+		return Left{}, err
 	}
+	return left[0], nil
 }
 
-// What is held by nobody is looked at every unownedInterval for unownedPatience.
+// CheckGivenUp returns an error if somebody holds the listening socket of e, which was given up, still: clients can connect to it
+// then, and wait in its queue. It names the holders. That of another process is no error if e is Shared. Any goroutine may call it.
+func CheckGivenUp(e Ending) error {
+	e.Connections, e.Others = nil, nil
+	c := &census{Ending: e, listenerOnly: true}
+	if err := settleAll([]*census{c}); err != nil {
+		return err
+	}
+	return c.left.Failure(nil)
+}
+
+// verifyAll is Verify of several endings, with one look at the kernel for all of them.
+func verifyAll(endings []Ending) ([]Left, error) {
+	all := make([]*census, len(endings))
+	for i, e := range endings {
+		slices.Sort(e.Connections)
+		slices.Sort(e.Others)
+		all[i] = &census{Ending: e}
+	}
+	if err := settleAll(all); err != nil {
+		return nil, err
+	}
+	left := make([]Left, len(all))
+	for i, c := range all {
+		left[i] = c.left
+	}
+	return left, nil
+}
+
+// What is held by nobody is looked at for unownedPatience, first after firstInterval and then ever less often.
 const (
-	unownedInterval = time.Millisecond
-	unownedPatience = 100 * time.Millisecond
+	firstInterval   = time.Millisecond
+	lastInterval    = 50 * time.Millisecond
+	unownedPatience = time.Second
 )
 
-func verify(port uint16, ended, others []uint64) (c census, err error) {
+// settleAll takes as many looks as it needs, each at those only of which something is not clear yet.
+func settleAll(all []*census) error {
+	open, interval := all, firstInterval
+	for deadline := time.Now().Add(unownedPatience); ; time.Sleep(interval) {
+		if err := look(open); err != nil {
+			return err
+		}
+		open = slices.DeleteFunc(slices.Clone(open), func(c *census) bool { return len(c.suspects) == 0 })
+		if len(open) == 0 || time.Now().After(deadline) {
+			break
+		}
+		interval = min(2*interval, lastInterval)
+	}
+	for _, c := range open {
+		for _, state := range c.suspects {
+			tally(&c.left.Unowned, state)
+		}
+	}
+	nameHolders(open)
+	return nil
+}
+
+// look asks the kernel once.
+func look(all []*census) error {
+	var ports []uint16
+	byPort := make(map[uint16][]*census, len(all))
+	for _, c := range all {
+		if byPort[c.Port] == nil {
+			ports = append(ports, c.Port)
+		}
+		byPort[c.Port] = append(byPort[c.Port], c)
+	}
 	for tries := 3; ; tries-- {
-		c = census{port: port, ended: ended, others: others}
-		source, err := sockdiag.Each(port, func(s *sockdiag.Socket) bool {
-			c.add(s)
+		for _, c := range all {
+			c.left, c.unclear, c.halfOpen = Left{}, nil, 0
+		}
+		source, err := sockdiag.EachOf(ports, func(s *sockdiag.Socket) bool {
+			for _, c := range byPort[s.Local.Port()] {
+				c.add(s)
+			}
 			return true
 		})
 		// A dump that the kernel could not finish consistently counts for nothing.
@@ -108,30 +134,55 @@ func verify(port uint16, ended, others []uint64) (c census, err error) {
 			continue
 		}
 		if err != nil {
-			return c, err
+			return err
 		}
-		c.left.Source = source
-		// Without /proc the sockets that netlink lists are still told apart, save those of MPTCP.
-		if err := c.settle(); err != nil && source == sockdiag.FromProc {
-			return c, err
+		inodes := make(map[uint32]bool)
+		for _, c := range all {
+			c.left.Source = source
+			for _, h := range c.unclear {
+				inodes[h.inode] = true
+			}
 		}
-		return c, nil
+		var ours map[uint32]uint64
+		if len(inodes) > 0 {
+			// Without /proc the sockets that netlink lists are still told apart, save those of MPTCP.
+			if ours, err = descriptors.Cookies(inodes); err != nil && source == sockdiag.FromProc {
+				return fmt.Errorf("linger: %w", err)
+			}
+		}
+		for _, c := range all {
+			c.settle(ours)
+		}
+		return nil
+	}
+}
+
+// nameHolders finds out who has what is Unowned.
+func nameHolders(all []*census) {
+	var d sockdiag.Dump
+	for _, c := range all {
+		for inode, state := range c.suspects {
+			d.Sockets = append(d.Sockets, sockdiag.Socket{Inode: inode, State: state})
+		}
+	}
+	holders, _, _ := d.Holders() // whom an error hides is not seen
+	for _, c := range all {
+		c.name(holders)
 	}
 }
 
 // census sorts the sockets of a port by whose they are.
 type census struct {
-	port  uint16
-	left  Left
-	ended []uint64 // cookies in ascending order
-	// others are cookies of what is others', unless it is in ended; in ascending order too.
-	others []uint64
-	// unclear are sockets that have a descriptor in some process, and that are not sure to be of ended by what the kernel's list
+	Ending       // its cookies in ascending order
+	left         Left
+	listenerOnly bool // nothing but the listening socket counts
+	// unclear are sockets that have a descriptor in some process, and that are not sure to be of the ending by what the kernel's list
 	// says. They are not looked into before settle, since the kernel waits while it is asked what is on the port.
 	unclear  []held
 	halfOpen int // in SYN_RECV: whoever listens will get them
-	// suspects are sockets of this process that nobody claims, by cookie.
-	suspects map[uint64]sockdiag.State
+	// suspects are sockets that nobody claims or announced, by inode, in this look and all before.
+	suspects map[uint32]sockdiag.State
+	looked   bool
 }
 
 // held is a socket that some process has a descriptor of.
@@ -145,8 +196,9 @@ func (c *census) add(s *sockdiag.Socket) {
 	switch {
 	case s.State == sockdiag.Listen:
 		c.unclear = append(c.unclear, held{s.Inode, s.State})
+	case c.listenerOnly:
 	case s.State == sockdiag.TimeWait:
-		// Both sides had closed before the teardown came to it, even if it is one of ended: no abort makes TIME_WAIT.
+		// Both sides had closed before the teardown came to it, even if it was to end: no abort makes TIME_WAIT.
 		tally(&c.left.Residue, s.State)
 	case s.Cookie != 0 && c.hasEnded(s.Cookie):
 		tally(&c.left.Outlived, s.State)
@@ -162,7 +214,7 @@ func (c *census) add(s *sockdiag.Socket) {
 }
 
 func (c *census) hasEnded(cookie uint64) bool {
-	return contains(c.ended, cookie)
+	return contains(c.Connections, cookie)
 }
 
 // contains is for cookies in ascending order.
@@ -188,56 +240,72 @@ func leaving(s sockdiag.State) bool {
 	return false
 }
 
-// settle counts the unclear sockets: those of this process whose descriptor has a cookie of ended outlived the teardown, or
-// are suspects if they listen; those that nobody claims are suspects; the rest are others'. On an error all of them count as
-// others'.
-func (c *census) settle() error {
-	listening := slices.ContainsFunc(c.unclear, func(h held) bool { return h.state == sockdiag.Listen })
+// settle counts the unclear sockets. ours holds the cookies of those that this process has, by inode: those to end have outlived the
+// teardown, and those that nobody claims are suspects, as is the listening socket. The rest are others'.
+func (c *census) settle(ours map[uint32]uint64) {
+	listening, own := false, false
+	for _, h := range c.unclear {
+		_, held := ours[h.inode]
+		listening, own = listening || h.state == sockdiag.Listen, own || held
+	}
 	if listening {
 		c.left.Others[sockdiag.SynRecv] += c.halfOpen
 	} else {
 		c.left.Residue[sockdiag.SynRecv] += c.halfOpen
 	}
-	c.halfOpen = 0
-	if len(c.unclear) == 0 {
-		return nil
-	}
-	inodes := make(map[uint32]bool, len(c.unclear))
-	for _, h := range c.unclear {
-		inodes[h.inode] = true
-	}
-	ours, err := descriptors.Cookies(inodes)
-	if err != nil {
-		err = fmt.Errorf("linger: %w", err)
-	}
 	var claimed map[uint64]bool
 	foreign := false // this process has connections of somebody who does not claim each
-	if len(ours) > 0 {
-		claimed, foreign = claims.On(c.port)
+	if own {
+		claimed, foreign = claims.On(c.Port)
 	}
-	c.suspects = make(map[uint64]sockdiag.State)
+	suspects := make(map[uint32]sockdiag.State)
 	for _, h := range c.unclear {
 		switch cookie, held := ours[h.inode]; {
-		case !held || cookie != 0 && (claimed[cookie] || contains(c.others, cookie) && !c.hasEnded(cookie)):
+		case cookie != 0 && claimed[cookie]:
 			tally(&c.left.Others, h.state)
-		case h.state == sockdiag.Listen && !c.hasEnded(cookie):
+		case c.isListener(h.inode) && h.state == sockdiag.Listen && (held || !c.Shared):
+			suspects[h.inode] = h.state
+		case !held || cookie != 0 && contains(c.Others, cookie) && !c.hasEnded(cookie):
+			tally(&c.left.Others, h.state)
+		case h.state == sockdiag.Listen:
 			foreign = true
 			tally(&c.left.Others, h.state)
-		case h.state != sockdiag.Listen && (cookie == 0 || c.hasEnded(cookie)):
+		case cookie == 0 || c.hasEnded(cookie):
 			// Where sockets have no cookies, whatever this process still holds is taken for what was to end.
 			tally(&c.left.Outlived, h.state)
 		default:
-			c.suspects[cookie] = h.state
+			suspects[h.inode] = h.state
 		}
 	}
-	c.unclear = nil
-	if foreign {
-		for cookie, state := range c.suspects {
-			if !c.hasEnded(cookie) {
-				tally(&c.left.Others, state)
-				delete(c.suspects, cookie)
-			}
+	for inode, state := range suspects {
+		_, before := c.suspects[inode]
+		switch {
+		case foreign && !c.isListener(inode):
+			tally(&c.left.Others, state)
+			delete(suspects, inode)
+		case c.looked && !before:
+			delete(suspects, inode) // it has come since
 		}
 	}
-	return err
+	c.suspects, c.looked = suspects, true
+}
+
+func (c *census) isListener(inode uint32) bool { return inode == c.Listener && inode != 0 }
+
+// name enters those of the holders that have suspects.
+func (c *census) name(holders []sockdiag.Process) {
+	found := make(map[uint32]bool)
+	for _, p := range holders { // in the order of their numbers
+		if _, ok := c.suspects[p.Socket.Inode]; !ok {
+			continue
+		}
+		found[p.Socket.Inode] = true
+		last := len(c.left.Holders) - 1
+		if last < 0 || c.left.Holders[last].PID != p.PID {
+			c.left.Holders = append(c.left.Holders, Holder{PID: p.PID, Name: p.Name})
+			last++
+		}
+		c.left.Holders[last].Descriptors = append(c.left.Holders[last].Descriptors, p.FD)
+	}
+	c.left.Hidden = len(c.suspects) - len(found)
 }

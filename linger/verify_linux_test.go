@@ -4,12 +4,14 @@ package linger
 
 import (
 	"net"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/internal/descriptors"
 	"rstserver/internal/lingertest"
 	"rstserver/internal/sockdiagtest"
 	"rstserver/linger/sockdiag"
@@ -128,8 +130,8 @@ func TestVerify(t *testing.T) {
 
 func wantLeft(t testing.TB, port uint16, ended []uint64, want Left) {
 	t.Helper()
-	got, err := Verify(port, ended)
-	if got != want || err != nil {
+	got, err := Verify(Ending{Port: port, Connections: ended})
+	if !reflect.DeepEqual(got, want) || err != nil {
 		t.Errorf("Verify = %+v, %v, want %+v\n%s", got, err, want, lingertest.Leftover(port))
 	}
 	if free := want.Outlived.Total()+want.Residue.Total()+want.Others.Total() == 0; got.Free() != free {
@@ -193,7 +195,7 @@ func TestVerifyMPTCP(t *testing.T) {
 }
 
 func TestVerifyNoPort(t *testing.T) {
-	if got, err := Verify(0, nil); err == nil || got != (Left{}) {
+	if got, err := Verify(Ending{}); err == nil || !reflect.DeepEqual(got, Left{}) {
 		t.Errorf("Verify(0) = %+v, %v, want an error", got, err)
 	}
 }
@@ -207,8 +209,11 @@ func TestCensus(t *testing.T) {
 	tests := []struct {
 		name string
 		in   sockdiag.Socket
-		want func(*Left) *sockdiag.Counts
-		as   sockdiag.State // where it is not the state of in
+		// givenUp is the inode of the listening socket, shared if that was announced.
+		givenUp uint32
+		shared  bool
+		want    func(*Left) *sockdiag.Counts
+		as      sockdiag.State // where it is not the state of in
 	}{
 		{name: "netlink, ended", in: sockdiag.Socket{State: sockdiag.Established, Cookie: ended.cookie(t)}, want: outlived},
 		{name: "netlink, ended, with descriptor", want: outlived,
@@ -228,7 +233,14 @@ func TestCensus(t *testing.T) {
 		{name: "proc, not accepted yet", in: sockdiag.Socket{State: sockdiag.Established}, want: others},
 		{name: "proc, FIN_WAIT2 with descriptor", in: sockdiag.Socket{State: sockdiag.FinWait2, Inode: 1}, want: others},
 		{name: "listener of this process", in: sockdiag.Socket{State: sockdiag.Listen, Inode: other.inode(t)}, want: others},
-		{name: "listener of this process, given up", in: sockdiag.Socket{State: sockdiag.Listen, Inode: ended.inode(t)}, want: unowned},
+		{name: "listener of this process, given up", givenUp: ended.inode(t), want: unowned,
+			in: sockdiag.Socket{State: sockdiag.Listen, Inode: ended.inode(t)}},
+		{name: "listener of this process, given up, shared", givenUp: ended.inode(t), shared: true, want: unowned,
+			in: sockdiag.Socket{State: sockdiag.Listen, Inode: ended.inode(t)}},
+		{name: "listener of another process", givenUp: ended.inode(t), in: sockdiag.Socket{State: sockdiag.Listen, Inode: 1}, want: others},
+		{name: "listener given up, another process's", givenUp: 1, in: sockdiag.Socket{State: sockdiag.Listen, Inode: 1}, want: unowned},
+		{name: "listener given up, another process's, shared", givenUp: 1, shared: true, want: others,
+			in: sockdiag.Socket{State: sockdiag.Listen, Inode: 1}},
 		{name: "connection request without a listener", in: sockdiag.Socket{State: sockdiag.SynRecv, Cookie: 6}, want: residue},
 		{name: "FIN_WAIT1 orphan", in: sockdiag.Socket{State: sockdiag.FinWait1, Cookie: 6}, want: residue},
 		{name: "FIN_WAIT2 orphan", in: sockdiag.Socket{State: sockdiag.FinWait2}, want: residue},
@@ -246,13 +258,14 @@ func TestCensus(t *testing.T) {
 			}
 			var want Left
 			tt.want(&want)[tt.as] = 1
-			c := census{port: s.addr.Port(), ended: cookies}
+			c := census{Ending: Ending{Port: s.addr.Port(), Connections: cookies, Listener: tt.givenUp, Shared: tt.shared}}
 			c.add(&tt.in)
-			err := c.settle()
+			ours, err := descriptors.Cookies(map[uint32]bool{tt.in.Inode: tt.in.Inode != 0})
+			c.settle(ours)
 			for _, state := range c.suspects {
 				tally(&c.left.Unowned, state)
 			}
-			if c.left != want || err != nil {
+			if !reflect.DeepEqual(c.left, want) || err != nil {
 				t.Errorf("%+v counts as %+v, %v, want %+v", tt.in, c.left, err, want)
 			}
 		})
@@ -266,8 +279,8 @@ func TestCensusConnectionRequest(t *testing.T) {
 	c.add(&sockdiag.Socket{State: sockdiag.Listen, Inode: 1})
 	var want Left
 	want.Others[sockdiag.SynRecv], want.Others[sockdiag.Listen] = 1, 1
-	if err := c.settle(); c.left != want || err != nil {
-		t.Errorf("counted as %+v, %v, want %+v", c.left, err, want)
+	if c.settle(nil); !reflect.DeepEqual(c.left, want) {
+		t.Errorf("counted as %+v, want %+v", c.left, want)
 	}
 }
 

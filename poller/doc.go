@@ -59,7 +59,8 @@
 // socket too relies on them; what else a connection needs is set when it is accepted, and
 // what only the server wants is taken back from a connection that is hijacked. A server with NoArm that shares an armed socket
 // disarms each connection that it accepts. A File of the listener, or of a connection,
-// that the process has not closed keeps the port: the Report has it under Unowned, and the teardown is not complete.
+// that the process has not closed keeps the port, as does a child that has inherited it: the Report has it under Unowned with who
+// holds it, and the teardown is not complete. Where others hold the listener by intent, Server.Shared says so.
 //
 // # What is the process's
 //

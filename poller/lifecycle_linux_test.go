@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"syscall"
@@ -376,36 +375,11 @@ func TestServeMultipathListener(t *testing.T) {
 	s.assertGone(t)
 }
 
-// holdElsewhere gives the listening socket to another process, as a service manager has it, until release is called.
-func holdElsewhere(t *testing.T, ln net.Listener) (release func()) {
-	t.Helper()
-	f, err := ln.(*net.TCPListener).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	holder := exec.Command("cat")
-	holder.ExtraFiles = []*os.File{f}
-	in, err := holder.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := holder.Start(); err != nil {
-		t.Fatal(err)
-	}
-	release = sync.OnceFunc(func() {
-		in.Close()
-		_ = holder.Wait()
-	})
-	t.Cleanup(release)
-	return release
-}
-
 // Another process, such as a service manager, may hold the same listening socket.
 func TestCloseLeavesASharedListenerAlone(t *testing.T) {
 	ln := listenAlone(t)
-	release := holdElsewhere(t, ln)
-	s := startOn(t, &Server{Loops: 2}, ln)
+	_, release := lingertest.HoldElsewhere(t, ln)
+	s := startOn(t, &Server{Loops: 2, Shared: true}, ln)
 	c := s.dial(t)
 	c.get("/")
 	if err := s.Close(); err != nil {

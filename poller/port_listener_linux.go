@@ -57,10 +57,14 @@ func Listen(ctx context.Context, addr string, reusePort bool) (net.Listener, err
 type listener struct {
 	addr   netip.AddrPort
 	cookie uint64
+	inode  uint32
+	shared bool // it was announced that others hold it too
 }
 
 // adopt takes ln over: it duplicates the descriptor, closes ln, and arms the socket. After an error nothing of ln is open.
-func adopt(ln net.Listener, arm bool) (l listener, port *engine.Port, err error) {
+func adopt(ln net.Listener, arm, shared bool) (l listener, port *engine.Port, err error) {
+	tracked, ok := ln.(*linger.Listener)
+	l.shared = shared || ok && tracked.Shared()
 	fd, err := takeSocket(ln)
 	if err != nil {
 		return listener{}, nil, err
@@ -139,6 +143,9 @@ func (l *listener) prepare(fd int, arm bool) (err error) {
 		return err
 	}
 	l.cookie, _ = linger.Cookie(fd) // there are none before Linux 4.6
+	if l.inode, err = linger.Inode(fd); err != nil {
+		return err
+	}
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return os.NewSyscallError("fcntl O_NONBLOCK", err)
 	}
@@ -151,6 +158,11 @@ func (l *listener) prepare(fd int, arm bool) (err error) {
 		return linger.Arm(fd)
 	}
 	return nil
+}
+
+// ending is what the kernel is asked about when the socket was given up.
+func (l *listener) ending() linger.Ending {
+	return linger.Ending{Port: l.addr.Port(), Listener: l.inode, Shared: l.shared}
 }
 
 // maxUnsent is how many bytes the kernel takes for a connection beyond those that are on their way to the client. By itself it

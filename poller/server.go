@@ -129,6 +129,12 @@ type Server struct {
 	// for it. A client that has not acknowledged the whole of such a connection reads ECONNRESET after
 	// what it has got, even where the teardown is a drain.
 	Sweep bool
+	// Shared announces that other processes hold the listening socket that Serve is given, too, or will when this server is done
+	// with it: it was inherited, from systemd or from a predecessor, or a successor is given it. What they have is then among the
+	// Others of the Report. A holder that is not announced, as a child that has inherited the socket, is one to whom clients can
+	// still connect: the teardown is not complete, and names it. A descriptor in this process itself, as a File that was not
+	// closed, is that in any case. A linger.Listener can have announced it too.
+	Shared bool
 	// ReusePort sets SO_REUSEPORT on the listener that ListenAndServe makes, so that several processes can serve one port.
 	ReusePort bool
 

@@ -56,7 +56,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 //
 // It may be called from any goroutine and by handlers, repeatedly and concurrently, and followed by Shutdown or Close. While
 // one of these is under way, or over, Release only waits until the port has been given up. A Server that does not serve yet
-// will not. The error says that a loop could not let go of the listener.
+// will not. The error says that a loop could not let go of the listener, or who holds the listening socket all the same, so that the
+// port is not given up (see Server.Shared).
 func (s *Server) Release() error {
 	s.mu.Lock()
 	s.doneLocked(true)
@@ -71,7 +72,7 @@ func (s *Server) Release() error {
 		return nil
 	}
 	<-r.refused
-	return r.refusal
+	return errors.Join(r.refusal, linger.CheckGivenUp(r.listener.ending()))
 }
 
 // drainLocked begins the drain of a server that serves or has released its port.

@@ -29,6 +29,7 @@ type config struct {
 	maxOutputBytes   int
 	stuckGrace       time.Duration
 	arm              bool
+	shared           bool
 	sweep            bool
 	loopHandler      LoopHandler // nil if there is none
 	handler          http.Handler
@@ -54,6 +55,7 @@ func (s *Server) config() (config, error) {
 		maxOutputBytes:   or(s.MaxOutputBytes, DefaultMaxOutputBytes),
 		stuckGrace:       or(s.StuckGrace, DefaultStuckGrace),
 		arm:              !s.NoArm,
+		shared:           s.Shared,
 		sweep:            s.Sweep,
 		loopHandler:      s.LoopHandler,
 		handler:          s.Handler,

@@ -197,7 +197,7 @@ func (s *Server) start(ln net.Listener) (*run, error) {
 		_ = ln.Close()
 		return nil, fmt.Errorf("poller: %w", err)
 	}
-	if r.listener, r.port, err = adopt(ln, cfg.arm); err != nil {
+	if r.listener, r.port, err = adopt(ln, cfg.arm, cfg.shared); err != nil {
 		r.watcher.Close()
 		return nil, err
 	}

@@ -90,8 +90,9 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 	if rep.Swept = r.destroyResidue(sweep.Cookies); rep.Swept != nil {
 		rep.Steps.PortFree = time.Since(rep.Started)
 	}
-	ended := append(sweep.Cookies, r.listener.cookie)
-	left, err := linger.Verify(r.listener.addr.Port(), ended, r.claim.End()...)
+	ending := r.listener.ending()
+	ending.Connections, ending.Others = sweep.Cookies, r.claim.End()
+	left, err := linger.Verify(ending)
 	if err != nil || left.Outlived.Total() > 0 {
 		// What the kernel refused to reset in place goes with its descriptor.
 		if exits {
@@ -99,7 +100,7 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 			close(r.aborted)
 		}
 		_ = r.waitLoops()
-		left, err = linger.Verify(r.listener.addr.Port(), ended, r.claim.End()...)
+		left, err = linger.Verify(ending)
 	}
 	rep.Steps.Verified = time.Since(rep.Started)
 	if err != nil {
@@ -244,7 +245,7 @@ func (r *run) abortAll(rep *linger.Report) (sweep linger.Sweep, errs []error) {
 func (r *run) stillListens() bool {
 	listens := false
 	_, _ = sockdiag.Each(r.listener.addr.Port(), func(s *sockdiag.Socket) bool {
-		listens = s.State == sockdiag.Listen && s.Cookie == r.listener.cookie
+		listens = s.State == sockdiag.Listen && s.Inode == r.listener.inode
 		return !listens
 	})
 	return listens

@@ -36,7 +36,7 @@ func TestSuccessorStaysArmed(t *testing.T) {
 			f, err := ln.(*net.TCPListener).File()
 			lingertest.Must(t, err)
 			defer f.Close()
-			s := startOn(t, &Server{Loops: 2}, ln)
+			s := startOn(t, &Server{Loops: 2, Shared: true}, ln)
 			successor := exec.Command("/proc/self/exe", "-test.run=^TestSuccessorStaysArmed$")
 			successor.Env = append(os.Environ(), successorEnv+"=1")
 			successor.ExtraFiles = []*os.File{f}
@@ -80,6 +80,7 @@ func serveInherited() {
 	}
 	panic((&Server{
 		LoopHandler: LoopHandlerFunc(hello),
+		Shared:      true,
 		Serving:     func(netip.AddrPort) { fmt.Println("serving") },
 	}).Serve(ln))
 }

@@ -135,7 +135,7 @@ func serveWithTableflip(way string) {
 	must(err)
 	ln, err := upg.Listen("tcp", "127.0.0.1:0")
 	must(err)
-	l, err := linger.ListenConfig{Armed: true}.Wrap(ln)
+	l, err := linger.ListenConfig{Armed: true, Shared: true}.Wrap(ln)
 	must(err)
 	server := &http.Server{Handler: http.NotFoundHandler()}
 	go server.Serve(l)
