@@ -19,6 +19,10 @@ func TestChildHoldsTheListener(t *testing.T) {
 		"Abort":   func(l *Listener) error { _, err := l.Abort(); return err },
 		"Drain":   func(l *Listener) error { _, err := l.Drain(context.Background(), nil); return err },
 		"Release": (*Listener).Release,
+		"AbortAll": func(l *Listener) error {
+			_, err := AbortAll(l)
+			return err
+		},
 	} {
 		for _, mptcp := range []bool{false, true} {
 			for _, shared := range []bool{false, true} {

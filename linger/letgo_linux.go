@@ -141,7 +141,7 @@ func (l *Listener) refuse() error {
 	if latch.IsClosed(l.refused) {
 		return l.refusal
 	}
-	if l.residue != nil && l.tcp.IsValid() {
+	if l.residue != nil && l.tcp.IsValid() && !l.noted {
 		l.residue.Note(l.tcp)
 	}
 	// It stays armed, if it is: to the kernel the last close alone matters, and a successor that holds it too relies on that.

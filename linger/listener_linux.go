@@ -182,7 +182,8 @@ type Listener struct {
 	closed   chan struct{} // Accept is to return: Close was called, or everything is over
 	closings sync.Once     // of closed
 
-	refusing  sync.Mutex    // serialises refuse, and guards the next three
+	refusing  sync.Mutex    // serialises refuse, and guards the next four
+	noted     bool          // what is left on the port was noted already
 	refused   chan struct{} // closed when the port is given up
 	refusedAt time.Time
 	refusal   error

@@ -5,7 +5,9 @@ package linger
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 
@@ -66,27 +68,60 @@ func (r *Residue) Closed(cookie uint64) {
 // Note looks for what is left on the port of addr, the address that the server listens on. It has to be called while the
 // server still listens, so that no successor's socket can be taken for one of its own. A failure is for Destroy to report.
 func (r *Residue) Note(addr netip.AddrPort) {
-	var found []sockdiag.Socket
-	listeners := 0
-	source, err := sockdiag.Each(addr.Port(), func(s *sockdiag.Socket) bool {
+	n := &noting{addr: addr}
+	lookForResidue(n)
+	r.note(n)
+}
+
+// noting is what a look at a port before its listener is given up has found.
+type noting struct {
+	addr      netip.AddrPort
+	listeners int
+	found     []sockdiag.Socket
+	err       error
+}
+
+// lookForResidue asks the kernel once.
+func lookForResidue(all ...*noting) {
+	err := eachByPort(all, func(n *noting) uint16 { return n.addr.Port() }, func(n *noting, s *sockdiag.Socket) {
 		switch {
-		case !sameAddress(addr.Addr(), s.Local.Addr()):
+		case !sameAddress(n.addr.Addr(), s.Local.Addr()):
 		case s.State == sockdiag.Listen:
-			listeners++
+			n.listeners++
 		case s.State == sockdiag.TimeWait:
-			found = append(found, *s)
+			n.found = append(n.found, *s)
+		}
+	})
+	for _, n := range all {
+		n.err = err
+	}
+}
+
+// eachByPort calls f for the sockets on the port of each of all, with one look at the kernel, which has to be over netlink.
+func eachByPort[T any](all []T, port func(T) uint16, f func(T, *sockdiag.Socket)) error {
+	byPort := make(map[uint16][]T, len(all))
+	for _, t := range all {
+		byPort[port(t)] = append(byPort[port(t)], t)
+	}
+	source, err := sockdiag.EachOf(slices.Collect(maps.Keys(byPort)), func(s *sockdiag.Socket) bool {
+		for _, t := range byPort[s.Local.Port()] {
+			f(t, s)
 		}
 		return true
 	})
 	if err == nil && source != sockdiag.FromNetlink {
 		err = errNoNetlink
 	}
-	if listeners > 1 {
-		found = nil // somebody else serves there too
+	return err
+}
+
+func (r *Residue) note(n *noting) {
+	if n.listeners > 1 {
+		n.found = nil // somebody else serves there too
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.before, r.err = found, err
+	r.before, r.err = n.found, n.err
 }
 
 var errNoNetlink = errors.New("linger: the kernel does not list its sockets over netlink")
@@ -105,43 +140,66 @@ func sameAddress(addr, ip netip.Addr) bool {
 // What a client has not acknowledged of a connection that was closed in order is lost: it reads ECONNRESET after what it
 // has. Without the right nothing is touched, and the Swept says so.
 func (r *Residue) Destroy(port uint16, ended []uint64) Swept {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	ours := make(map[uint64]bool, len(r.closed)+len(ended))
-	for _, cookies := range [...][]uint64{r.closed, ended} {
-		for _, cookie := range cookies {
-			ours[cookie] = true
+	d := &destroying{residue: r, port: port, ended: ended}
+	destroyAll(d)
+	return d.swept
+}
+
+// destroying is one Destroy at work.
+type destroying struct {
+	residue *Residue
+	port    uint16
+	ended   []uint64
+	ours    map[uint64]bool
+	left    []sockdiag.Socket
+	swept   Swept
+}
+
+// destroyAll asks the kernel once what is left of several servers.
+func destroyAll(all ...*destroying) {
+	for _, d := range all {
+		d.residue.mu.Lock()
+		d.ours = make(map[uint64]bool, len(d.residue.closed)+len(d.ended))
+		for _, cookies := range [...][]uint64{d.residue.closed, d.ended} {
+			for _, cookie := range cookies {
+				d.ours[cookie] = true
+			}
 		}
+		for i := range d.residue.before {
+			d.ours[d.residue.before[i].Cookie] = true
+		}
+		d.residue.mu.Unlock()
 	}
-	for i := range r.before {
-		ours[r.before[i].Cookie] = true
-	}
-	var left []sockdiag.Socket
-	source, err := sockdiag.Each(port, func(s *sockdiag.Socket) bool {
+	err := eachByPort(all, func(d *destroying) uint16 { return d.port }, func(d *destroying, s *sockdiag.Socket) {
 		// One with a descriptor is not left over, but somebody's.
-		if leaving(s.State) && !s.HoldsPort() && s.Inode == 0 && ours[s.Cookie] {
-			left = append(left, *s)
+		if leaving(s.State) && !s.HoldsPort() && s.Inode == 0 && d.ours[s.Cookie] {
+			d.left = append(d.left, *s)
 		}
-		return true
 	})
-	if err == nil && source != sockdiag.FromNetlink {
-		err = errNoNetlink
+	for _, d := range all {
+		if err != nil {
+			d.swept = Swept{Reason: reason(err)}
+		} else {
+			d.destroy()
+		}
 	}
-	if err != nil {
-		return Swept{Reason: reason(err)}
-	}
-	d, err := sockdiag.Destroy(left)
-	swept := Swept{Destroyed: d.Destroyed, Refused: len(d.Refused)}
+}
+
+// destroy ends what is left.
+func (d *destroying) destroy() {
+	ended, err := sockdiag.Destroy(d.left)
+	d.swept = Swept{Destroyed: ended.Destroyed, Refused: len(ended.Refused)}
+	d.residue.mu.Lock()
+	defer d.residue.mu.Unlock()
 	switch {
 	case err != nil:
-		swept.Refused = len(left) - d.Destroyed - d.Gone
-		swept.Reason = reason(err)
-	case len(d.Refused) > 0:
-		swept.Reason = reason(d.Refused[0].Err)
-	case r.err != nil:
-		swept.Reason = "older ones could not be looked for: " + reason(r.err)
+		d.swept.Refused = len(d.left) - ended.Destroyed - ended.Gone
+		d.swept.Reason = reason(err)
+	case len(ended.Refused) > 0:
+		d.swept.Reason = reason(ended.Refused[0].Err)
+	case d.residue.err != nil:
+		d.swept.Reason = "older ones could not be looked for: " + reason(d.residue.err)
 	}
-	return swept
 }
 
 // unacknowledged reports whether there are closed connections on port of which the peer has not acknowledged everything.

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"rstserver/internal/latch"
 )
 
 // ErrNotTCP is returned by [Listener.Abort], and by [Listener.Drain] when it has cut connections, where the listener is not one
@@ -36,6 +38,29 @@ func (l *Listener) Abort() (Report, error) {
 	}
 	<-l.done
 	return l.report, l.err
+}
+
+// AbortAll is [Listener.Abort] of several Listeners, for a process that has many: the kernel, which looks through the sockets of the
+// whole machine to say what is left, is asked once about all of them. The Reports are in the order of the Listeners; the error
+// joins those of each, with its address before it.
+func AbortAll(listeners ...*Listener) ([]Report, error) {
+	var ours []*teardown
+	for _, l := range listeners {
+		if l.beginAbort() {
+			ours = append(ours, &teardown{Listener: l})
+		}
+	}
+	tearDown(ours...)
+	reports := make([]Report, len(listeners))
+	var errs []error
+	for i, l := range listeners {
+		<-l.done
+		reports[i] = l.report
+		if l.err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", l.Addr(), l.err))
+		}
+	}
+	return reports, errors.Join(errs...)
 }
 
 // beginAbort reports whether the caller is the one who is to tear l down.
@@ -71,13 +96,17 @@ type teardown struct {
 
 // tearDown ends everything of several Listeners, each once, and has the kernel asked about all at the same time.
 func tearDown(all ...*teardown) {
+	noteAll(all)
 	for _, t := range all {
 		t.reset()
 	}
+	for _, t := range all {
+		t.count()
+	}
+	sweepAll(all)
 	var endings []Ending
 	var asked []*teardown
 	for _, t := range all {
-		t.count()
 		if t.tcp.IsValid() {
 			endings = append(endings, t.ending())
 			asked = append(asked, t)
@@ -85,7 +114,9 @@ func tearDown(all ...*teardown) {
 	}
 	if len(asked) > 0 {
 		left, err := verifyAll(endings)
+		at := time.Now()
 		for i, t := range asked {
+			t.rep.Steps.Verified = at.Sub(t.rep.Started)
 			if err == nil {
 				t.rep.Left = left[i]
 			}
@@ -131,15 +162,59 @@ func (t *teardown) count() {
 	if t.rep.Mode == ModeDrain {
 		t.rep.AtDeadline = t.cut.Aborted
 	}
-	switch {
-	case !t.tcp.IsValid():
+	if !t.tcp.IsValid() {
 		t.rep.Unverified = "connections of a unix socket are closed, not reset, and there is no port"
 		if t.rep.Mode == ModeAbort || t.cut.Aborted.Total() > 0 {
 			t.errs = append(t.errs, ErrNotTCP)
 		}
-	case t.residue != nil:
-		swept := t.residue.Destroy(t.tcp.Port(), t.all.Cookies)
-		t.rep.Swept, t.rep.Steps.PortFree = &swept, time.Since(t.rep.Started)
+	}
+}
+
+// sweeps reports whether what ordinary closes have left is to be destroyed.
+func (t *teardown) sweeps() bool { return t.residue != nil && t.tcp.IsValid() }
+
+// noteAll looks for what ordinary closes have left while the Listeners still listen, as far as they do.
+func noteAll(all []*teardown) {
+	var noted []*noting
+	var of []*teardown
+	for _, t := range all {
+		if t.sweeps() && !latch.IsClosed(t.refused) {
+			noted = append(noted, &noting{addr: t.tcp})
+			of = append(of, t)
+		}
+	}
+	if len(of) == 0 {
+		return
+	}
+	lookForResidue(noted...)
+	for i, t := range of {
+		t.refusing.Lock()
+		if !latch.IsClosed(t.refused) { // or somebody else may listen there by now
+			t.residue.note(noted[i])
+			t.noted = true
+		}
+		t.refusing.Unlock()
+	}
+}
+
+// sweepAll destroys that.
+func sweepAll(all []*teardown) {
+	var sweeps []*destroying
+	var of []*teardown
+	for _, t := range all {
+		if t.sweeps() {
+			sweeps = append(sweeps, &destroying{residue: t.residue, port: t.tcp.Port(), ended: t.all.Cookies})
+			of = append(of, t)
+		}
+	}
+	if len(of) == 0 {
+		return
+	}
+	destroyAll(sweeps...)
+	at := time.Now()
+	for i, t := range of {
+		swept := sweeps[i].swept
+		t.rep.Swept, t.rep.Steps.PortFree = &swept, at.Sub(t.rep.Started)
 	}
 }
 
@@ -157,7 +232,6 @@ func (l *Listener) ending() Ending {
 
 // verified is called when the kernel has said what is left, or could not be asked.
 func (t *teardown) verified(err error) {
-	t.rep.Steps.Verified = time.Since(t.rep.Started)
 	if err != nil {
 		t.rep.Unverified = strings.ReplaceAll(err.Error(), "\n", "; ")
 		t.errs = append(t.errs, fmt.Errorf("linger: verifying the teardown: %w", err))
