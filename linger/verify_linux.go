@@ -80,24 +80,27 @@ func verifyAll(endings []Ending) ([]Left, error) {
 	return left, nil
 }
 
-// What is held by nobody is looked at for unownedPatience, first after firstInterval and then ever less often.
+// What is held by nobody is looked at for unownedPatience, first after firstInterval and then ever less often. On a busy machine one
+// look can take that long, so there are leastLooks.
 const (
 	firstInterval   = time.Millisecond
 	lastInterval    = 50 * time.Millisecond
 	unownedPatience = time.Second
+	leastLooks      = 5
 )
 
 // settleAll takes as many looks as it needs, each at those only of which something is not clear yet.
 func settleAll(all []*census) error {
 	open, interval := all, firstInterval
-	for deadline := time.Now().Add(unownedPatience); ; time.Sleep(interval) {
+	for began, looks := time.Now(), 1; ; looks++ {
 		if err := look(open); err != nil {
 			return err
 		}
 		open = slices.DeleteFunc(slices.Clone(open), func(c *census) bool { return len(c.suspects) == 0 })
-		if len(open) == 0 || time.Now().After(deadline) {
+		if len(open) == 0 || looks > leastLooks && time.Since(began) > unownedPatience {
 			break
 		}
+		time.Sleep(interval)
 		interval = min(2*interval, lastInterval)
 	}
 	for _, c := range open {

@@ -126,11 +126,14 @@ func (p *Plan) addresses(v *view) []netip.Addr {
 	var addresses []netip.Addr
 	add := func(ip netip.Addr) {
 		ip = ip.Unmap().WithZone("")
+		bound := []netip.Addr{ip}
 		if ip.Is6() && ip.IsLinkLocalUnicast() {
-			ip = netip.IPv6Unspecified() // without its interface it cannot be bound, and with all others it can
+			bound = onLinks(ip)
 		}
-		if !slices.Contains(addresses, ip) {
-			addresses = append(addresses, ip)
+		for _, ip := range bound {
+			if !slices.Contains(addresses, ip) {
+				addresses = append(addresses, ip)
+			}
 		}
 	}
 	for _, n := range p.Select.Local {
@@ -154,4 +157,22 @@ func (p *Plan) addresses(v *view) []netip.Addr {
 	}
 	slices.SortFunc(addresses, netip.Addr.Compare)
 	return addresses
+}
+
+// onLinks returns an address that is valid on one link only with each interface that has it, without which it cannot be bound. Where
+// none has it any more, that is all addresses.
+func onLinks(ip netip.Addr) (zoned []netip.Addr) {
+	links, _ := net.Interfaces()
+	for _, link := range links {
+		own, _ := link.Addrs()
+		for _, a := range own {
+			if n, ok := a.(*net.IPNet); ok && n.IP.Equal(ip.AsSlice()) {
+				zoned = append(zoned, ip.WithZone(link.Name))
+			}
+		}
+	}
+	if len(zoned) == 0 {
+		return []netip.Addr{netip.IPv6Unspecified()}
+	}
+	return zoned
 }

@@ -47,7 +47,7 @@ type Probed struct {
 
 // Probe looks at the port until it is free or ctx ends, and then once more, so that what is so by then is seen. At first it connects,
 // until that is refused; a port that somebody listens on cannot be free. From then on it binds without SO_REUSEADDR (see
-// linger.CheckFree).
+// linger.TryBind).
 func (p *Port) Probe(ctx context.Context) (got Probed) {
 	// Go's own timers are as coarse as epoll_wait(2): a millisecond.
 	runtime.LockOSThread()
@@ -79,7 +79,7 @@ func (p *Port) isFree() (free bool, began time.Duration, err error) {
 	p.binding.Lock()
 	defer p.binding.Unlock()
 	began = Now()
-	err = linger.CheckFree(p.Addr)
+	err = linger.TryBind(p.Addr)
 	if errors.Is(err, unix.EADDRINUSE) {
 		return false, began, nil
 	}
