@@ -27,6 +27,9 @@ type Left struct {
 	// listening socket by a File or another duplicate that was not closed, or a connection. The listening socket is among
 	// them, too, if another process holds it and nobody has announced that it is shared: a child that has inherited it.
 	Unowned sockdiag.Counts `json:"unowned"`
+	// ListenerHeld: the listening socket that was given up is there all the same, among Others or Unowned, as somebody else holds it.
+	// What waits in its queue was not reset then.
+	ListenerHeld bool `json:"listener_held,omitempty"`
 	// Holders are the processes that have the sockets of Unowned open, in the order of their numbers.
 	Holders []Holder `json:"held_by,omitempty"`
 	// Hidden is the number of those of Unowned of which no process could be seen: it is another user's, or in another PID

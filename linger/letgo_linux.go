@@ -144,6 +144,7 @@ func (l *Listener) refuse() error {
 	if l.residue != nil && l.tcp.IsValid() && !l.noted {
 		l.residue.Note(l.tcp)
 	}
+	_ = l.raw.Control(func(fd uintptr) { l.queued = tcpsock.QueueLength(int(fd)) })
 	// It stays armed, if it is: to the kernel the last close alone matters, and a successor that holds it too relies on that.
 	syscall.ForkLock.RLock()
 	err := l.below.Close()

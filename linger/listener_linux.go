@@ -182,8 +182,9 @@ type Listener struct {
 	closed   chan struct{} // Accept is to return: Close was called, or everything is over
 	closings sync.Once     // of closed
 
-	refusing  sync.Mutex    // serialises refuse, and guards the next four
+	refusing  sync.Mutex    // serialises refuse, and guards the next five
 	noted     bool          // what is left on the port was noted already
+	queued    int           // connections that waited in the queue when the port was given up
 	refused   chan struct{} // closed when the port is given up
 	refusedAt time.Time
 	refusal   error

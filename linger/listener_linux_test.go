@@ -21,7 +21,6 @@ import (
 
 	"rstserver/internal/lingertest"
 	"rstserver/internal/sockdiagtest"
-	"rstserver/internal/tcpsock"
 	"rstserver/linger/sockdiag"
 )
 
@@ -279,8 +278,8 @@ func TestListen(t *testing.T) {
 	raw, err := l.SyscallConn()
 	lingertest.Must(t, err)
 	lingertest.Must(t, raw.Control(func(fd uintptr) {
-		if tcpsock.QueueLength(int(fd)) == tcpsock.LongQueue {
-			t.Error("an MPTCP socket, want TCP")
+		if protocol, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PROTOCOL); protocol != unix.IPPROTO_TCP {
+			t.Errorf("the protocol is %d, %v, want TCP", protocol, err)
 		}
 		if armed, err := Armed(int(fd)); armed || err != nil {
 			t.Errorf("Armed = %v, %v, want false", armed, err)

@@ -47,6 +47,9 @@ type Report struct {
 	AbortedOutside int `json:"aborted_from_outside"`
 	// Refused is the number of Connections that the kernel refused to reset in place; their close reset them.
 	Refused int `json:"refused_in_place"`
+	// Queued is the number of connections that nobody had accepted when the port was given up: the kernel reset them with the
+	// listening socket. They are not among Connections. Where others hold that socket they live on, and are not counted.
+	Queued int `json:"reset_in_queue"`
 	// HandlersRunning is the number of handlers that had not returned when the teardown was done. It is negative where
 	// nobody knows: a Listener knows no handlers.
 	HandlersRunning int `json:"handlers_running"`

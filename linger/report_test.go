@@ -236,7 +236,7 @@ var reports = []struct {
 		complete: true,
 		report: Report{
 			Mode: ModeAbort, Address: "127.0.0.1:8080", Connections: Tally{Idle: 5000, Handling: 1},
-			AbortedOutside: 2500, HandlersRunning: 1,
+			AbortedOutside: 2500, HandlersRunning: 1, Queued: 1234,
 			Steps: steps(1e5, 1002e6, 1003e6, 1004e6),
 			Left:  Left{Source: sockdiag.FromNetlink},
 		},
@@ -246,6 +246,7 @@ var reports = []struct {
   verified          1003.00 ms  from netlink
   done              1004.00 ms
   connections       5,001 aborted: 5,000 idle, 1 handling
+                    1,234 reset in the queue, as nobody had accepted them
                     2,500 from outside, as their loop was stuck
   handlers running  1
   left, ours        none
@@ -560,6 +561,7 @@ func TestReportJSON(t *testing.T) {
   "connections": {},
   "aborted_from_outside": 0,
   "refused_in_place": 0,
+  "reset_in_queue": 0,
   "handlers_running": 0,
   "left": {
     "source": "",
@@ -574,6 +576,7 @@ func TestReportJSON(t *testing.T) {
 			Steps:       steps(123456, 57345678, 58*time.Millisecond, 1999999),
 			Connections: Tally{New: 1, Idle: 2, Receiving: 3, Handling: 4, Sending: 5, Closing: 6, Hijacked: 14}, AbortedOutside: 7,
 			Refused:         8,
+			Queued:          10,
 			HandlersRunning: 9, Unverified: "because",
 			Left: Left{Source: sockdiag.FromProc, Outlived: sockdiag.Counts{sockdiag.Established: 10},
 				Residue: sockdiag.Counts{sockdiag.TimeWait: 11, sockdiag.FinWait2: 12}, Others: sockdiag.Counts{sockdiag.Listen: 13}},
@@ -599,6 +602,7 @@ func TestReportJSON(t *testing.T) {
   },
   "aborted_from_outside": 7,
   "refused_in_place": 8,
+  "reset_in_queue": 10,
   "handlers_running": 9,
   "left": {
     "source": "proc",
@@ -630,6 +634,7 @@ func TestReportJSON(t *testing.T) {
   "connections": {},
   "aborted_from_outside": 0,
   "refused_in_place": 0,
+  "reset_in_queue": 0,
   "handlers_running": 0,
   "swept": {
     "destroyed": 1,
@@ -667,6 +672,7 @@ func TestReportJSON(t *testing.T) {
   },
   "aborted_from_outside": 0,
   "refused_in_place": 0,
+  "reset_in_queue": 0,
   "handlers_running": 0,
   "left": {
     "source": "netlink",
@@ -699,6 +705,7 @@ func TestReportJSON(t *testing.T) {
   },
   "aborted_from_outside": 0,
   "refused_in_place": 0,
+  "reset_in_queue": 0,
   "handlers_running": 0,
   "left": {
     "source": "",

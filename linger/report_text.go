@@ -131,6 +131,9 @@ func (r Report) writeConnections(b *strings.Builder) {
 	} else {
 		row(b, name, counts(r.Connections, "aborted"))
 	}
+	if r.Queued > 0 {
+		row(b, "", prose.Grouped(r.Queued)+" reset in the queue, as nobody had accepted them")
+	}
 	if r.AbortedOutside > 0 {
 		row(b, "", prose.Grouped(r.AbortedOutside)+" from outside, as their loop was stuck")
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"rstserver/internal/latch"
+	"rstserver/internal/tcpsock"
 )
 
 // ErrNotTCP is returned by [Listener.Abort], and by [Listener.Drain] when it has cut connections, where the listener is not one
@@ -232,6 +233,9 @@ func (l *Listener) ending() Ending {
 
 // verified is called when the kernel has said what is left, or could not be asked.
 func (t *teardown) verified(err error) {
+	if t.queued != tcpsock.LongQueue && !t.rep.Left.ListenerHeld {
+		t.rep.Queued = t.queued
+	}
 	if err != nil {
 		t.rep.Unverified = strings.ReplaceAll(err.Error(), "\n", "; ")
 		t.errs = append(t.errs, fmt.Errorf("linger: verifying the teardown: %w", err))

@@ -263,6 +263,7 @@ func (c *census) settle(ours map[uint32]uint64) {
 	}
 	suspects := make(map[uint32]sockdiag.State)
 	for _, h := range c.unclear {
+		c.left.ListenerHeld = c.left.ListenerHeld || h.state == sockdiag.Listen && c.isListener(h.inode)
 		switch cookie, held := ours[h.inode]; {
 		case cookie != 0 && claimed[cookie]:
 			tally(&c.left.Others, h.state)

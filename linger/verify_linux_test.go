@@ -258,6 +258,7 @@ func TestCensus(t *testing.T) {
 			}
 			var want Left
 			tt.want(&want)[tt.as] = 1
+			want.ListenerHeld = tt.givenUp != 0 && tt.in.Inode == tt.givenUp
 			c := census{Ending: Ending{Port: s.addr.Port(), Connections: cookies, Listener: tt.givenUp, Shared: tt.shared}}
 			c.add(&tt.in)
 			ours, err := descriptors.Cookies(map[uint32]bool{tt.in.Inode: tt.in.Inode != 0})

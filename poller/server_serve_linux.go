@@ -61,9 +61,10 @@ type run struct {
 	closedInOrder atomic.Int64  // connections that ended, and were not aborted, since the server lets go of its port
 	listener      listener
 
-	refusing  sync.Mutex // serialises refuse
-	refusedAt time.Time  // written before refused is closed, as is refusal
-	refusal   error
+	refusing    sync.Mutex // serialises refuse
+	refusedAt   time.Time  // written before refused is closed, as are the next two
+	refusal     error
+	queuedStill int // connections that waited in the queue when the port was given up
 }
 
 // ListenAndServe listens on Server.Addr and serves it; see [Listen] and [Server.Serve].

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"rstserver/internal/latch"
+	"rstserver/internal/tcpsock"
 	"rstserver/linger"
 	"rstserver/linger/sockdiag"
 )
@@ -108,6 +109,9 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 		errs = append(errs, fmt.Errorf("poller: verifying the teardown: %w", err))
 	}
 	rep.Left = left
+	if n := r.queuedStill; n != tcpsock.LongQueue && !left.ListenerHeld {
+		rep.Queued = n
+	}
 	errs = append(errs, left.Failure(sweep.Err))
 
 	var hanging []*loop
@@ -164,9 +168,9 @@ func (r *run) refuse() error {
 	}
 	r.noteResidue()
 	r.lookout.stop()
-	if err := r.port.GiveUp(func(fd int) error {
+	if err := r.port.GiveUp(func(fd int) {
 		r.watcher.Forget(fd)
-		return nil
+		r.queuedStill = tcpsock.QueueLength(fd)
 	}); err != nil {
 		r.refusal = fmt.Errorf("poller: giving up the port: %w", err)
 	}

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// LongQueue stands for a queue whose length is not known, as that of an MPTCP socket.
+// LongQueue stands for a queue whose length is not known.
 const LongQueue = 1 << 16
 
 // CheckListens returns an error if fd does not listen.
@@ -28,13 +28,11 @@ func CheckListens(fd int) error {
 	return nil
 }
 
-// QueueLength is how many connections wait to be accepted, LongQueue where the kernel does not tell.
+// QueueLength is how many connections wait to be accepted, LongQueue where the kernel does not tell, as that of an MPTCP socket
+// before Linux 5.16.
 func QueueLength(fd int) int {
-	if protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL); err != nil || protocol != unix.IPPROTO_TCP {
-		return LongQueue
-	}
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-	if err != nil {
+	if err != nil || info.State != unix.BPF_TCP_LISTEN {
 		return LongQueue
 	}
 	return int(info.Unacked)

@@ -129,7 +129,7 @@ func (p *Port) takeAway(l *Loop) error {
 // GiveUp takes the socket away from all loops and closes it, which resets what waits in its queue if nobody else holds it.
 // last is called with it just before that, when no loop polls it any more. A second call does nothing. No child is between fork
 // and exec meanwhile: its copies of our descriptors would keep the port.
-func (p *Port) GiveUp(last func(fd int) error) error {
+func (p *Port) GiveUp(last func(fd int)) error {
 	p.Unblock() // a loop that is in accept would keep the socket open
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -145,7 +145,8 @@ func (p *Port) GiveUp(last func(fd int) error) error {
 		}
 	}
 	p.loops = nil
-	errs = append(errs, last(p.fd), os.NewSyscallError("close", unix.Close(p.fd)))
+	last(p.fd)
+	errs = append(errs, os.NewSyscallError("close", unix.Close(p.fd)))
 	p.fd = -1
 	return errors.Join(errs...)
 }
