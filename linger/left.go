@@ -81,7 +81,7 @@ func (l Left) heldBy() string {
 	if l.Hidden > 0 || len(who) == 0 {
 		who = append(who, "a process that cannot be seen from here")
 	}
-	return strings.Join(who, ", ")
+	return strings.Join(who, "; ")
 }
 
 // Free reports whether the port is free: no socket of any state is left on it.

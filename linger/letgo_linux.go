@@ -129,11 +129,6 @@ func (l *Listener) awaitAccepts(stop <-chan struct{}) {
 	l.pollUntil(stop, func() bool { return l.accepting.Load() == 0 })
 }
 
-// awaitCloses waits until the connections are gone that were being closed when all others were reset.
-func (l *Listener) awaitCloses() {
-	l.pollUntil(nil, func() bool { return l.conns.closing.Load() == 0 })
-}
-
 // refuse gives up the port, once. No child may be between fork and exec meanwhile: its copy of the descriptor would keep it.
 func (l *Listener) refuse() error {
 	l.refusing.Lock()

@@ -254,6 +254,30 @@ var reports = []struct {
   left, others      none`,
 	},
 	{
+		name: "held by others",
+		report: Report{
+			Mode: ModeAbort, Address: "127.0.0.1:8080", Steps: steps(1e5, 2e5, 3e5, 4e5),
+			Left: Left{
+				Source: sockdiag.FromNetlink, Unowned: sockdiag.Counts{sockdiag.Listen: 1, sockdiag.Established: 7}, ListenerHeld: true,
+				Holders: []Holder{{7, "cat", []int{3}}, {8, "", []int{9}}, {9, "a\x1bb", []int{3, 4, 5, 6, 7, 8, 1009}}}, Hidden: 1,
+			},
+		},
+		want: `teardown of 127.0.0.1:8080 by abort:
+  NOT complete, somebody holds sockets on the port that no server knows
+  listener refused     0.10 ms
+  port free            0.20 ms  of all that was ours; see below what else is on it
+  verified             0.30 ms  from netlink
+  done                 0.40 ms
+  connections       0 aborted
+  handlers running  0
+  left, ours        none
+  left, residue     none
+  left, others      none
+  left, unowned     ESTABLISHED 7, LISTEN 1, held by cat (pid 7, descriptor 3); pid 8, descriptor 9;
+                    a?b (pid 9, descriptors 3, 4, 5, 6, 7 and 2 more);
+                    a process that cannot be seen from here`,
+	},
+	{
 		name:     "drained in time",
 		complete: true,
 		report: Report{
