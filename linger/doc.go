@@ -7,7 +7,8 @@
 // that the local port can be bound again immediately.
 //
 // [Listener] does that for any Go server: it is a net.Listener to hand to http.Serve, grpc.Server.Serve or fasthttp, and its
-// Abort, Drain and Release let go of the port and of every connection, whatever the server calls it. The rest is for servers
+// Abort, Drain and Release let go of the port and of every connection, whatever the server calls it; [AbortAll] does it for many of
+// them at once. The rest is for servers
 // that are written for it, and for those who do it themselves.
 //
 // Three calls work on one descriptor: [Arm] makes its last close(2) an abort, [Disarm] makes it an ordinary close again, and

@@ -35,12 +35,12 @@ func TestChildHoldsTheListener(t *testing.T) {
 					l.dial(t)
 					want := sockdiag.Counts{sockdiag.Listen: 1}
 					if shared {
-						if err != nil || !rep.Complete() || rep.Left.Others != want || rep.Left.Unowned.Total() > 0 || rep.Left.Holders != nil {
+						if err != nil || !rep.Complete() || rep.Left.Others[sockdiag.Listen] != 1 || rep.Left.Unowned.Total() > 0 || rep.Left.Holders != nil {
 							t.Errorf("the end is %v, %s\nwant a listening socket of others", err, rep)
 						}
 					} else {
 						lingertest.ExpectError(t, err, who, "LISTEN 1")
-						if rep.Complete() || rep.Left.Free() || rep.Left.Unowned != want || rep.Left.Others.Total() > 0 || rep.Left.Hidden > 0 {
+						if rep.Complete() || rep.Left.Free() || rep.Left.Unowned != want || rep.Left.Others[sockdiag.Listen] > 0 || rep.Left.Hidden > 0 {
 							t.Errorf("the end is %s\nwant an unowned listening socket", rep)
 						}
 						if text := strings.Join(strings.Fields(rep.String()), " "); !strings.Contains(text, "left, unowned LISTEN 1, held by "+who) {

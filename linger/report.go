@@ -110,7 +110,8 @@ func milliseconds(d time.Duration) float64 {
 
 // Complete reports whether the kernel was asked and nothing that was to end is left, in every mode: connections that a drain or
 // a release left to end by themselves have, or it is not complete. Nor is it while this process holds a socket on the port that
-// none of its servers knows. Residue of closes and sockets of others do not count.
+// none of its servers knows, or another process the listening socket, unless that is shared (see [Left]). Residue of closes and
+// sockets of others do not count.
 func (r Report) Complete() bool {
 	return r.Mode != ModeNone && r.Unverified == "" && r.Steps.Verified != 0 && r.Left.Outlived.Total()+r.Left.Unowned.Total() == 0
 }
