@@ -65,7 +65,7 @@ func (l *Listener) keepNonblocking() {
 
 // track enters a connection in the set, and returns what the server gets to see of it.
 func (l *Listener) track(below net.Conn) (net.Conn, error) {
-	e := &entry{closed: l.onClose, accepted: time.Now()}
+	e := &entry{closed: l.onClose, accepted: time.Now().UnixNano()}
 	var c net.Conn
 	switch below := below.(type) {
 	case *net.TCPConn:

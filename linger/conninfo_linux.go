@@ -62,32 +62,52 @@ func (l *Listener) AbortIf(selector func(ConnInfo) bool) int {
 	return n
 }
 
-// info asks the kernel. ok is false when the connection is not alive any more.
-func (e *entry) info() (info ConnInfo, ok bool) {
-	if e.state.Load() != phaseLive {
-		return info, false
-	}
-	raw, err := e.below.SyscallConn()
-	if err != nil {
-		return info, false
-	}
-	info = ConnInfo{Local: addrPort(e.below.LocalAddr()), Remote: addrPort(e.below.RemoteAddr()), Accepted: e.accepted}
-	if err := raw.Control(func(fd uintptr) { info.ask(int(fd)) }); err != nil {
-		return info, false // closed
-	}
-	return info, true
+// traffic is what the kernel knows of a connection.
+type traffic struct {
+	ConnInfo
+	tcp      bool   // the rest is known
+	received uint64 // bytes
+	sent     uint32 // segments with data
+
+	roundTrip time.Duration
 }
 
-func (i *ConnInfo) ask(fd int) {
+// info asks the kernel. ok is false when the connection is not alive any more.
+func (e *entry) info() (info ConnInfo, ok bool) {
+	t, ok := e.traffic()
+	if ok {
+		t.Local, t.Remote = addrPort(e.below.LocalAddr()), addrPort(e.below.RemoteAddr())
+		t.Accepted = time.Unix(0, e.accepted)
+	}
+	return t.ConnInfo, ok
+}
+
+// traffic asks likewise, for all but what does not change.
+func (e *entry) traffic() (t traffic, ok bool) {
+	if e.state.Load() != phaseLive {
+		return t, false
+	}
+	raw, err := reach(e.below)
+	if err != nil {
+		return t, false
+	}
+	err = raw.Control(func(fd uintptr) { t.ask(int(fd)) })
+	return t, err == nil // it may be closed
+}
+
+func (t *traffic) ask(fd int) {
 	tcp, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
 		return // not TCP
 	}
-	i.State = sockdiag.State(tcp.State)
-	i.SinceReceived = time.Duration(tcp.Last_data_recv) * time.Millisecond
-	i.SinceSent = time.Duration(tcp.Last_data_sent) * time.Millisecond
-	i.RecvQueue, _ = unix.IoctlGetInt(fd, unix.SIOCINQ)
-	i.SendQueue, _ = unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+	t.tcp = true
+	t.State = sockdiag.State(tcp.State)
+	t.SinceReceived = time.Duration(tcp.Last_data_recv) * time.Millisecond
+	t.SinceSent = time.Duration(tcp.Last_data_sent) * time.Millisecond
+	t.received, t.sent = tcp.Bytes_received, tcp.Data_segs_out
+	t.roundTrip = time.Duration(tcp.Rtt) * time.Microsecond
+	t.RecvQueue, _ = unix.IoctlGetInt(fd, unix.SIOCINQ)
+	t.SendQueue, _ = unix.IoctlGetInt(fd, unix.SIOCOUTQ)
 }
 
 // addrPort is the zero AddrPort for what is none of TCP's.

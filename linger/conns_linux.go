@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 )
 
 // Conns is a set of live TCP connections that other code owns and closes when it likes, such as the user of a hijacked
@@ -67,11 +66,15 @@ type entry struct {
 	below    reachableConn      // immutable, as are the next three
 	tcp      net.TCPConn        // below itself, where it is one of TCP
 	closed   func(aborted bool) // may be nil
-	accepted time.Time
+	accepted int64              // when, in nanoseconds of Unix time
 
 	cookie uint64        // immutable once entered; 0 where sockets have none (kernels before 4.6)
 	index  int           // in set.entries
 	state  atomic.Uint32 // a phase, as in Table; out is phaseFree
+
+	reads atomic.Uint32        // calls of Read and the like: those that run in the lowest bits, those that have begun in the others
+	first atomic.Uint32        // what Read has read first: see arrival
+	turn  atomic.Pointer[turn] // nil: nobody has asked, and it has not come
 
 	keepLinger atomic.Bool // the user has set SO_LINGER
 	shared     atomic.Bool // the user was given what is below, too

@@ -24,13 +24,35 @@ const shutdownPatience = time.Second
 
 // Drain lets go of the port and has the connections end in order, by the server's own graceful stop: shutdown is
 // http.Server.Shutdown, a function that calls grpc.Server.GracefulStop, or the like. The port refuses first, when the clients
-// that wait in the queue are accepted (as by Release); then shutdown is called, on a goroutine of its own. Drain returns when
-// shutdown has returned and no connection is left, and the kernel has said what is left on the port.
+// that wait in the queue are accepted (as by Release) and what they have sent is begun; then shutdown is called, on a goroutine of
+// its own. [ListenConfig] says what else there is on the way, and can give each part a time. Drain returns when shutdown has returned and no
+// connection is left, and the kernel has said what is left on the port.
+//
+// What never ends by itself, as event streams and WebSockets do not, would hold it up until ctx ends, and be reset then. It has to
+// be told that it is its turn: with net/http, set
+//
+//	srv := &http.Server{Handler: mux, ConnContext: linger.ConnContext}
+//
+// and have the handler of an event stream return when the [Turn] of its request comes,
+//
+//	select {
+//	case event := <-events:
+//		fmt.Fprintf(w, "data: %s\n\n", event)
+//	case <-linger.Turn(r.Context()).Done():
+//		return // browsers come back by themselves, to whoever listens on the port then
+//	}
+//
+// and that of a WebSocket of any library send its close frame, 1001 (going away) or 1012 (service restart),
+//
+//	stop := context.AfterFunc(linger.Turn(r.Context()), func() { c.Close(websocket.StatusGoingAway, "") })
+//	defer stop()
+//
+// With a Spread they have their turns one after the other. Whoever has the connection asks it itself: see [Conn].
 //
 // When ctx ends before that, what is left is reset as by Abort: connections in a handler that never returns, those that were
-// taken over from the server (hijacked, WebSocket), and all others if shutdown itself does not return. Spread paces that. The
-// error wraps that of ctx then, or [context.DeadlineExceeded] if it was a Spread that cut some before; it also wraps what
-// shutdown returned, and those of the teardown as Abort returns them. Nil means that every connection ended in order.
+// taken over from the server (hijacked), and all others if shutdown itself does not return. The
+// error wraps that of ctx then; it also wraps what shutdown returned, and those of the teardown as Abort returns them. Nil means that
+// every connection ended in order, or was idle when it was reset: one that has never carried anything, or whose turn came in a Spread.
 //
 // shutdown is given a context that ends with ctx, or when an Abort ends the drain. It may be nil, if the connections end
 // by themselves. Without a deadline connections that do not come to an end are waited for without limit. A handler must not
@@ -85,58 +107,28 @@ type drain struct {
 	unacknowledged bool
 }
 
-// run goes through the timeline. What it returns comes beside the error of the teardown.
+// run goes through the parts that [ListenConfig] names. What it returns comes beside the error of the teardown.
 func (d *drain) run(shutdown func(context.Context) error) error {
-	left := time.Duration(-1)
-	if deadline, ok := d.ctx.Deadline(); ok {
-		left = max(deadline.Sub(d.began), 0)
-	}
-	plan := d.config.Spread.timeline(left)
-	since := func() time.Duration { return time.Since(d.began) }
-
-	if left < 0 && plan.end >= 0 {
-		var cancel context.CancelFunc
-		d.ctx, cancel = context.WithTimeout(d.ctx, plan.end)
-		defer cancel()
-	}
-
+	d.letting.Store(true)
+	over := d.waitFor(d.config.Delay)
 	_ = d.letGo(d.ctx.Done()) // the teardown returns its error
-	over := false
-	if plan.idleEnd > 0 {
-		over = d.wait(nil, d.pace(plan.idleEnd-since(), d.endIdle))
-	}
+	over = over || d.awaitBegun() || d.waitFor(d.config.LameDuck) || d.wait(nil, d.pace())
+
 	ctx, cancel := context.WithCancel(d.ctx)
 	defer cancel()
 	d.stop(ctx, shutdown)
-	if !over && d.config.Spread.Window > 0 {
-		begin := time.NewTimer(plan.cutBegin - since())
-		over = d.wait(begin.C, nil)
-		begin.Stop()
-		if !over {
-			over = d.wait(nil, d.pace(plan.end-since(), d.endNow))
-		}
-	}
 	if !over {
 		d.wait(nil, nil)
 	}
 
 	d.awaitAcknowledged()
-	d.endDrain(d.because())
+	var because error
+	if !d.over() || d.unacknowledged {
+		because = d.ctx.Err() // nil if it was an Abort
+	}
+	d.endDrain(because)
 	cancel()
 	return d.awaitStop()
-}
-
-// because is why the drain did not end by itself, if it did not.
-func (d *drain) because() error {
-	if !d.over() || d.unacknowledged {
-		return d.ctx.Err() // nil if it was an Abort
-	}
-	d.pacing.Lock()
-	defer d.pacing.Unlock()
-	if d.cut.Aborted.Total() > 0 {
-		return context.DeadlineExceeded
-	}
-	return nil
 }
 
 // ackInterval is how often the kernel is asked whether peers have acknowledged what they were sent.
@@ -197,8 +189,18 @@ func (d *drain) awaitStop() error {
 // over reports whether everything has ended in order.
 func (d *drain) over() bool { return d.called && d.stopped == nil && latch.IsClosed(d.empty) }
 
-// wait waits until everything has ended in order, or ctx, or an Abort came, and returns true; or until the given time, or until
-// p has had its way, and returns false.
+// waitFor is wait for so long.
+func (d *drain) waitFor(long time.Duration) bool {
+	if long <= 0 {
+		return false
+	}
+	timer := time.NewTimer(long)
+	defer timer.Stop()
+	return d.wait(timer.C, nil)
+}
+
+// wait waits until ctx has ended, an Abort came, or, once the server's graceful stop was called, everything has ended in order, and
+// returns true; or until the given time, p has had its way, or no connection is left before that call, and returns false.
 func (d *drain) wait(until <-chan time.Time, p *pacing) bool {
 	empty := d.empty
 	for !d.over() {
@@ -227,18 +229,18 @@ func (d *drain) wait(until <-chan time.Time, p *pacing) bool {
 
 // pacing is a pace.Pace that has connections and a clock.
 type pacing struct {
-	entries []*entry // in the order in which they end
+	entries []*entry // in the order in which they have their turn
 	pace    *pace.Pace
 	began   time.Time
 	timer   *time.Timer
-	end     func(*entry)
+	turn    func(*entry)
 }
 
-// pace begins a window in which end is called for each connection that exists.
-func (l *Listener) pace(window time.Duration, end func(*entry)) *pacing {
-	p := &pacing{entries: l.conns.snapshot(), began: time.Now(), end: end}
+// pace begins the spread, in which each connection that exists has its turn.
+func (l *Listener) pace() *pacing {
+	p := &pacing{entries: l.conns.snapshot(), began: time.Now(), turn: l.takeTurn}
 	rand.Shuffle(len(p.entries), func(i, k int) { p.entries[i], p.entries[k] = p.entries[k], p.entries[i] })
-	p.pace = pace.New(len(p.entries), window)
+	p.pace = pace.New(len(p.entries), l.config.Spread)
 	next, _ := p.pace.Next()
 	p.timer = time.NewTimer(next)
 	return p
@@ -252,11 +254,11 @@ func (p *pacing) due() <-chan time.Time {
 	return p.timer.C
 }
 
-// step ends what is due, and reports whether there will be more.
+// step gives those their turn who are due, and reports whether there will be more.
 func (p *pacing) step() bool {
 	n := p.pace.Due(time.Since(p.began))
 	for _, e := range p.entries[:n] {
-		p.end(e)
+		p.turn(e)
 	}
 	p.entries = p.entries[n:]
 	next, more := p.pace.Next()
@@ -266,20 +268,14 @@ func (p *pacing) step() bool {
 	return more
 }
 
-// endNow cuts the connection.
-func (l *Listener) endNow(e *entry) { l.endCounted(e, &l.cut) }
-
-// endIdle ends the connection if it is idle.
-func (l *Listener) endIdle(e *entry) {
-	if info, ok := e.info(); ok && info.RecvQueue+info.SendQueue == 0 && info.Idle() >= l.config.Spread.Idle {
-		l.endCounted(e, &l.paced)
+// takeTurn tells whoever has asked for the turn of the connection, or ends it if it is idle.
+func (l *Listener) takeTurn(e *entry) {
+	if e.tellTurn() || !e.isSilent() && (l.config.Spread == 0 || !e.isIdle(l.config.Idle)) {
+		return
 	}
-}
-
-func (l *Listener) endCounted(e *entry, into *Sweep) {
 	l.pacing.Lock()
 	defer l.pacing.Unlock()
 	if r := newResetter(); e.abort(r) {
-		into.count(r.fd, ended{Open, e.cookie}, r.err)
+		l.paced.count(r.fd, ended{Open, e.cookie}, r.err)
 	}
 }

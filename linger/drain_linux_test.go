@@ -163,7 +163,7 @@ func TestDrainStopFails(t *testing.T) {
 
 // A context that has ended already: as much as can be is done in order.
 func TestDrainWithoutTime(t *testing.T) {
-	l := trackedOn4(t, ListenConfig{Spread: Spread{Window: time.Hour, Idle: time.Hour}})
+	l := trackedOn4(t, ListenConfig{Delay: time.Hour, LameDuck: time.Hour, Spread: time.Hour})
 	l.acceptAll(t)
 	client := l.dial(t)
 	lingertest.Wait(t, "a connection", func() bool { return l.Len() == 1 })
@@ -198,7 +198,7 @@ func TestDrainCutShort(t *testing.T) {
 		}, context.Canceled},
 	} {
 		for _, released := range []bool{false, true} {
-			l := trackedOn4(t, ListenConfig{Spread: Spread{Window: time.Hour}})
+			l := trackedOn4(t, ListenConfig{})
 			_, ended := l.acceptAll(t)
 			client := l.dial(t)
 			lingertest.Wait(t, "a connection", func() bool { return l.Len() == 1 })
@@ -412,7 +412,7 @@ func TestServeReturns(t *testing.T) {
 // one report and a free port.
 func TestListenerHammer(t *testing.T) {
 	for round := range 30 {
-		l := trackedOn4(t, ListenConfig{Armed: round%2 == 0, Spread: Spread{Window: time.Millisecond * time.Duration(round%3), Idle: time.Duration(round % 3)}})
+		l := trackedOn4(t, ListenConfig{Armed: round%2 == 0, Spread: time.Millisecond * time.Duration(round%3), Queue: time.Duration(round%4 - 1)})
 		var serving, calls, clients sync.WaitGroup
 		serving.Go(func() {
 			for {

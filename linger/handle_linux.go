@@ -3,6 +3,7 @@
 package linger
 
 import (
+	"context"
 	"io"
 	"net"
 	"runtime"
@@ -16,7 +17,10 @@ type handle struct{ *entry }
 
 func (h *handle) Read(b []byte) (int, error) {
 	defer runtime.KeepAlive(h)
-	return h.below.Read(b)
+	h.beginRead()
+	n, err := h.below.Read(b)
+	h.endRead(b[:n])
+	return n, err
 }
 
 func (h *handle) Write(b []byte) (int, error) {
@@ -43,7 +47,10 @@ func (h *handle) ReadFrom(r io.Reader) (int64, error) {
 // WriteTo copies to w by the means that the connection below and w have.
 func (h *handle) WriteTo(w io.Writer) (int64, error) {
 	defer runtime.KeepAlive(h)
-	return io.Copy(w, h.below)
+	h.beginRead()
+	n, err := io.Copy(w, h.below)
+	h.endRead(nil)
+	return n, err
 }
 
 func (h *handle) LocalAddr() net.Addr  { return h.below.LocalAddr() }
@@ -91,6 +98,27 @@ func (h *handle) Abort() error {
 		return ErrNotTCP
 	}
 	return nil // what the kernel refused to reset in place is closed, and thereby reset
+}
+
+// Turn is the package's [Turn] for those who have the connection.
+func (h *handle) Turn() context.Context {
+	defer runtime.KeepAlive(h)
+	for {
+		if t := h.turn.Load(); t != nil {
+			return t
+		}
+		h.turn.CompareAndSwap(nil, newTurn())
+	}
+}
+
+// tellTurn has the connection's turn come, and reports whether anybody has asked for it.
+func (e *entry) tellTurn() bool {
+	if e.turn.CompareAndSwap(nil, turnCome) {
+		return false
+	}
+	t := e.turn.Load()
+	t.come()
+	return t != turnCome
 }
 
 type keptRaw struct {

@@ -71,7 +71,7 @@ func certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 // The server stops in its own way, within a time. What is in the middle of something then, or was taken over from the server,
 // is reset. For gRPC the function calls GracefulStop, which has no context.
 func ExampleListener_Drain() {
-	ln, err := linger.ListenConfig{Spread: linger.Spread{Window: 10 * time.Millisecond}}.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	ln, err := linger.ListenConfig{LameDuck: time.Millisecond}.Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -94,6 +94,49 @@ func ExampleListener_Drain() {
 	// Output:
 	// in order: 0 cut at the deadline: 1 the port is free: true
 	// true
+}
+
+// A handler that would never return, here of an event stream, learns that it is its turn, says what it has to say, and returns.
+func ExampleTurn() {
+	ln, err := linger.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	srv := &http.Server{
+		ConnContext: linger.ConnContext,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			fmt.Fprint(w, "data: hello\n\n")
+			w.(http.Flusher).Flush()
+			events := make(chan string) // there will be none
+			for {
+				select {
+				case event := <-events:
+					fmt.Fprintf(w, "data: %s\n\n", event)
+				case <-linger.Turn(r.Context()).Done():
+					fmt.Fprint(w, "event: goodbye\ndata: see you at the next server\n\n")
+					return
+				}
+			}
+		}),
+	}
+	go srv.Serve(ln)
+	resp, err := http.Get("http://" + ln.Addr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer resp.Body.Close()
+
+	report, err := ln.Drain(context.Background(), srv.Shutdown)
+	stream, _ := io.ReadAll(resp.Body)
+	fmt.Printf("%s%d closed in order, %d cut at the deadline, %v\n", stream, report.Closed, report.AtDeadline.Total(), err)
+	// Output:
+	// data: hello
+	//
+	// event: goodbye
+	// data: see you at the next server
+	//
+	// 1 closed in order, 0 cut at the deadline, <nil>
 }
 
 // A successor takes over the port at once, with a new certificate for one, while the connections of the predecessor live on.

@@ -21,32 +21,6 @@ import (
 	"rstserver/internal/claims"
 )
 
-// ListenConfig holds the options of a [Listener]. The zero value works. It is not written to.
-type ListenConfig struct {
-	// Armed has every connection armed from birth (see [Arm]): when the process dies in whatever way, the kernel resets them,
-	// and the port is free. Close disarms a connection first, so that it ends in order as ever. Connections that were in the
-	// queue of a wrapped listener before are armed when they are accepted.
-	//
-	// It is the listening socket that is armed, and it stays so when it is let go: a successor that holds it too relies on that,
-	// and where nobody does, the socket is gone. A Listener without Armed that shares an armed socket disarms each connection
-	// that it accepts. Another server that goes on with the socket has to do that too, or call [Disarm] on the socket first.
-	Armed bool
-	// Shared announces that other processes hold the listening socket too, or will when this Listener is done with it: it was
-	// inherited, from systemd or from a predecessor, or a successor is given it. What they have is then among the Others of the
-	// [Report]. A holder that is not announced, as a child that has inherited the socket, is one to whom clients can still connect:
-	// the teardown is not complete, and names it. A descriptor in this process itself, as a File that was not closed, is that
-	// in any case.
-	Shared bool
-	// Spread paces the endings of [Listener.Drain].
-	Spread Spread
-	// Sweep has the teardown destroy what ordinary closes have left on the port: TIME_WAIT and the like of connections that the
-	// server closed first, as http.Server.Shutdown does with those that are idle (see [Residue], which says whose). It takes
-	// CAP_NET_ADMIN; without that the Report says so. A Drain first waits, until its context ends, for the peers to acknowledge
-	// what they were sent; Abort does not, so that the rest of an answer can be lost whose connection is closed already. It
-	// costs each close two system calls. Connections of MPTCP that end in order from the beginning of a drain on are not found.
-	Sweep bool
-}
-
 // Listen is [net.Listen] with the connections tracked: see [Listener]. For networks of TCP it opens plain TCP, not MPTCP as
 // net.Listen does, since some options of sockets do not work there; a listener with MPTCP can be handed to [Wrap].
 func Listen(network, address string) (*Listener, error) {
@@ -80,7 +54,7 @@ func (c ListenConfig) Listen(ctx context.Context, network, address string) (*Lis
 // From here on ln is the Listener's, which closes it. Connections that ln accepted before are not tracked, and it must not be
 // asked to accept more.
 func (c ListenConfig) Wrap(ln net.Listener) (*Listener, error) {
-	if err := c.Spread.check(); err != nil {
+	if err := c.check(); err != nil {
 		return nil, err
 	}
 	if _, ours := ln.(*Listener); ours {
@@ -98,7 +72,7 @@ func (c ListenConfig) Wrap(ln net.Listener) (*Listener, error) {
 	l := &Listener{
 		below:   ln,
 		raw:     raw,
-		config:  c,
+		config:  c.withDefaults(),
 		refused: make(chan struct{}),
 		closed:  make(chan struct{}),
 		empty:   make(chan struct{}),
@@ -189,9 +163,8 @@ type Listener struct {
 	refusedAt time.Time
 	refusal   error
 
-	pacing sync.Mutex // guards the next two, and is held while connections are reset for them
+	pacing sync.Mutex // guards the next one, and is held while connections are reset for it
 	paced  Sweep      // idle connections that a drain has ended
-	cut    Sweep      // connections that a drain has ended before its deadline
 
 	mu      sync.Mutex // guards what follows
 	state   listenerState

@@ -39,8 +39,8 @@ type Report struct {
 	// Closed is the number of connections that ended in order (FIN) from the start of a drain or a release to its end. They
 	// are not among Connections. The JSON form has it, and AtDeadline, for these two modes only, zero or not.
 	Closed int `json:"closed_in_order"`
-	// AtDeadline counts those of Connections that a drain cut at its deadline, which is the end of its context, or the window
-	// of a Spread before it, or a Close or Abort that came before. The others had nothing in flight when the drain aborted them.
+	// AtDeadline counts those of Connections that a drain cut at its deadline, which is the end of its context, or a Close or Abort
+	// that came before. The others had nothing in flight when the drain aborted them.
 	AtDeadline Tally `json:"cut_at_deadline"`
 	// AbortedOutside is the number of Connections that were aborted by a goroutine other than their loop's, because the
 	// loop was stuck.

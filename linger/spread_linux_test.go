@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"rstserver/internal/latch"
 	"rstserver/internal/lingertest"
 )
 
@@ -24,15 +25,16 @@ type paced struct {
 
 const pacedConnections = 100
 
-func inBubble(t *testing.T, spread Spread, f func(t *testing.T, p *paced)) {
-	p := &paced{listening: trackedOn4(t, ListenConfig{Spread: spread})}
+func inBubble(t *testing.T, config ListenConfig, f func(t *testing.T, p *paced)) {
+	config.Queue = -1 // it counts by the machine's time, too
+	p := &paced{listening: trackedOn4(t, config)}
 	for range pacedConnections {
 		client, conn := p.pair(t)
 		p.clients, p.conns = append(p.clients, client), append(p.conns, conn)
 	}
 	synctest.Test(t, func(t *testing.T) {
 		// A channel of the bubble, so that waiting for it counts as waiting.
-		l, err := ListenConfig{Spread: spread}.Wrap(p.TCPListener)
+		l, err := config.Wrap(p.TCPListener)
 		lingertest.Must(t, err)
 		for i, c := range p.conns {
 			nc, err := l.track(c.tcpConn)
@@ -60,122 +62,115 @@ func (p *paced) wantLeft(t *testing.T, when string, n int) {
 	}
 }
 
-func TestSpread(t *testing.T) {
-	inBubble(t, Spread{Window: 10 * time.Second}, func(t *testing.T, p *paced) {
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		defer cancel()
-		began := time.Now()
-		e := p.drainInBackground(ctx, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
-		time.Sleep(19 * time.Second)
-		p.wantLeft(t, "before the window", pacedConnections)
-		for i := range 10 {
-			time.Sleep(time.Second)
-			p.wantLeft(t, "within the window", pacedConnections-10*i)
-		}
-		<-e.done
-		if took := time.Since(began); took > 30*time.Second {
-			t.Errorf("it took %v, want no more than the deadline", took)
-		}
-		if want := (Tally{Open: pacedConnections}); !errors.Is(e.err, context.DeadlineExceeded) || e.rep.AtDeadline != want || e.rep.Connections != want ||
-			!e.rep.Complete() || e.rep.Closed != 0 {
-			t.Errorf("Drain = %+v, %v, want %v at the deadline", e.rep, e.err, want)
-		}
-	})
-}
-
-// The end of the window comes before the end of the stop: what the stop waits for is gone then.
-func TestSpreadThenStopped(t *testing.T) {
-	inBubble(t, Spread{Window: 10 * time.Second}, func(t *testing.T, p *paced) {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		e := p.drainInBackground(ctx, func(context.Context) error {
-			for p.Len() > 0 {
-				time.Sleep(time.Millisecond)
-			}
-			return nil
-		})
-		<-e.done
-		if !errors.Is(e.err, context.DeadlineExceeded) || e.rep.AtDeadline != (Tally{Open: pacedConnections}) || !e.rep.Complete() {
-			t.Errorf("Drain = %+v, %v, want all cut, and an error that says so", e.rep, e.err)
-		}
-	})
-}
-
-// Without a deadline the window is the deadline, for a stop that does not return too.
-func TestSpreadWithoutDeadline(t *testing.T) {
-	inBubble(t, Spread{Window: 10 * time.Second}, func(t *testing.T, p *paced) {
-		began := time.Now()
-		forever := make(chan struct{})
-		e := p.drainInBackground(t.Context(), func(context.Context) error { <-forever; return nil })
-		time.Sleep(5 * time.Second)
-		p.wantLeft(t, "in the middle", pacedConnections/2)
-		<-e.done
-		if took := time.Since(began); took > 10*time.Second+shutdownPatience {
-			t.Errorf("it took %v, want the window and the patience", took)
-		}
-		if !errors.Is(e.err, context.DeadlineExceeded) || !errors.Is(e.err, ErrShutdownRunning) || e.rep.AtDeadline.Total() != pacedConnections {
-			t.Errorf("Drain = %+v, %v", e.rep, e.err)
-		}
-		close(forever)
-	})
-}
-
-// A cancelled context, or an Abort, is the hard end in the middle of a window.
-func TestSpreadCutShort(t *testing.T) {
-	for _, abort := range []bool{false, true} {
-		inBubble(t, Spread{Window: 10 * time.Second}, func(t *testing.T, p *paced) {
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-			defer cancel()
-			e := p.drainInBackground(ctx, nil)
-			time.Sleep(5 * time.Second)
-			p.wantLeft(t, "in the middle", pacedConnections/2)
-			if abort {
-				_, err := p.Abort()
-				lingertest.Must(t, err)
-			} else {
-				cancel()
-			}
-			<-e.done
-			if p.Len() != 0 || e.rep.AtDeadline != (Tally{Open: pacedConnections}) || !e.rep.Complete() {
-				t.Errorf("Drain = %+v, %v, and %d are left", e.rep, e.err, p.Len())
-			}
-			if abort == errors.Is(e.err, context.Canceled) {
-				t.Errorf("Drain = %v (an Abort: %v)", e.err, abort)
-			}
-		})
-	}
-}
-
-// Idle connections end first, over a window that begins with the drain, and the server's stop comes behind it. Those that are
-// not idle are left to it.
-func TestSpreadIdle(t *testing.T) {
-	// The kernel's clock is the machine's: to it all of this is one moment. Connections are as idle as can be seen then.
-	inBubble(t, Spread{Window: 10 * time.Second, Idle: 1}, func(t *testing.T, p *paced) {
+// The parts come one after the other: the port is given up behind the delay, nobody is ended before the spread, and the server's stop
+// comes behind it. Those who are not idle are left to it.
+func TestTimeline(t *testing.T) {
+	config := ListenConfig{Delay: 5 * time.Second, LameDuck: 20 * time.Second, Spread: 10 * time.Second, Idle: 1}
+	inBubble(t, config, func(t *testing.T, p *paced) {
 		waitIdle(t, p)
 		const busy = 20
-		for _, conn := range p.conns[:busy] {
-			say(t, conn.NetConn(), "x") // to a client that does not read: acknowledged
-		}
-		for _, client := range p.clients[:busy] {
-			say(t, client, "x") // never read
+		for i := range busy {
+			say(t, p.clients[i], "x") // never read
 		}
 		called := make(chan time.Time, 1)
 		began := time.Now()
-		e := p.drainInBackground(t.Context(), func(context.Context) error { called <- time.Now(); return nil })
-		time.Sleep(5 * time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		e := p.drainInBackground(ctx, func(context.Context) error { called <- time.Now(); return nil })
+		time.Sleep(4 * time.Second)
 		synctest.Wait()
-		if got, most := p.Len(), pacedConnections-(pacedConnections-busy)/2+15; got >= most || got < busy {
-			t.Errorf("in the middle of the first window %d are left, want less than %d", got, most)
+		if latch.IsClosed(p.refused) {
+			t.Error("the port was given up before the delay is over")
 		}
-		if at := <-called; at.Sub(began) < 9*time.Second || at.Sub(began) > 10*time.Second {
-			t.Errorf("the stop was called after %v, want the end of the first window", at.Sub(began))
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if !latch.IsClosed(p.refused) {
+			t.Error("the port was not given up behind the delay")
 		}
-		p.wantLeft(t, "behind the first window", busy)
+		time.Sleep(18 * time.Second)
+		p.wantLeft(t, "in the time of the lame duck", pacedConnections)
+		time.Sleep(6 * time.Second) // the middle of the spread
+		synctest.Wait()
+		if got := p.Len(); got > pacedConnections-(pacedConnections/2-busy)+1 || got < pacedConnections/2-1 {
+			t.Errorf("in the middle of the spread %d connections are left", got)
+		}
+		if at := (<-called).Sub(began); at < 34*time.Second || at > 36*time.Second {
+			t.Errorf("the stop was called after %v, want the end of the spread", at)
+		}
+		p.wantLeft(t, "behind the spread", busy)
 		<-e.done
-		if !errors.Is(e.err, context.DeadlineExceeded) || e.rep.AtDeadline != (Tally{Open: busy}) || e.rep.Connections != (Tally{Open: pacedConnections}) {
+		if took := time.Since(began); took < time.Minute || took > time.Minute+time.Second {
+			t.Errorf("it took %v, want the time until the deadline", took)
+		}
+		if !errors.Is(e.err, context.DeadlineExceeded) || e.rep.AtDeadline != (Tally{Open: busy}) || e.rep.Connections != (Tally{Open: pacedConnections}) ||
+			!e.rep.Complete() || e.rep.Closed != 0 {
 			t.Errorf("Drain = %+v, %v, want %d cut at the deadline, and the others before", e.rep, e.err, busy)
 		}
 	})
+}
+
+// The rate of a spread is even, and the order random.
+func TestSpread(t *testing.T) {
+	inBubble(t, ListenConfig{Spread: 10 * time.Second, Idle: 1}, func(t *testing.T, p *paced) {
+		waitIdle(t, p)
+		e := p.drainInBackground(t.Context(), nil)
+		for i := range 9 {
+			time.Sleep(time.Second)
+			p.wantLeft(t, "within the spread", pacedConnections-10*(i+1))
+			if i == 4 {
+				first := 0 // of the first half
+				for _, c := range p.conns[:pacedConnections/2] {
+					if c.state.Load() != phaseLive {
+						first++
+					}
+				}
+				if first < 10 || first > 40 { // with random order not once in a million
+					t.Errorf("%d of %d that have ended are of the first half", first, pacedConnections/2)
+				}
+			}
+		}
+		<-e.done
+		if want := (Tally{Open: pacedConnections}); e.err != nil || e.rep.Connections != want || e.rep.AtDeadline.Total() != 0 || !e.rep.Complete() {
+			t.Errorf("Drain = %+v, %v, want all ended before the deadline", e.rep, e.err)
+		}
+	})
+}
+
+// Whatever part a drain is in, a cancelled context, or an Abort, is its end.
+func TestTimelineCutShort(t *testing.T) {
+	for _, tt := range []struct {
+		part   string
+		config ListenConfig
+	}{
+		{"delay", ListenConfig{Delay: 10 * time.Second}},
+		{"lame duck", ListenConfig{LameDuck: 10 * time.Second}},
+		{"spread", ListenConfig{Spread: 10 * time.Second}},
+		{"stop", ListenConfig{}},
+	} {
+		for _, abort := range []bool{false, true} {
+			inBubble(t, tt.config, func(t *testing.T, p *paced) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				e := p.drainInBackground(ctx, nil)
+				time.Sleep(5 * time.Second)
+				synctest.Wait()
+				cut := p.Len()
+				if abort {
+					_, err := p.Abort()
+					lingertest.Must(t, err)
+				} else {
+					cancel()
+				}
+				<-e.done
+				if p.Len() != 0 || e.rep.AtDeadline != (Tally{Open: cut}) || e.rep.Connections.Total() != pacedConnections || !e.rep.Complete() {
+					t.Errorf("%s: Drain = %+v, %v, and %d are left", tt.part, e.rep, e.err, p.Len())
+				}
+				if abort == errors.Is(e.err, context.Canceled) {
+					t.Errorf("%s: Drain = %v (an Abort: %v)", tt.part, e.err, abort)
+				}
+			})
+		}
+	}
 }
 
 // waitIdle waits until the kernel's clock has moved on since the last connection came.
@@ -191,9 +186,9 @@ func waitIdle(t *testing.T, p *paced) {
 	}
 }
 
-// When nobody is left, a drain does not wait for the windows.
+// When nobody is left, a drain does not wait for its parts.
 func TestSpreadNobody(t *testing.T) {
-	l := trackedOn4(t, ListenConfig{Spread: Spread{Window: time.Hour, Idle: time.Hour}})
+	l := trackedOn4(t, ListenConfig{LameDuck: time.Hour, Spread: time.Hour})
 	l.acceptAll(t)
 	called := false
 	rep, err := l.Drain(context.Background(), func(context.Context) error { called = true; return l.Listener.Close() })

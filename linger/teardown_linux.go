@@ -147,10 +147,8 @@ func (t *teardown) reset() {
 	// After a Release or a Close that came before, the port was given up before this began.
 	t.rep.Steps.Refused = max(t.refusedAt.Sub(t.rep.Started), 1)
 
-	sweep := t.conns.AbortAll(Open)
+	t.cut = t.conns.AbortAll(Open)
 	t.pacing.Lock() // so that what a drain was ending just now is counted
-	t.cut = t.Listener.cut
-	t.cut.Add(sweep)
 	t.all = t.paced
 	t.pacing.Unlock()
 }

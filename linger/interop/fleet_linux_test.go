@@ -276,7 +276,7 @@ func drainsAll(t *testing.T, s *served, states []state) {
 	cancel()
 	<-done
 	if !errors.Is(err, context.Canceled) || rep.Mode != linger.ModeDrain || !rep.Complete() || rep.AtDeadline.Total() < busy ||
-		rep.AtDeadline.Total()+rep.Closed != len(f.clients) || rep.Left.Others.Total() != 0 {
+		rep.Connections.Total()+rep.Closed != len(f.clients) || rep.Left.Others.Total() != 0 {
 		t.Errorf("Drain = %v, %v, want at least %d of %d cut at the deadline", rep, err, busy, len(f.clients))
 	}
 	for i, err := range f.ends() {
