@@ -128,6 +128,7 @@ func (c *conn) drain() (resets bool) {
 // drainOwn has every connection of the loop come to its end: one that has nothing to do is reset, at once or when its turn
 // comes, one that has is left to come to its last answer. On the loop.
 func (l *loop) drainOwn() {
+	l.ending = true
 	l.clock.tick()
 	var idle []*conn
 	for kind := range l.lists {
@@ -142,7 +143,7 @@ func (l *loop) drainOwn() {
 			c = next
 		}
 	}
-	if l.run.cfg.drainSpread > 0 {
+	if l.run.cfg.spread > 0 {
 		l.spread(idle)
 		return
 	}
@@ -186,17 +187,32 @@ func (l *loop) closeIdle() {
 	}
 }
 
-// spread has idle connections end one after the other, at random moments of Server.DrainSpread. Each loop does so with its
+// spread has idle connections end one after the other, at random moments of Server.Spread. Each loop does so with its
 // own. One that gets a request before its turn is not idle any more.
 func (l *loop) spread(idle []*conn) {
 	rand.Shuffle(len(idle), func(i, k int) { idle[i], idle[k] = idle[k], idle[i] }) // neighbours came together
-	pace := pace.New(len(idle), l.run.cfg.drainSpread)
+	pace := pace.New(len(idle), l.run.cfg.spread)
 	for _, c := range idle {
 		passed, _ := pace.Next()
 		pace.Due(passed)
 		c.become(spread)
 		l.list(c, turnTimeout, l.clock.now+passed)
 	}
+}
+
+// arriving reports whether a client has connected of late and sent nothing yet. It runs on the loop.
+func (l *loop) arriving() bool {
+	l.clock.tick()
+	within := l.durations[headerTimeout]
+	if within == 0 {
+		return false // nobody knows when they came
+	}
+	for c := l.lists[headerTimeout].last; c != nil && c.deadline-within-timeoutSlack > l.clock.now-l.run.cfg.queue; c = c.prev {
+		if c.state == fresh && c.silent() {
+			return true
+		}
+	}
+	return false
 }
 
 // takeTurn is the end of a connection whose turn has come, unless it is about to be no longer idle.

@@ -80,7 +80,7 @@ func (c *conn) await(from state, served bool) {
 		c.become(head)
 	case c.begun():
 		c.pass(head) // further bytes of one head do not win it more time
-	case c.loop.run.draining():
+	case c.loop.ending, c.loop.run.closing():
 		c.rest()
 	case !served:
 		c.pass(from)

@@ -249,7 +249,7 @@ func TestEdges(t *testing.T) {
 	}{{fresh, ""}, {idle, getRoot}, {quiet, getWorld}} {
 		t.Run("spread/"+before.state.String(), func(t *testing.T) {
 			srv := both(quick)
-			srv.DrainSpread = time.Hour
+			srv.Spread = time.Hour
 			s := start(t, srv)
 			c := s.dial(t)
 			if c.send(before.send); before.send != "" {

@@ -40,6 +40,7 @@ type loop struct {
 	lists    [timeoutKinds]timeoutList
 	alarm    alarm
 	toClose  []*conn      // reset by a drain
+	ending   bool         // a drain has come to ending what is idle
 	isCloser bool         // it has an element in run.closers
 	late     linger.Sweep // what abortCounted did in a teardown; others read it after ended
 	drained  linger.Sweep // what it did in a drain; others read it after swept or ended

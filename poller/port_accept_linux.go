@@ -39,7 +39,7 @@ func (l *loop) Accepted(sock engine.Conn) (engine.Session, bool) {
 	} else {
 		c.become(fresh)
 	}
-	if r.draining() && c.drain() {
+	if l.ending && c.drain() {
 		c.reset()
 	}
 	return c, !c.over()

@@ -26,6 +26,7 @@ const (
 	DefaultMaxBodyBytes   = 10 << 20
 	DefaultMaxOutputBytes = 16 << 20
 	DefaultStuckGrace     = time.Second
+	DefaultQueue          = linger.DefaultQueue
 )
 
 var (
@@ -92,10 +93,22 @@ type Server struct {
 	// IdleTimeout bounds the time between two requests, after which the connection is closed. Zero means
 	// DefaultIdleTimeout, negative none.
 	IdleTimeout time.Duration
-	// DrainSpread has Shutdown reset idle connections one after the other over this time, at an even rate and in random order,
+	// Delay, Queue, LameDuck and Spread are the parts of a Shutdown, in this order, each counted from the end of the one before, and
+	// over early when no connection is left. Every answer is its connection's last from the beginning. The end of Shutdown's
+	// context cuts all of them short, and a Close has none of them. They are those of [linger.ListenConfig].
+	//
+	// Delay is how long connections are accepted still, for load balancers to learn meanwhile that this server is to be left alone.
+	// Zero: not at all.
+	Delay time.Duration
+	// Queue bounds how long a client that has only just connected when the port is given up has to send its request. Without such
+	// clients it takes no time. Zero means DefaultQueue, negative none. Without a HeaderTimeout nobody is waited for.
+	Queue time.Duration
+	// LameDuck is how long idle connections are kept after that, each for one request and an answer that is its last. Zero: not at all.
+	LameDuck time.Duration
+	// Spread has Shutdown reset idle connections one after the other over this time, at an even rate and in random order,
 	// so that a great many clients do not come back in the same instant. Until its turn a connection can still have a request
-	// answered, as its last. The end of Shutdown's context is the hard end of that too. Zero: all are reset at once.
-	DrainSpread time.Duration
+	// answered, as its last. Zero: all are reset at once.
+	Spread time.Duration
 	// MaxHeaderBytes bounds a request's head, in bytes. A larger one is answered with 431, or 414 when it is the
 	// request-target. Zero means DefaultMaxHeaderBytes.
 	MaxHeaderBytes int

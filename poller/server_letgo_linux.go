@@ -12,8 +12,9 @@ import (
 )
 
 // Shutdown drains: it gives up the port, lets clients that have sent a request have their answers, with "Connection: close",
-// and resets idle connections, at once or over Server.DrainSpread. Clients that wait in the accept queue are taken in first,
-// beyond Server.MaxConns too, as far as there are descriptors. It returns when the teardown is complete; see [Server.Report].
+// and resets idle connections. Clients that wait in the accept queue are taken in first,
+// beyond Server.MaxConns too, as far as there are descriptors. Server.Delay, Queue, LameDuck and Spread say how long each part of that
+// takes. It returns when the teardown is complete; see [Server.Report].
 //
 // When ctx ends before that, what is left is reset as by Close, and the result is ctx's error, or wraps it beside those of the
 // teardown. Without that a connection that does not come to an end, such as a hijacked one, is waited for without limit; see
@@ -64,7 +65,7 @@ func (s *Server) Release() error {
 	if s.state.Load() == stateServing {
 		s.mode, s.began = linger.ModeRelease, time.Now()
 		s.state.Store(stateReleased)
-		go s.letGo()
+		go s.letGo(0)
 	}
 	r := s.run
 	s.mu.Unlock()
@@ -84,29 +85,23 @@ func (s *Server) drainLocked() {
 		go f()
 	}
 	if !released {
-		go s.letGo()
-		return
+		go s.letGo(s.run.cfg.delay)
 	}
-	for _, l := range s.run.loops {
-		l.post(func() {
-			l.drainOwn()
-			l.closeSome()
-		})
-	}
+	go s.run.drain()
 }
 
-// letGo gives up the port, and begins the teardown when no connection is left. It ends at the latest when the teardown
+// letGo gives up the port, after the delay, and begins the teardown when no connection is left. It ends at the latest when the teardown
 // begins.
-func (s *Server) letGo() {
+func (s *Server) letGo(delay time.Duration) {
 	r := s.run
+	if !r.pause(delay) {
+		return
+	}
 	r.acceptQueue()
 	r.refuse()
-	goesOn := make(chan struct{})
-	r.settleLoops(goesOn)
-	for first := true; r.live.Load() > 0; first = false {
-		if first {
-			close(goesOn)
-		}
+	r.settleLoops()
+	close(r.settled)
+	for r.live.Load() > 0 {
 		select {
 		case <-r.noneLeft:
 		case <-r.closingC:
@@ -170,37 +165,109 @@ func (r *run) acceptQueue() {
 }
 
 // settleLoops waits until each loop has dealt with what it accepted before the listener was taken away: such a connection is
-// counted by then. In a drain each ends what is idle, and all wait for each other before they turn to what is left: if that is
+// counted by then.
+func (r *run) settleLoops() {
+	r.onLoops(func(_ *loop, done chan<- struct{}) { close(done) })
+}
+
+// endIdle has each loop end what is idle, and all wait for each other before they turn to what is left: if that is
 // nothing, the teardown begins, and they need not close what they have reset one by one.
-func (r *run) settleLoops(goesOn <-chan struct{}) {
-	var settled []chan struct{}
+func (r *run) endIdle() {
+	goesOn := make(chan struct{})
+	r.onLoops(func(l *loop, done chan<- struct{}) {
+		l.drainOwn()
+		close(done)
+		select {
+		case <-goesOn:
+		case <-r.sweeps: // which is the loop's next task
+		case <-time.After(min(closerPatience, r.cfg.stuckGrace/2)): // another loop is stuck
+		}
+		l.closeSome()
+	})
+	if r.live.Load() > 0 {
+		close(goesOn)
+	}
+}
+
+// onLoops has each loop do f, and waits until all are done or have ended, or the teardown begins.
+func (r *run) onLoops(f func(l *loop, done chan<- struct{})) {
+	var all []chan struct{}
 	for _, l := range r.loops {
 		done := make(chan struct{})
-		settled = append(settled, done)
-		if !l.post(func() {
-			if !r.draining() {
-				close(done)
-				return
-			}
-			l.drainOwn()
-			close(done)
-			select {
-			case <-goesOn:
-			case <-r.sweeps: // which is the loop's next task
-			case <-time.After(min(closerPatience, r.cfg.stuckGrace/2)): // another loop is stuck
-			}
-			l.closeSome()
-		}) {
+		all = append(all, done)
+		if !l.post(func() { f(l, done) }) {
 			close(done) // it runs no engine, so it has no connection and will have none
 		}
 	}
 	for i, l := range r.loops {
 		select {
-		case <-settled[i]:
+		case <-all[i]:
 		case <-l.ended:
 		case <-r.closingC:
 			return
 		}
+	}
+}
+
+// drain goes through the parts of a drain that come when the port was given up. It ends at the latest when the teardown begins.
+func (r *run) drain() {
+	select {
+	case <-r.settled:
+	case <-r.closingC:
+		return
+	}
+	for deadline := time.Now().Add(r.cfg.queue); r.arriving() && time.Now().Before(deadline); {
+		if !r.pause(arrivingInterval) {
+			return
+		}
+	}
+	if !r.pause(r.cfg.lameDuck) {
+		return
+	}
+	r.endIdle()
+}
+
+// arrivingInterval is how often is looked for clients that have connected and sent nothing yet.
+const arrivingInterval = 2 * time.Millisecond
+
+// arriving reports whether such clients have come of late. Nobody knows what a loop has that a handler blocks.
+func (r *run) arriving() bool {
+	arriving := make(chan bool, len(r.loops))
+	asked := 0
+	for _, l := range r.loops {
+		if l.post(func() { arriving <- l.arriving() }) {
+			asked++
+		}
+	}
+	patience := time.NewTimer(r.cfg.queue)
+	defer patience.Stop()
+	for range asked {
+		select {
+		case yes := <-arriving:
+			if yes {
+				return true
+			}
+		case <-patience.C:
+			return false
+		case <-r.closingC:
+			return false
+		}
+	}
+	return false
+}
+
+// pause waits, and reports whether the teardown has not begun.
+func (r *run) pause(long time.Duration) bool {
+	if long <= 0 {
+		return !r.closing()
+	}
+	timer := time.NewTimer(long)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-r.closingC:
+		return false
 	}
 }
 

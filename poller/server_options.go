@@ -20,7 +20,10 @@ type config struct {
 	bodyTimeout      time.Duration
 	handlerTimeout   time.Duration
 	writeTimeout     time.Duration
-	drainSpread      time.Duration
+	delay            time.Duration
+	queue            time.Duration
+	lameDuck         time.Duration
+	spread           time.Duration
 	idleTimeout      time.Duration
 	maxHeaderBytes   int
 	maxFields        int
@@ -46,7 +49,10 @@ func (s *Server) config() (config, error) {
 		bodyTimeout:      timeout(s.BodyTimeout, DefaultBodyTimeout),
 		handlerTimeout:   timeout(s.HandlerTimeout, 0),
 		writeTimeout:     timeout(s.WriteTimeout, DefaultWriteTimeout),
-		drainSpread:      s.DrainSpread,
+		delay:            s.Delay,
+		queue:            max(or(s.Queue, DefaultQueue), 0),
+		lameDuck:         s.LameDuck,
+		spread:           s.Spread,
 		idleTimeout:      timeout(s.IdleTimeout, DefaultIdleTimeout),
 		maxHeaderBytes:   or(s.MaxHeaderBytes, DefaultMaxHeaderBytes),
 		maxFields:        or(s.MaxFields, DefaultMaxFields),
@@ -83,7 +89,10 @@ func (s *Server) config() (config, error) {
 		{"MaxFields", int64(s.MaxFields), maxOption},
 		{"MaxOutputBytes", int64(s.MaxOutputBytes), maxOption},
 		{"StuckGrace", int64(s.StuckGrace), int64(time.Hour)},
-		{"DrainSpread", int64(s.DrainSpread), int64(365 * 24 * time.Hour)},
+		{"Delay", int64(s.Delay), int64(maxPart)},
+		{"Queue", max(int64(s.Queue), 0), int64(maxPart)},
+		{"LameDuck", int64(s.LameDuck), int64(maxPart)},
+		{"Spread", int64(s.Spread), int64(maxPart)},
 	} {
 		if v.n < 0 || v.n > v.most {
 			return c, fmt.Errorf("poller: Server.%s is %d; it must be 0 (the default) to %d", v.name, v.n, v.most)
@@ -107,6 +116,7 @@ func (c *config) checkHandlers() error {
 const (
 	maxLoops  = 1024
 	maxOption = 1<<31 - 1
+	maxPart   = 365 * 24 * time.Hour // of a drain
 )
 
 // or returns v, or the default where v is zero.

@@ -43,6 +43,7 @@ type run struct {
 	sweeps    chan struct{} // closed when each loop has been given its part of the teardown
 	aborted   chan struct{} // closed when all connections are reset
 	refused   chan struct{} // closed when the port has been given up
+	settled   chan struct{} // closed when that is so and nothing more can come from it
 	closers   chan struct{} // holds one element for each loop that closes its descriptors
 	failed    chan error    // why a loop gave up, at most once for each
 
@@ -189,7 +190,7 @@ func (s *Server) start(ln net.Listener) (*run, error) {
 	r := &run{
 		server: s, cfg: cfg,
 		table: new(linger.Table), closingC: make(chan struct{}), sweeps: make(chan struct{}), aborted: make(chan struct{}),
-		refused: make(chan struct{}),
+		refused: make(chan struct{}), settled: make(chan struct{}),
 		closers: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), failed: make(chan error, cfg.loops),
 		pool: newPool(cfg.maxHandlers), noneLeft: make(chan struct{}, 1),
 		ctx: context.WithValue(base, http.ServerContextKey, s),

@@ -26,9 +26,9 @@ func idleConnections(t *testing.T, s *served, n int) []*client {
 	return clients
 }
 
-func TestDrainSpread(t *testing.T) {
+func TestSpread(t *testing.T) {
 	const n = 50
-	s := start(t, &Server{Handler: newGate(), DrainSpread: 100 * time.Millisecond})
+	s := start(t, &Server{Handler: newGate(), Spread: 100 * time.Millisecond})
 	clients := idleConnections(t, s, n)
 	if err := wait(t, "Shutdown", s.shutdown(t, context.Background())); err != nil {
 		t.Errorf("Shutdown = %v", err)
@@ -44,9 +44,9 @@ func TestDrainSpread(t *testing.T) {
 
 // The turns are spread evenly over the window. A connection that gets a request before its turn has it answered; the end of
 // the context is the end of the others.
-func TestDrainSpreadIsEven(t *testing.T) {
+func TestSpreadIsEven(t *testing.T) {
 	const n, window = 40, time.Hour
-	s := start(t, &Server{Loops: 1, Handler: newGate(), DrainSpread: window})
+	s := start(t, &Server{Loops: 1, Handler: newGate(), Spread: window})
 	clients := idleConnections(t, s, n)
 	ctx, cancel := context.WithCancel(context.Background())
 	result := s.shutdown(t, ctx)

@@ -12,7 +12,7 @@ import (
 
 // An empty line reaches a connection whose turn has not come just when a teardown begins.
 func TestEmptyLineAtTheEndOfSpread(t *testing.T) {
-	srv := &Server{Loops: 1, DrainSpread: time.Hour}
+	srv := &Server{Loops: 1, Spread: time.Hour}
 	srv.LoopHandler = LoopHandlerFunc(func(_ *Responder, r *Request) {
 		go srv.Close()
 		<-r.conn.loop.run.closingC

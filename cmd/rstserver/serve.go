@@ -27,7 +27,7 @@ func (c *serveCommand) server(s *site, log *slog.Logger) *poller.Server {
 		HeaderTimeout:  orNone(c.HeaderTimeout),
 		BodyTimeout:    orNone(c.BodyTimeout),
 		HandlerTimeout: c.HandlerTimeout,
-		DrainSpread:    c.DrainSpread,
+		Spread:         c.DrainSpread,
 		WriteTimeout:   orNone(c.WriteTimeout),
 		IdleTimeout:    orNone(c.IdleTimeout),
 		MaxHandlers:    c.MaxHandlers,
