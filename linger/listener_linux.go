@@ -51,6 +51,9 @@ func (c ListenConfig) Listen(ctx context.Context, network, address string) (*Lis
 // of these, such as a struct that embeds it. Others are refused with an error, and so is a bad option; ln is then as it was.
 // What else is to go around a listener goes around the Listener: tls.NewListener(l, config), a limit of connections.
 //
+// TCP_DEFER_ACCEPT is cleared, for everybody who shares the socket: with it, a client that has sent nothing has no socket on this side,
+// and no abort could tell it. Some servers' own listeners have it (fasthttp/reuseport, tcplisten). Other options stay as they are.
+//
 // From here on ln is the Listener's, which closes it. Connections that ln accepted before are not tracked, and it must not be
 // asked to accept more.
 func (c ListenConfig) Wrap(ln net.Listener) (*Listener, error) {
@@ -208,6 +211,9 @@ func (l *Listener) adopt(fd int) error {
 	l.tcp = netip.AddrPortFrom(addr.Addr().WithZone(""), addr.Port())
 	l.cookie, _ = Cookie(fd) // there are none before Linux 4.6
 	if l.inode, err = Inode(fd); err != nil {
+		return err
+	}
+	if err := tcpsock.AcceptAtOnce(fd); err != nil {
 		return err
 	}
 	l.conns.inherits = true

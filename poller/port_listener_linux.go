@@ -146,6 +146,9 @@ func (l *listener) prepare(fd int, arm bool) (err error) {
 	if l.inode, err = linger.Inode(fd); err != nil {
 		return err
 	}
+	if err := tcpsock.AcceptAtOnce(fd); err != nil {
+		return err
+	}
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return os.NewSyscallError("fcntl O_NONBLOCK", err)
 	}

@@ -127,7 +127,7 @@ func ListenAndServe(addr string, handler http.Handler) error {
 // Serve takes ln over, which has to be a [*net.TCPListener] or a [*linger.Listener] around one, and serves it until Close,
 // Shutdown or Release. The event loops accept from the socket itself, so any other listener is refused, since its Accept would
 // be passed over. ln is closed in any case, which leaves the connections of a linger.Listener as they are: Serve works on a
-// duplicate of the socket. It returns when the teardown is complete, then always with
+// duplicate of the socket. TCP_DEFER_ACCEPT is cleared on it, as by [linger.Wrap]. It returns when the teardown is complete, then always with
 // an error: [ErrServerClosed] after one of these; [ErrServing] if the Server serves a listener already; or why it could not
 // serve, or not go on. By then nothing of the server is left, save what [Server.Report] says, and the same process can serve
 // the same port.

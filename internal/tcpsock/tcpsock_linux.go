@@ -38,6 +38,17 @@ func QueueLength(fd int) int {
 	return int(info.Unacked)
 }
 
+// AcceptAtOnce has the connections of the listening TCP socket fd come when their handshake is complete, whatever is set on it
+// (TCP_DEFER_ACCEPT, tcp(7)). A client that has sent nothing has no socket on this side otherwise, for which nothing can be done. Those
+// that came before get one when the kernel repeats its part of their handshake, a second or so later, or they send something.
+func AcceptAtOnce(fd int) error {
+	seconds, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT)
+	if err != nil || seconds == 0 { // MPTCP does not know it in older kernels
+		return nil
+	}
+	return os.NewSyscallError("setsockopt TCP_DEFER_ACCEPT", unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, 0))
+}
+
 // ErrNotTCP is wrapped by the error for a socket of another family.
 var ErrNotTCP = errors.New("the address is none of TCP")
 
