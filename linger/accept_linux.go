@@ -72,13 +72,13 @@ func (l *Listener) track(below net.Conn) (net.Conn, error) {
 		c = e.giveTCP(below)
 	case *net.UnixConn:
 		c = e.giveUnix(below)
-	case reachableConn:
+	case nil:
+		return nil, fmt.Errorf("linger: Accept of a %T returned nothing", l.below)
+	default:
 		var err error
 		if c, err = e.giveOther(below); err != nil {
-			return nil, fmt.Errorf("linger: a %T: %w", below, err)
+			return nil, &unreachableError{err}
 		}
-	default:
-		return nil, fmt.Errorf("linger: Accept of a %T returned a %T, which has no SyscallConn", l.below, below) // or nil
 	}
 	if !l.conns.enter(e) {
 		_ = c.Close()

@@ -93,15 +93,9 @@ func (c *otherConn) CloseRead() error {
 	return errors.ErrUnsupported
 }
 
-// reachableConn is a connection whose descriptor can be asked for.
-type reachableConn interface {
-	net.Conn
-	syscall.Conn
-}
-
 var (
 	_ net.Conn      = (*Conn)(nil)
-	_ reachableConn = (*Conn)(nil)
+	_ syscall.Conn  = (*Conn)(nil)
 	_ io.ReaderFrom = (*Conn)(nil)
 	_ io.WriterTo   = (*Conn)(nil)
 )

@@ -76,7 +76,8 @@ type traffic struct {
 func (e *entry) info() (info ConnInfo, ok bool) {
 	t, ok := e.traffic()
 	if ok {
-		t.Local, t.Remote = addrPort(e.below.LocalAddr()), addrPort(e.below.RemoteAddr())
+		local, remote := addresses(e.below)
+		t.Local, t.Remote = addrPort(local), addrPort(remote)
 		t.Accepted = time.Unix(0, e.accepted)
 	}
 	return t.ConnInfo, ok

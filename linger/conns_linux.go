@@ -63,7 +63,7 @@ type entry struct {
 	set *Conns
 	raw syscall.RawConn // whoever takes the entry out of the state live alone uses it to abort, and drops it
 
-	below    reachableConn      // immutable, as are the next three
+	below    net.Conn           // immutable, as are the next three
 	tcp      net.TCPConn        // below itself, where it is one of TCP
 	closed   func(aborted bool) // may be nil
 	accepted int64              // when, in nanoseconds of Unix time

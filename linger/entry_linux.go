@@ -33,9 +33,9 @@ func (e *entry) giveUnix(c *net.UnixConn) *unixConn {
 
 // giveOther is for connections of which no copy can be made. What the user gets to see by NetConn is the entry's own, and nobody says
 // when that is forgotten.
-func (e *entry) giveOther(c reachableConn) (*otherConn, error) {
+func (e *entry) giveOther(c net.Conn) (*otherConn, error) {
 	var err error
-	if e.raw, err = c.SyscallConn(); err != nil {
+	if e.raw, err = reach(c); err != nil {
 		return nil, err
 	}
 	e.below = c
@@ -89,7 +89,7 @@ func (e *entry) beforeClose() {
 	if !e.set.Armed || e.keepLinger.Load() {
 		return
 	}
-	raw, err := e.below.SyscallConn()
+	raw, err := reach(e.below)
 	if err != nil {
 		return
 	}

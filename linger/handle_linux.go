@@ -74,7 +74,7 @@ func (h *handle) SetWriteDeadline(t time.Time) error {
 // SyscallConn returns a RawConn that keeps the connection from the garbage collector.
 func (h *handle) SyscallConn() (syscall.RawConn, error) {
 	defer runtime.KeepAlive(h)
-	raw, err := h.below.SyscallConn()
+	raw, err := reach(h.below)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +94,7 @@ func (h *handle) Close() error {
 func (h *handle) Abort() error {
 	defer runtime.KeepAlive(h)
 	r := newResetter()
-	if h.abort(r); r.err != nil && !addrPort(h.below.LocalAddr()).IsValid() {
+	if h.abort(r); r.err != nil && !h.isTCP() {
 		return ErrNotTCP
 	}
 	return nil // what the kernel refused to reset in place is closed, and thereby reset
@@ -119,6 +119,12 @@ func (e *entry) tellTurn() bool {
 	t := e.turn.Load()
 	t.come()
 	return t != turnCome
+}
+
+// isTCP reports whether the connection is one of TCP.
+func (e *entry) isTCP() bool {
+	local, _ := addresses(e.below)
+	return addrPort(local).IsValid()
 }
 
 type keptRaw struct {

@@ -47,9 +47,12 @@ func (c ListenConfig) Listen(ctx context.Context, network, address string) (*Lis
 
 // Wrap is the package's [Wrap] with options.
 //
-// It takes a [*net.TCPListener] (MPTCP or not), a [*net.UnixListener], and any other listener that has the SyscallConn of one
-// of these, such as a struct that embeds it. Others are refused with an error, and so is a bad option; ln is then as it was.
-// What else is to go around a listener goes around the Listener: tls.NewListener(l, config), a limit of connections.
+// It takes a [*net.TCPListener] (MPTCP or not), a [*net.UnixListener], and any other listener from which the socket can be reached: one
+// that has the SyscallConn of one of these, such as a struct that embeds it, or one that has another such listener in a field called
+// Listener, embedded or not, as those of Caddy and go-proxyproto have. Its connections have to be of package net, or have SyscallConn, or be
+// around one that has it, in a field Conn or by NetConn (go-proxyproto: Raw). One that has neither is closed, and Accept returns an
+// error that says so, which is temporary (see [net.Error]). Other listeners are refused with an error, and so is a bad option; ln is then as
+// it was. What else is to go around a listener goes around the Listener: tls.NewListener(l, config), a limit of connections.
 //
 // TCP_DEFER_ACCEPT is cleared, for everybody who shares the socket: with it, a client that has sent nothing has no socket on this side,
 // and no abort could tell it. Some servers' own listeners have it (fasthttp/reuseport, tcplisten). Other options stay as they are.
@@ -60,17 +63,12 @@ func (c ListenConfig) Wrap(ln net.Listener) (*Listener, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	if _, ours := ln.(*Listener); ours {
-		return nil, errors.New("linger: the listener is a Listener already")
+	if fmt.Sprintf("%T", ln) == "*tls.listener" {
+		return nil, errors.New("linger: TLS goes around the Listener, tls.NewListener(l, config): servers would not find it inside")
 	}
-	sc, ok := ln.(syscall.Conn)
-	if !ok {
-		return nil, fmt.Errorf("linger: a %T has no SyscallConn, so its connections cannot be reached; wrap the *net.TCPListener "+
-			"below it, and put the other one around the Listener", ln)
-	}
-	raw, err := sc.SyscallConn()
+	raw, err := reach(ln)
 	if err != nil {
-		return nil, fmt.Errorf("linger: a listener of type %T: %w", ln, err)
+		return nil, fmt.Errorf("linger: %w", err)
 	}
 	l := &Listener{
 		below:   ln,
