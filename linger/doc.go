@@ -18,6 +18,10 @@
 // other code owns and closes when it likes. [Verify] asks the kernel what is left on the port, and [Report] says what a
 // teardown did. [Residue] ends what ordinary closes have left there.
 //
+// All of this is Linux's. Elsewhere programs that use the package compile, for those who develop there: a Listener passes everything
+// through, its Drain closes the listener and calls the server's stop, its Abort closes it and returns an error that wraps
+// [errors.ErrUnsupported], and so do the rest.
+//
 // Never let a FIN go out before the RST: the reading peer would see a clean end of the stream, and a truncated answer
 // would look whole.
 package linger

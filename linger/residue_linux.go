@@ -3,15 +3,11 @@
 package linger
 
 import (
-	"errors"
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 
-	"rstserver/internal/prose"
 	"rstserver/linger/sockdiag"
 )
 
@@ -37,16 +33,6 @@ type Residue struct {
 	next   int        // where the ring goes on
 	before []sockdiag.Socket
 	err    error // of Note
-}
-
-// Swept says what [Residue.Destroy] has come to.
-type Swept struct {
-	// Destroyed is the number of sockets that the kernel has ended.
-	Destroyed int `json:"destroyed"`
-	// Refused is the number of those that it has not, although they were the server's.
-	Refused int `json:"refused"`
-	// Reason says why the first was refused, or why nobody could look for them; it is empty when all went well.
-	Reason string `json:"reason,omitempty"`
 }
 
 // Closed notes the cookie (see [Cookie]) of a connection that the server is about to close with FIN, or that its peer has
@@ -123,8 +109,6 @@ func (r *Residue) note(n *noting) {
 	defer r.mu.Unlock()
 	r.before, r.err = n.found, n.err
 }
-
-var errNoNetlink = errors.New("linger: the kernel does not list its sockets over netlink")
 
 // sameAddress reports whether a connection with the local address ip can be one of a listener on addr, or a listener on ip can
 // be in its way. An unspecified IPv6 address stands for IPv4 too.
@@ -219,25 +203,4 @@ func (r *Residue) unacknowledged(port uint16) bool {
 		return !found
 	})
 	return found && err == nil
-}
-
-// reason is an error as part of a sentence.
-func reason(err error) string {
-	s := strings.ReplaceAll(err.Error(), "\n", "; ")
-	for _, room := range [...]string{"linger: ", "sockdiag: "} {
-		s = strings.TrimPrefix(s, room)
-	}
-	return s
-}
-
-// String is the value of a row of the Report.
-func (s Swept) String() string {
-	text := prose.Grouped(s.Destroyed) + " destroyed that ordinary closes had left"
-	switch {
-	case s.Refused > 0:
-		text += fmt.Sprintf(", %s refused: %s", prose.Grouped(s.Refused), s.Reason)
-	case s.Reason != "":
-		text += ": " + s.Reason
-	}
-	return text
 }

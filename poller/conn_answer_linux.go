@@ -5,7 +5,6 @@ package poller
 import (
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -185,10 +184,4 @@ func guard(log *slog.Logger, id uint64, what string, f func()) (returned bool) {
 	}()
 	f()
 	return true
-}
-
-func closeSource(r io.Reader) {
-	if closer, ok := r.(io.Closer); ok {
-		_ = closer.Close()
-	}
 }

@@ -9,6 +9,8 @@
 // [rstserver/linger.Table], through which any goroutine may abort any connection, and a task given to the loop, which is
 // never promised to run.
 //
+// It is for Linux. Elsewhere programs that use it compile, and Serve returns an error that wraps [errors.ErrUnsupported].
+//
 // # Handlers
 //
 // A [LoopHandler] answers on the loop: the whole content of a request comes with it, and the loop writes the answer, those of

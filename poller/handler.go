@@ -4,10 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 
 	"rstserver/httpcodec"
-	"rstserver/internal/tcpsock"
 )
 
 // LoopHandler answers requests on the event loop that owns the connection. It must not block: all connections of the loop
@@ -32,12 +30,6 @@ type Request struct {
 
 	conn *conn
 }
-
-// RemoteAddr is the client's address.
-func (r *Request) RemoteAddr() netip.AddrPort { return r.conn.describe().Remote }
-
-// LocalAddr is the address that the client connected to. It asks the kernel each time (getsockname(2)).
-func (r *Request) LocalAddr() (netip.AddrPort, error) { return tcpsock.LocalAddr(r.conn.sock.FD) }
 
 // ErrOutputTooLarge is returned by [Responder.Write] when the content would exceed Server.MaxOutputBytes.
 var ErrOutputTooLarge = errors.New("poller: content exceeds MaxOutputBytes; use SetContent for content of that size")
@@ -113,4 +105,10 @@ func (w *Responder) dropSource() {
 	source := w.source
 	w.source = nil
 	closeSource(source)
+}
+
+func closeSource(r io.Reader) {
+	if closer, ok := r.(io.Closer); ok {
+		_ = closer.Close()
+	}
 }

@@ -1,0 +1,172 @@
+//go:build linux
+
+package elsewhere
+
+import (
+	"bytes"
+	"fmt"
+	"go/ast"
+	"go/build"
+	"go/parser"
+	"go/printer"
+	"go/token"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// packages are those that compile elsewhere.
+var packages = []string{"linger", "linger/sockdiag", "poller"}
+
+// systems are those that people develop on.
+var systems = []string{"darwin", "windows"}
+
+func TestVet(t *testing.T) {
+	for _, system := range systems {
+		args := []string{"vet"}
+		for _, p := range packages {
+			args = append(args, "rstserver/"+p)
+		}
+		cmd := exec.Command("go", args...)
+		cmd.Env = append(os.Environ(), "GOOS="+system, "CGO_ENABLED=0", "GOFLAGS=")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("GOOS=%s go %s: %v\n%s", system, strings.Join(args, " "), err, out)
+		}
+	}
+}
+
+// What a package exports on Linux it exports elsewhere, and the same way, so that a program that compiles here compiles there.
+func TestSameExports(t *testing.T) {
+	for _, p := range packages {
+		here := exports(t, p, "linux")
+		if len(here) == 0 {
+			t.Errorf("%s exports nothing", p)
+		}
+		for _, system := range systems {
+			there := exports(t, p, system)
+			for _, name := range slices.Sorted(maps.Keys(here)) {
+				if got, ok := there[name]; !ok {
+					t.Errorf("%s: %s is not there on %s", p, name, system)
+				} else if got != here[name] {
+					t.Errorf("%s: on %s %s is\n\t%s\nwant\n\t%s", p, system, name, got, here[name])
+				}
+			}
+		}
+	}
+}
+
+// exports returns what a package exports on a system, by name, as far as a user's code can tell: of a function how it is called, of a
+// struct its fields that are exported. Methods by embedding are not looked for.
+func exports(t *testing.T, dir, system string) map[string]string {
+	t.Helper()
+	ctx := build.Default
+	ctx.GOOS, ctx.CgoEnabled = system, false
+	pkg, err := ctx.ImportDir(filepath.Join("../..", dir), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := make(map[string]string)
+	fset := token.NewFileSet()
+	for _, name := range pkg.GoFiles {
+		file, err := parser.ParseFile(fset, filepath.Join(pkg.Dir, name), nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range file.Decls {
+			declared(found, fset, d)
+		}
+	}
+	return found
+}
+
+func declared(found map[string]string, fset *token.FileSet, d ast.Decl) {
+	switch d := d.(type) {
+	case *ast.FuncDecl:
+		name := d.Name.Name
+		if d.Recv != nil {
+			on := strings.TrimPrefix(text(fset, d.Recv.List[0].Type), "*")
+			if !ast.IsExported(on) {
+				return // one that an exported type has by embedding
+			}
+			name = on + "." + name
+		}
+		if d.Name.IsExported() {
+			found[name] = signature(fset, d.Type)
+		}
+	case *ast.GenDecl:
+		for _, spec := range d.Specs {
+			switch spec := spec.(type) {
+			case *ast.ValueSpec:
+				for _, n := range spec.Names {
+					if n.IsExported() {
+						found[n.Name] = d.Tok.String()
+					}
+				}
+			case *ast.TypeSpec:
+				if !spec.Name.IsExported() {
+					continue
+				}
+				found[spec.Name.Name] = "type"
+				if s, ok := spec.Type.(*ast.StructType); ok {
+					for _, f := range s.Fields.List {
+						for _, n := range f.Names {
+							if n.IsExported() {
+								found[spec.Name.Name+"."+n.Name] = text(fset, f.Type)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// signature leaves the names of parameters out.
+func signature(fset *token.FileSet, f *ast.FuncType) string {
+	types := func(list *ast.FieldList) string {
+		var all []string
+		if list != nil {
+			for _, p := range list.List {
+				for range max(len(p.Names), 1) {
+					all = append(all, text(fset, p.Type))
+				}
+			}
+		}
+		return "(" + strings.Join(all, ", ") + ")"
+	}
+	return "func" + types(f.Params) + types(f.Results)
+}
+
+func text(fset *token.FileSet, n ast.Node) string {
+	var b bytes.Buffer
+	if err := printer.Fprint(&b, fset, n); err != nil {
+		return fmt.Sprint(err)
+	}
+	return b.String()
+}
+
+// The tests of what is not Linux run in Node, as a system of its own to Go: one that needs no other machine.
+func TestBehaviour(t *testing.T) {
+	node, err := exec.LookPath("node")
+	if err != nil {
+		if os.Getenv("RSTSERVER_DEPS") == "1" {
+			t.Fatal(err)
+		}
+		t.Skip("needs node, to run what is compiled for another system (Debian: apt-get install nodejs): ", err)
+	}
+	cmd := exec.Command("go", "test", "-vet=off", "-count=1", "-run", "^TestOther", "-exec", filepath.Join(runtime.GOROOT(), "lib/wasm/go_js_wasm_exec"),
+		"rstserver/linger", "rstserver/poller")
+	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm", "CGO_ENABLED=0", "GOFLAGS=")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("with %s: %v\n%s", node, err, out)
+	}
+	if strings.Contains(string(out), "no test") {
+		t.Errorf("nothing was tested:\n%s", out)
+	}
+}
