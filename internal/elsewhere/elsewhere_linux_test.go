@@ -21,7 +21,7 @@ import (
 )
 
 // packages are those that compile elsewhere.
-var packages = []string{"linger", "linger/sockdiag", "poller"}
+var packages = []string{"linger", "linger/sockdiag", "poller", "linger/lingertest"}
 
 // systems are those that people develop on.
 var systems = []string{"darwin", "windows"}

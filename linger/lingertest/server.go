@@ -1,0 +1,146 @@
+// Package lingertest has servers for tests that let go of everything at once. [NewServer] stands in the place of
+// httptest.NewServer: what differs is the end, which waits for no client, and fails the test that leaves something behind.
+//
+//	srv := lingertest.NewServer(t, handler) // in the place of: srv := httptest.NewServer(handler); defer srv.Close()
+//	resp, err := srv.Client().Get(srv.URL)
+//
+// httptest's Close waits for every request to end, for ever if a handler waits for the test, and says nothing about connections that were
+// hijacked. This one resets all of them, whatever they are doing, has the kernel say that no socket is left, and waits for the handlers,
+// which find their connections gone.
+package lingertest
+
+import (
+	"bytes"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"rstserver/linger"
+)
+
+// Server is a [httptest.Server] with another end. Its fields are used as there: URL, Client, Config, TLS before StartTLS.
+type Server struct {
+	*httptest.Server
+	t        testing.TB
+	listener *linger.Listener
+	patience time.Duration // for handlers to return
+	handlers atomic.Int64  // that have not returned
+	started  bool
+	closing  sync.Once
+}
+
+// NewServer starts a server that the end of the test closes, if nobody does before. A nil handler means http.DefaultServeMux.
+func NewServer(t testing.TB, handler http.Handler) *Server {
+	t.Helper()
+	s := NewUnstartedServer(t, handler)
+	s.Start()
+	return s
+}
+
+// NewTLSServer is NewServer with TLS, for which Client is prepared.
+func NewTLSServer(t testing.TB, handler http.Handler) *Server {
+	t.Helper()
+	s := NewUnstartedServer(t, handler)
+	s.StartTLS()
+	return s
+}
+
+// NewUnstartedServer returns a server that listens, and can be changed before Start or StartTLS is called, as with httptest.
+func NewUnstartedServer(t testing.TB, handler http.Handler) *Server {
+	t.Helper()
+	s := &Server{Server: httptest.NewUnstartedServer(handler), t: t, patience: 5 * time.Second}
+	var err error
+	if s.listener, err = linger.Wrap(s.Listener); err != nil {
+		_ = s.Listener.Close()
+		t.Fatalf("lingertest: %v", err)
+	}
+	s.Listener = s.listener
+	t.Cleanup(s.Close)
+	return s
+}
+
+// Start begins to serve.
+func (s *Server) Start() {
+	s.begin()
+	s.Server.Start()
+}
+
+// StartTLS begins to serve over TLS.
+func (s *Server) StartTLS() {
+	s.begin()
+	s.Server.StartTLS()
+}
+
+// begin has handlers counted, whatever handler there is by now.
+func (s *Server) begin() {
+	s.started = true
+	s.Config.Handler = &counter{s, s.Config.Handler}
+}
+
+// counter counts the calls of a handler that run.
+type counter struct {
+	*Server
+	handler http.Handler
+}
+
+func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c.handlers.Add(1)
+	defer c.handlers.Add(-1)
+	handler := c.handler
+	if handler == nil {
+		handler = http.DefaultServeMux
+	}
+	handler.ServeHTTP(w, r)
+}
+
+// CloseClientConnections resets every connection that there is. The server goes on.
+func (s *Server) CloseClientConnections() {
+	if s.listener.AbortIf(func(linger.ConnInfo) bool { return true }) == 0 {
+		s.Server.CloseClientConnections() // where there are none, or linger knows of none
+	}
+}
+
+// Close resets every connection, and returns when the handlers have. It fails the test if one does not within five seconds, which it
+// names, or if a socket is left: a connection, or a descriptor of the listener that was not closed. Further calls do nothing.
+func (s *Server) Close() { s.closing.Do(s.close) }
+
+func (s *Server) close() {
+	s.t.Helper()
+	rep, err := s.listener.Abort()
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) { // elsewhere than on Linux this is httptest's own end
+		s.t.Errorf("lingertest: something is left of the server: %v\n%s", err, rep)
+	}
+	if !s.started {
+		return
+	}
+	if err == nil {
+		for deadline := time.Now().Add(s.patience); s.handlers.Load() > 0 && time.Now().Before(deadline); {
+			time.Sleep(time.Millisecond)
+		}
+		if n := s.handlers.Load(); n > 0 {
+			s.t.Errorf("lingertest: %d handlers have not returned %s after their connections were reset:\n%s", n, s.patience, stacks())
+			_ = s.Config.Close() // httptest's Close would wait for them
+			return
+		}
+	}
+	s.Server.Close()
+}
+
+// stacks are those of the goroutines that run handlers.
+func stacks() string {
+	trace := make([]byte, 1<<20)
+	trace = trace[:runtime.Stack(trace, true)]
+	var of []string
+	for goroutine := range bytes.SplitSeq(trace, []byte("\n\n")) {
+		if bytes.Contains(goroutine, []byte("lingertest.(*counter).ServeHTTP")) {
+			of = append(of, string(goroutine))
+		}
+	}
+	return strings.Join(of, "\n\n")
+}
