@@ -12,7 +12,8 @@ import (
 
 // Conn is a TCP connection that a [Listener] has accepted, or one of a [Conns]. It has every method of [net.TCPConn], at the same
 // price, among them what servers look for with type assertions: CloseWrite, CloseRead, SyscallConn, ReadFrom and WriteTo. The
-// connection itself is there for those who look for a [*net.TCPConn]: by NetConn, as crypto/tls has it.
+// connection itself is there for those who look for a [*net.TCPConn]: by NetConn, as crypto/tls has it. Options that a server sets only on
+// a *net.TCPConn can be set on the listening socket, from which connections inherit them (TCP_USER_TIMEOUT and the like).
 //
 // One that is forgotten is closed when the garbage collector has found that, as it is with package net. Whoever has it, or is in a
 // call of it, or has the RawConn that its SyscallConn returned, keeps it open, and within reach of the teardown.

@@ -54,6 +54,9 @@ func (c ListenConfig) Listen(ctx context.Context, network, address string) (*Lis
 // error that says so, which is temporary (see [net.Error]). Other listeners are refused with an error, and so is a bad option; ln is then as
 // it was. What else is to go around a listener goes around the Listener: tls.NewListener(l, config), a limit of connections.
 //
+// A server that asserts a *net.TCPConn to set an option does not find one (grpc-go with TCP_USER_TIMEOUT, for one). What is set on the
+// listening socket before, by the Control of a [net.ListenConfig], is inherited by its connections.
+//
 // TCP_DEFER_ACCEPT is cleared, for everybody who shares the socket: with it, a client that has sent nothing has no socket on this side,
 // and no abort could tell it. Some servers' own listeners have it (fasthttp/reuseport, tcplisten). Other options stay as they are.
 //
