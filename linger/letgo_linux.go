@@ -23,7 +23,7 @@ func (l *Listener) Close() error {
 
 // Release gives up the port and keeps the connections that exist: their server serves them as before, until they end by
 // themselves, and only then does Accept return its error, so that the server's Serve lasts as long as they do. Clients that
-// wait in the queue are accepted first, for as long as the server goes on to take them in, which it has ListenConfig.Queue for each. A successor can listen on the
+// wait in the queue are accepted first, for as long as the server goes on to take them in, which it has a second for each. A successor can listen on the
 // port as soon as Release has returned; it needs SO_REUSEADDR while connections are left, which Go's listeners have.
 //
 // It may be followed by Drain or Abort. While one of these is under way, or over, Release only waits until the port has been
@@ -78,16 +78,12 @@ func (l *Listener) letGo(stop <-chan struct{}) error {
 
 // takeQueueIn waits until the server has accepted whoever waits by now: under a storm of clients the queue is never empty.
 func (l *Listener) takeQueueIn(stop <-chan struct{}) {
-	patience := l.config.Queue
-	if patience < 0 {
-		patience = shortLimit
-	}
 	waiting := tcpsock.LongQueue
 	_ = l.raw.Control(func(fd uintptr) { waiting = tcpsock.QueueLength(int(fd)) })
 	enough := l.accepts.Load() + int64(waiting)
 	for before := int64(-1); l.queueWaits() && l.accepts.Load() != before && before < enough; {
 		before = l.accepts.Load()
-		l.pollFor(patience, stop, func() bool { return !l.queueWaits() || l.accepts.Load() != before })
+		l.pollUntil(stop, func() bool { return !l.queueWaits() || l.accepts.Load() != before })
 		if waiting == tcpsock.LongQueue {
 			return // it is not known who has come since
 		}
@@ -102,15 +98,13 @@ const (
 )
 
 // pollUntil waits until ok returns true, within limits.
-func (l *Listener) pollUntil(stop <-chan struct{}, ok func() bool) { l.pollFor(shortLimit, stop, ok) }
-
-func (l *Listener) pollFor(limit time.Duration, stop <-chan struct{}, ok func() bool) {
+func (l *Listener) pollUntil(stop <-chan struct{}, ok func() bool) {
 	if ok() {
 		return
 	}
 	ticker := time.NewTicker(shortInterval)
 	defer ticker.Stop()
-	for deadline := time.Now().Add(limit); !ok() && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(shortLimit); !ok() && time.Now().Before(deadline); {
 		select {
 		case <-ticker.C:
 		case <-stop:

@@ -44,8 +44,7 @@ type ListenConfig struct {
 	// Queue bounds how long a Drain waits for what has been accepted to be begun, since servers drop a request that they read
 	// when their stop was called already, as net/http does. Who has sent something is waited for until the server has read it and
 	// has answered or reads on; who has sent nothing, or begins with a TLS handshake, for some time after the accept. Where all have
-	// been begun it takes no time. It also bounds how long a Drain or a Release waits for the server to accept the next of those that
-	// wait when it begins. Zero means [DefaultQueue]; negative: only what waits to be accepted is waited for, for 100 ms each.
+	// been begun it takes no time. Zero means [DefaultQueue], negative none.
 	Queue time.Duration
 	// LameDuck is how long all connections are kept after that: those that are busy have time to end, by a "Connection: close" that
 	// the server adds or in whatever way, and nobody is told to go. Zero: not at all.
