@@ -27,11 +27,14 @@ func Disarm(fd int) error           { return errElsewhere }
 func Armed(fd int) (bool, error)    { return false, errElsewhere }
 func Abort(fd int) error            { return errElsewhere }
 func Cookie(fd int) (uint64, error) { return 0, errElsewhere }
+func Inode(fd int) (uint32, error)  { return 0, errElsewhere }
 
-// CheckFree fails with an error that wraps [errors.ErrUnsupported], as does Verify.
+// CheckFree fails with an error that wraps [errors.ErrUnsupported], as do TryBind, Verify and CheckGivenUp.
 func CheckFree(addr netip.AddrPort) error { return errElsewhere }
 
-func Verify(port uint16, ended []uint64, others ...uint64) (Left, error) { return Left{}, errElsewhere }
+func TryBind(addr netip.AddrPort) error { return errElsewhere }
+func Verify(e Ending) (Left, error)     { return Left{}, errElsewhere }
+func CheckGivenUp(e Ending) error       { return errElsewhere }
 
 // Residue remembers nothing, and Destroy says so.
 type Residue struct{ _ byte }

@@ -45,14 +45,15 @@ func (c ListenConfig) Wrap(ln net.Listener) (*Listener, error) {
 	if _, ours := ln.(*Listener); ours {
 		return nil, errors.New("linger: the listener is a Listener already")
 	}
-	return &Listener{below: ln, over: make(chan struct{})}, nil
+	return &Listener{below: ln, shared: c.Shared, over: make(chan struct{})}, nil
 }
 
 // Listener is a [net.Listener] that only on Linux can reset the connections that it has accepted. Elsewhere programs that use it
 // compile, and work, but for that: its Abort closes the listening socket and nothing else, and says so.
 type Listener struct {
-	below net.Listener
-	over  chan struct{} // closed when Accept is to return
+	below  net.Listener
+	shared bool
+	over   chan struct{} // closed when Accept is to return
 
 	once    sync.Once // of closing below
 	refusal error
@@ -183,6 +184,18 @@ func (l *Listener) Report() Report {
 	rep.Address, rep.HandlersRunning = l.Addr().String(), -1
 	return rep
 }
+
+// AbortAll aborts all, one after the other.
+func AbortAll(listeners ...*Listener) (reports []Report, err error) {
+	for _, l := range listeners {
+		rep, e := l.Abort()
+		reports, err = append(reports, rep), errors.Join(err, e)
+	}
+	return reports, err
+}
+
+// Shared reports whether it was announced that others hold the listening socket.
+func (l *Listener) Shared() bool { return l.shared }
 
 // Len is 0, as no connection is known.
 func (l *Listener) Len() int { return 0 }

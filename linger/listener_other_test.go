@@ -117,7 +117,7 @@ func TestOtherWrap(t *testing.T) {
 		t.Error("connections are known")
 	}
 	_ = l.Close()
-	for _, err := range []error{Arm(0), Disarm(0), Abort(0), second(Armed(0)), second(Cookie(0)), second(Verify(1, nil))} {
+	for _, err := range []error{Arm(0), Disarm(0), Abort(0), second(Armed(0)), second(Cookie(0)), second(Verify(Ending{Port: 1})), second(AbortAll(listenOther(t)))} {
 		if !errors.Is(err, errors.ErrUnsupported) {
 			t.Errorf("got %v, want an error that wraps ErrUnsupported", err)
 		}

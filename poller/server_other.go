@@ -58,6 +58,9 @@ func (s *Server) Close() error                       { return nil }
 func (s *Server) Shutdown(ctx context.Context) error { return nil }
 func (s *Server) Release() error                     { return nil }
 
+// SetKeepAlivesEnabled has no effect.
+func (s *Server) SetKeepAlivesEnabled(enabled bool) {}
+
 // Report is that of a Server that does not serve.
 func (s *Server) Report() linger.Report { return linger.Report{} }
 

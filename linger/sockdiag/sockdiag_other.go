@@ -51,6 +51,7 @@ func Port(uint16) (Dump, error)                                    { return Dump
 func Inspect(uint16) (Dump, error)                                 { return Dump{}, errElsewhere }
 func Count(uint16) (Counts, Source, error)                         { return Counts{}, "", errElsewhere }
 func Each(uint16, func(*Socket) bool) (Source, error)              { return "", errElsewhere }
+func EachOf([]uint16, func(*Socket) bool) (Source, error)          { return "", errElsewhere }
 func Destroy([]Socket) (Destruction, error)                        { return Destruction{}, errElsewhere }
 func CanDestroy() error                                            { return errElsewhere }
 func Elsewhere(uint16) ([]Namespace, error)                        { return nil, errElsewhere }
