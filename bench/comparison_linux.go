@@ -78,8 +78,10 @@ func (c *Comparison) measure(ctx context.Context, d *report.Document) error {
 		return err
 	}
 	if m.wire = c.Wire; m.wire > 0 && len(c.N) > 0 {
-		if d.Unwired = unwired(slices.Max(c.N)); d.Unwired != "" {
+		var warning string
+		if d.Unwired, warning = unwired(slices.Max(c.N)); d.Unwired != "" {
 			m.wire = 0
+			d.Warnings = append(d.Warnings, warning)
 		}
 	}
 	var able []Server

@@ -20,17 +20,17 @@ import (
 // end of a server clients that come then, such as the probe, may be sent one too.
 func wireRoom(n int) int { return 2*n + 4096 }
 
-// unwired is why the wire cannot be seen here, with as many connections; empty: it can.
-func unwired(n int) string {
+// unwired is why the wire cannot be seen here, with as many connections, in few words and with the remedy. Both are empty where it can.
+func unwired(n int) (reason, warning string) {
 	tap, err := wire.Open(0, wireRoom(n))
 	switch {
 	case errors.Is(err, unix.EPERM):
-		return "needs CAP_NET_RAW"
+		return "needs CAP_NET_RAW", "when connections end on the wire is not seen, since that needs CAP_NET_RAW: run it as root"
 	case err != nil:
-		return err.Error()
+		return "not seen", "when connections end on the wire is not seen: " + err.Error()
 	}
 	tap.Close()
-	return ""
+	return "", ""
 }
 
 // wireStep is how finely the curve of the ends is kept: it would be as long as there are connections.

@@ -24,7 +24,7 @@ type Document struct {
 	Skipped     []Omission    `json:"skipped"` // not measured, for a reason that is not the server's fault
 	Failed      []Omission    `json:"failed"`  // not measured, or not to the end, since the server did something wrong
 	Warnings    []string      `json:"warnings"`
-	// Unwired is why nothing was seen on the wire, although runs for that were asked for: "needs CAP_NET_RAW". Empty: it was.
+	// Unwired is why nothing was seen on the wire, although runs for that were asked for: "needs CAP_NET_RAW". Warnings has the remedy. Empty: it was.
 	Unwired string `json:"unwired"`
 }
 

@@ -71,7 +71,8 @@ func (b block) kindGrid() grid {
 	return g
 }
 
-// wireGrid has when the connections were ended on the wire. It is empty where that was not asked for. It is narrow: it fits 80 columns.
+// wireGrid has when the connections were ended on the wire, in the order of that. It is empty where nobody asked for it. It is narrow, and
+// fits 80 columns.
 func (d *Document) wireGrid(b block) grid {
 	if b.wired == 0 && d.Unwired == "" {
 		return grid{}
@@ -85,7 +86,9 @@ func (d *Document) wireGrid(b block) grid {
 		Head:  []string{"server", "last end", "×" + nbsp + "floor", "RST", "FIN", "lost"},
 		Right: []bool{false, true, true, true, true, true},
 	}
-	for _, r := range b.rows {
+	rows := slices.Clone(b.rows)
+	slices.SortStableFunc(rows, func(a, b row) int { return bySpread(a.Wire, b.Wire) })
+	for _, r := range rows {
 		ended := func(by string) func(*Wire) int { return func(w *Wire) int { return w.Ends()[by] } }
 		g.Lines = append(g.Lines, line{r.server.Role, []string{
 			r.nameWith(len(r.cell.Wired), b.wired), d.lastEnd(r), ratioText(r.wireFloor), r.onWire(ended("RST")), r.onWire(ended("FIN")),

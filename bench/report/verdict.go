@@ -108,10 +108,6 @@ func (d *Document) warnings(blocks []block) []string {
 	if d.Interrupted {
 		warnings = append(warnings, "interrupted before all was measured: what is here is what there was until then")
 	}
-	if d.Unwired != "" {
-		warnings = append(warnings, "when connections ended on the wire was not seen: "+prose.Printable(d.Unwired)+
-			"; where that is a privilege, root has it, and setcap(8) gives it to a program")
-	}
 	for _, b := range blocks {
 		for _, r := range b.rows {
 			if _, lost := r.cell.wireCount(func(w *Wire) int { return w.Dropped }); lost > 0 {

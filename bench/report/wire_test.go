@@ -42,13 +42,13 @@ func TestWireGrid(t *testing.T) {
 		}
 	}
 	expectLines(
+		"twice (2 runs) | 9.00 | 0.23 | 60 | 40 | 0",
 		"floor | 40.0 (30.0–50.0) | 1.00 | 60 | 40 | 0",
+		"ours | 60.0 (50.0–70.0) | 1.50 | 60 | 40 | 0",
+		"slow | 400 | 10.00 | 60 | 40 | 0",
 		"hangs | not in 10 s | – | 0 | 40 | 0",
 		"lost | not known (1 of 3 did: 60.0) | – | 0–60 | 40 | 0–3",
 		"none (0 runs) | – | – | – | – | –",
-		"ours | 60.0 (50.0–70.0) | 1.50 | 60 | 40 | 0",
-		"slow | 400 | 10.00 | 60 | 40 | 0",
-		"twice (2 runs) | 9.00 | 0.23 | 60 | 40 | 0",
 	)
 	for i := range d.Cells {
 		d.Cells[i].Wired = nil
@@ -58,9 +58,6 @@ func TestWireGrid(t *testing.T) {
 	}
 	d.Cells, d.Unwired = d.Cells[:2], "needs CAP_NET_RAW"
 	expectLines("floor | needs CAP_NET_RAW | – | – | – | –", "hangs | needs CAP_NET_RAW | – | – | – | –")
-	if got := strings.Join(d.warnings(d.blocks()), "\n"); !strings.Contains(got, "on the wire was not seen: needs CAP_NET_RAW; ") {
-		t.Errorf("the warnings do not say why nothing was seen: %s", got)
-	}
 }
 
 // The table of the wire fits the narrowest terminal, and no line of it is broken, with hundreds of thousands of connections too. Only a
