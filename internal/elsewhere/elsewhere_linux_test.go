@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -159,7 +158,12 @@ func TestBehaviour(t *testing.T) {
 		}
 		t.Skip("needs node, to run what is compiled for another system (Debian: apt-get install nodejs): ", err)
 	}
-	cmd := exec.Command("go", "test", "-vet=off", "-count=1", "-run", "^TestOther", "-exec", filepath.Join(runtime.GOROOT(), "lib/wasm/go_js_wasm_exec"),
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := filepath.Join(strings.TrimSpace(string(root)), "lib", "wasm", "go_js_wasm_exec")
+	cmd := exec.Command("go", "test", "-vet=off", "-count=1", "-run", "^TestOther", "-exec", run,
 		"rstserver/linger", "rstserver/poller")
 	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm", "CGO_ENABLED=0", "GOFLAGS=")
 	out, err := cmd.CombinedOutput()
