@@ -20,7 +20,7 @@ func Now() time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-// Lead is how far the clock that the kernel stamps what it sends with (CLOCK_REALTIME) is ahead of [Now], which it is not kept equal to.
+// Lead is how far the clock that the kernel stamps packets with (CLOCK_REALTIME) is ahead of [Now]. It changes when the clock is set.
 func Lead() time.Duration {
 	// Of several looks the one that was held up least.
 	const looks = 10
