@@ -31,8 +31,8 @@
 //	server_*    the life cycle: any goroutine, under Server.mu, and that of the teardown
 //	handler     what a LoopHandler gets to see
 //
-// Below them are internal/engine, which has gnet, internal/watch, which says when a connection can be read or written, and
-// internal/processors, which keeps loops apart during a teardown.
+// Below them are internal/engine, which has gnet, and internal/watch, which says when a connection can be read or written. The module's
+// internal/processors keeps loops apart during a teardown.
 //
 // # Backlog of bytes
 //

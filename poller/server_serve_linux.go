@@ -20,9 +20,9 @@ import (
 
 	"rstserver/internal/claims"
 	"rstserver/internal/latch"
+	"rstserver/internal/processors"
 	"rstserver/linger"
 	"rstserver/poller/internal/engine"
-	"rstserver/poller/internal/processors"
 	"rstserver/poller/internal/watch"
 )
 
