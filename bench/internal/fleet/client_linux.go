@@ -3,6 +3,7 @@
 package fleet
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -102,7 +103,11 @@ func (c *client) begin() error {
 func (c *client) received(b []byte) error {
 	await := c.script.answer
 	if !c.ready {
-		await = c.script.steps[c.step].await
+		s := &c.script.steps[c.step]
+		if await = s.await; len(c.got) == 0 && len(b) > 0 && bytes.Equal(b, s.seen) {
+			c.step++
+			return c.begin()
+		}
 	}
 	if await == nil || c.ending == Answered {
 		return nil
@@ -117,6 +122,7 @@ func (c *client) received(b []byte) error {
 	case !c.ready && saysClose(c.got):
 		return errors.New("the answer says Connection: close; only fresh and half connections work with a server that keeps none")
 	case !c.ready:
+		c.script.steps[c.step].seen = c.got
 		c.step++
 		return c.begin()
 	default:

@@ -8,26 +8,31 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"runtime/debug"
 	"time"
 
 	"rstserver/bench/internal/child"
+	"rstserver/bench/kinds"
 )
 
 // What a process of clients is told, and what it answers, one JSON value after the other on its standard streams. It ends
 // when the stream to it does, and leaves no socket.
 type (
 	request struct {
-		Open *Order `json:"open,omitempty"`
-		Stop bool   `json:"stop,omitempty"` // say how the connections have ended so far
+		Open  *Order `json:"open,omitempty"`
+		Watch bool   `json:"watch,omitempty"` // say that it is so; connections may end from here on
+		Stop  bool   `json:"stop,omitempty"`  // say how the connections have ended so far
 	}
 	answer struct {
-		Opened  int      `json:"opened,omitempty"` // so far
-		Ready   bool     `json:"ready,omitempty"`
-		Endings *Endings `json:"endings,omitempty"` // once all clients are told, or after a stop
-		Err     string   `json:"err,omitempty"`
+		Opened   int                             `json:"opened,omitempty"` // so far
+		Open     bool                            `json:"open,omitempty"`   // all are
+		Own      map[kinds.Kind][]netip.AddrPort `json:"own,omitempty"`    // the addresses that these are from
+		Watching bool                            `json:"watching,omitempty"`
+		Endings  *Endings                        `json:"endings,omitempty"` // once all clients are told, or after a stop
+		Err      string                          `json:"err,omitempty"`
 	}
 )
 
@@ -55,32 +60,42 @@ func Serve(in io.Reader, out io.Writer) error {
 	case first.Open == nil:
 		return errors.New("bench: a process of clients is started by the benchmark, and told what to open")
 	}
-	f, err := first.Open.Open(ctx, func(opened int) { _ = w.Encode(answer{Opened: opened}) })
+	f, err := first.Open.connect(ctx, func(opened int) { _ = w.Encode(answer{Opened: opened}) })
 	if err != nil {
 		return w.Encode(answer{Err: err.Error()})
 	}
 	defer f.Close()
+	if err := w.Encode(answer{Open: true, Own: f.own()}); err != nil {
+		return err
+	}
 	// From here on nothing but the clients is to take the processors' time.
 	debug.FreeOSMemory()
 	debug.SetGCPercent(-1)
-	if err := w.Encode(answer{Ready: true}); err != nil {
-		return err
-	}
-	for said, stop := false, false; ; {
+	for watching, said, stop := false, false, false; ; {
 		select {
 		case next, ok := <-requests:
 			if !ok {
 				return nil
 			}
 			stop = stop || next.Stop
+			if next.Watch {
+				watching = true
+				if err := w.Encode(answer{Watching: true}); err != nil {
+					return err
+				}
+			}
 		default:
 		}
 		// Also when all are told: those that were answered close when the server does. It allocates nothing, since nothing is
 		// collected.
-		if err := f.poll(10 * time.Millisecond); err != nil {
+		err := f.poll(10 * time.Millisecond)
+		if err == nil && !watching {
+			err = f.early()
+		}
+		if err != nil {
 			return w.Encode(answer{Err: err.Error()})
 		}
-		if !said && (stop || f.untold() == 0) {
+		if watching && !said && (stop || f.untold() == 0) {
 			said = true
 			e := f.endings()
 			if err := w.Encode(answer{Endings: &e}); err != nil {
@@ -93,13 +108,33 @@ func Serve(in io.Reader, out io.Writer) error {
 // Crew is the processes of clients of a run, as few as the limit of open files allows. It is used by one goroutine.
 type Crew struct {
 	members []*member
+	answers chan from // of all of them, in the order of each
 }
 
 type member struct {
-	cmd     *exec.Cmd
-	in      io.WriteCloser
-	to      *json.Encoder
-	answers chan answer // closed when it has ended
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	to     *json.Encoder
+	opened int
+	stage  stage
+}
+
+// stage is how far a member has come.
+type stage uint8
+
+const (
+	opening stage = iota
+	open
+	watching
+	told  // all of its clients are, or it was asked to stop
+	ended // the process has
+)
+
+// from is an answer of a member, or the end of a process.
+type from struct {
+	*member
+	answer
+	ended bool
 }
 
 // Each is how many connections a process opens at the most with a limit of open files.
@@ -107,45 +142,47 @@ func Each(limit uint64) int { return max(1, min(int(min(limit, 1<<20))-100, 60_0
 
 // Hire starts the processes for n clients.
 func Hire(command func() *exec.Cmd, n, each int) (_ *Crew, err error) {
-	c := &Crew{}
+	c := &Crew{answers: make(chan from)}
 	defer func() {
 		if err != nil {
 			c.Dismiss()
 		}
 	}()
 	for range (n + each - 1) / each {
-		m, err := start(command())
-		if err != nil {
+		if err := c.start(command()); err != nil {
 			return nil, fmt.Errorf("bench: starting a process of clients: %w", err)
 		}
-		c.members = append(c.members, m)
 	}
 	return c, nil
 }
 
-func start(cmd *exec.Cmd) (*member, error) {
+func (c *Crew) start(cmd *exec.Cmd) error {
 	in, err := cmd.StdinPipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	cmd.Stderr = os.Stderr
-	m := &member{cmd: cmd, in: in, to: json.NewEncoder(in), answers: make(chan answer, 1)}
-	return m, child.Start(cmd, func() {
-		defer close(m.answers)
+	m := &member{cmd: cmd, in: in, to: json.NewEncoder(in)}
+	err = child.Start(cmd, func() {
 		for r := json.NewDecoder(out); ; {
 			var a answer
 			if r.Decode(&a) != nil {
 				_ = cmd.Process.Kill() // if it does not end, it is some other program
 				_ = cmd.Wait()
+				c.answers <- from{member: m, ended: true}
 				return
 			}
-			m.answers <- a
+			c.answers <- from{member: m, answer: a}
 		}
 	})
+	if err == nil {
+		c.members = append(c.members, m)
+	}
+	return err
 }
 
 // Error is what clients have met with, as one of their processes says it: the server's fault.
@@ -153,32 +190,38 @@ type Error string
 
 func (e Error) Error() string { return string(e) }
 
-// Open opens the connections of a mix, one process after the other. It returns an [Error], or that of alive, which is asked now and
+// Open opens the connections of a mix, all processes beside each other. It returns an [Error], or that of alive, which is asked now and
 // then whether the server is.
 func (c *Crew) Open(ctx context.Context, o Order, progress func(opened int), alive func() error) error {
+	o.Beside = len(c.members)
 	n := o.Mix.Total()
 	each := (n + len(c.members) - 1) / len(c.members)
+	for i, m := range c.members {
+		one := o
+		one.From, one.To = min(i*each, n), min((i+1)*each, n)
+		if err := m.tell(request{Open: &one}); err != nil {
+			return err
+		}
+	}
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
-	for i, m := range c.members {
-		o.From, o.To = min(i*each, n), min((i+1)*each, n)
-		if err := m.to.Encode(request{Open: &o}); err != nil {
-			return fmt.Errorf("bench: a process of clients: %w", err)
+	own := make(map[kinds.Kind][]netip.AddrPort)
+	take := func(f from) error {
+		if f.Opened > 0 {
+			f.opened = f.Opened
+			progress(c.opened())
 		}
-		for ready := false; !ready; {
+		for kind, addresses := range f.Own {
+			own[kind] = append(own[kind], addresses...)
+		}
+		return f.take()
+	}
+	until := func(all stage) error {
+		for c.least() < all {
 			select {
-			case a, ok := <-m.answers:
-				if !ok {
-					return errors.New("bench: a process of clients has ended")
-				}
-				if a.Err != "" {
-					return Error(a.Err)
-				}
-				if ready = a.Ready; ready {
-					a.Opened = o.To - o.From
-				}
-				if a.Opened > 0 {
-					progress(o.From + a.Opened)
+			case f := <-c.answers:
+				if err := take(f); err != nil {
+					return err
 				}
 			case <-ticker.C:
 				if err := alive(); err != nil {
@@ -188,47 +231,103 @@ func (c *Crew) Open(ctx context.Context, o Order, progress func(opened int), ali
 				return context.Cause(ctx)
 			}
 		}
+		return nil
+	}
+	if err := until(open); err != nil {
+		return err
+	}
+	err := o.takenIn(ctx, own, func() error {
+		select {
+		case f := <-c.answers:
+			return take(f)
+		case <-time.After(time.Millisecond):
+			return alive()
+		}
+	})
+	if err != nil {
+		return err
+	}
+	for _, m := range c.members {
+		if err := m.tell(request{Watch: true}); err != nil {
+			return err
+		}
+	}
+	return until(watching)
+}
+
+func (m *member) tell(r request) error {
+	if err := m.to.Encode(r); err != nil {
+		return fmt.Errorf("bench: a process of clients: %w", err)
 	}
 	return nil
 }
 
-// Watch waits until all clients are told or ctx ends, and returns how they have ended by then.
-func (c *Crew) Watch(ctx context.Context) (Endings, error) {
-	var all Endings
+// take notes how far a member has come. The end of its process, and what it has met with, are errors.
+func (f from) take() error {
+	switch {
+	case f.ended:
+		f.stage = ended
+		return errors.New("bench: a process of clients has ended")
+	case f.Err != "":
+		return Error(f.Err)
+	case f.Open:
+		f.stage = open
+	case f.Watching:
+		f.stage = watching
+	case f.Endings != nil:
+		f.stage = told
+	}
+	return nil
+}
+
+// opened is how many connections are.
+func (c *Crew) opened() (n int) {
 	for _, m := range c.members {
+		n += m.opened
+	}
+	return n
+}
+
+// least is how far all have come.
+func (c *Crew) least() stage {
+	least := ended
+	for _, m := range c.members {
+		least = min(least, m.stage)
+	}
+	return least
+}
+
+// Watch waits until all clients are told or ctx ends, and returns how they have ended by then.
+func (c *Crew) Watch(ctx context.Context) (all Endings, err error) {
+	stop := ctx.Done()
+	var overdue <-chan time.Time
+	for c.least() < told {
 		select {
-		case a, ok := <-m.answers:
-			if err := all.take(a, ok); err != nil {
+		case f := <-c.answers:
+			if err := f.take(); err != nil {
 				return all, err
 			}
-			continue
-		case <-ctx.Done():
-		}
-		// It may have been about to say so by itself; then it does not again.
-		if err := m.to.Encode(request{Stop: true}); err != nil {
-			return all, fmt.Errorf("bench: a process of clients: %w", err)
-		}
-		select {
-		case a, ok := <-m.answers:
-			if err := all.take(a, ok); err != nil {
-				return all, err
+			if f.Endings != nil {
+				all.merge(*f.Endings)
 			}
-		case <-time.After(goodbye):
+		case <-stop:
+			stop = nil
+			for _, m := range c.members {
+				if m.stage == told { // it may be about to say so by itself; then it does not again
+					continue
+				}
+				if err := m.tell(request{Stop: true}); err != nil {
+					return all, err
+				}
+			}
+			timer := time.NewTimer(goodbye)
+			defer timer.Stop()
+			overdue = timer.C
+		case <-overdue:
 			return all, fmt.Errorf("bench: a process of clients has not said within %s how its connections ended", goodbye)
 		}
 	}
 	return all, nil
-}
-
-func (e *Endings) take(a answer, ok bool) error {
-	switch {
-	case !ok:
-		return errors.New("bench: a process of clients has ended")
-	case a.Endings == nil:
-		return fmt.Errorf("bench: a process of clients: %s", a.Err)
-	}
-	e.merge(*a.Endings)
-	return nil
 }
 
 // goodbye is how long a process may take to say how its connections have ended. It takes that long only if it hangs.
@@ -239,13 +338,18 @@ const dismissal = 5 * time.Second
 
 // Dismiss ends the processes, and with them the connections.
 func (c *Crew) Dismiss() {
+	late := time.AfterFunc(dismissal, func() {
+		for _, m := range c.members {
+			_ = m.cmd.Process.Kill()
+		}
+	})
+	defer late.Stop()
 	for _, m := range c.members {
 		_ = m.in.Close()
 	}
-	for _, m := range c.members {
-		late := time.AfterFunc(dismissal, func() { _ = m.cmd.Process.Kill() })
-		for range m.answers { // so that it is not held up by what nobody reads
+	for c.least() < ended { // so that none is held up by what nobody reads
+		if f := <-c.answers; f.ended {
+			f.stage = ended
 		}
-		late.Stop()
 	}
 }

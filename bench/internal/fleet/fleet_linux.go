@@ -34,8 +34,8 @@ type Fleet struct {
 	closed  []sockdiag.Socket  // of clients that closed first
 }
 
-// perRound is how many connections are opened before the answers to them are read. It is below every backlog.
-const perRound = 256
+// atATime is how many connections, of all fleets that open at the same time, may wait for the server: it is below every backlog.
+const atATime = 256
 
 // perSource is how many clients have the same address.
 const perSource = 8192
@@ -43,7 +43,26 @@ const perSource = 8192
 // Open opens connections and returns when the server has taken each of them to where its kind wants it. It calls progress now
 // and then, unless that is nil, with the number of those that are open. After an error nothing is left open; it is ctx's when
 // that ends first.
-func (o Order) Open(ctx context.Context, progress func(opened int)) (_ *Fleet, err error) {
+func (o Order) Open(ctx context.Context, progress func(opened int)) (*Fleet, error) {
+	f, err := o.connect(ctx, progress)
+	if err != nil {
+		return nil, err
+	}
+	err = o.takenIn(ctx, f.own(), func() error {
+		if err := f.poll(time.Millisecond); err != nil {
+			return err
+		}
+		return f.early()
+	})
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// connect is Open without a look at what the server has taken in: each client has done all steps of its script.
+func (o Order) connect(ctx context.Context, progress func(opened int)) (_ *Fleet, err error) {
 	scripts, err := o.Target.scripts(o.Mix)
 	if err != nil {
 		return nil, fmt.Errorf("bench: %s: %w", o.Target.Addr, err)
@@ -61,7 +80,8 @@ func (o Order) Open(ctx context.Context, progress func(opened int)) (_ *Fleet, e
 			f.Close()
 		}
 	}()
-	until := deadline{time.Now().Add(o.Patience), o.Patience}
+	waiting := max(1, atATime/max(1, o.Beside))
+	until := o.deadline()
 	for i, kind := range order {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -72,17 +92,28 @@ func (o Order) Open(ctx context.Context, progress func(opened int)) (_ *Fleet, e
 			}
 			return nil, fmt.Errorf("bench: connection %d of %d to %s: %w", o.From+i+1, o.Mix.Total(), f.addr, err)
 		}
-		if len(f.clients)%perRound == 0 || len(f.clients) == len(order) {
-			if err := f.settle(ctx, until, f.early); err != nil {
+		all := len(f.clients) == len(order)
+		if all {
+			waiting = 0
+		}
+		if all || len(f.clients)-f.ready > waiting {
+			// Until half of them are ready, so that neither end waits for the other.
+			if err := f.settle(ctx, until, waiting/2, f.early); err != nil {
 				return nil, err
 			}
+		}
+		if all || len(f.clients)%atATime == 0 {
+			until = o.deadline() // there is progress
 			if progress != nil {
 				progress(len(f.clients))
 			}
 		}
 	}
-	return f, f.takenIn(ctx, until)
+	return f, nil
 }
+
+// deadline is when the next connections have to be open.
+func (o Order) deadline() deadline { return deadline{time.Now().Add(o.Patience), o.Patience} }
 
 // deadline is when something has to be done.
 type deadline struct {
@@ -124,9 +155,9 @@ func (c *client) events() uint32 {
 	return unix.EPOLLIN
 }
 
-// settle waits until all clients have done all steps of their scripts, or until early returns an error.
-func (f *Fleet) settle(ctx context.Context, until deadline, early func() error) error {
-	for f.ready < len(f.clients) {
+// settle waits until no more clients than waiting have steps of their scripts before them, or until early returns an error.
+func (f *Fleet) settle(ctx context.Context, until deadline, waiting int, early func() error) error {
+	for len(f.clients)-f.ready > waiting {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -179,7 +210,7 @@ func (f *Fleet) Repeat(kind kinds.Kind, patience time.Duration) error {
 		}
 	}
 	told := f.told[kind]
-	return f.settle(context.Background(), deadline{time.Now().Add(patience), patience}, func() error {
+	return f.settle(context.Background(), deadline{time.Now().Add(patience), patience}, 0, func() error {
 		if f.told[kind] == told { // the others may end meanwhile
 			return nil
 		}

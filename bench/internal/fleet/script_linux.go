@@ -32,6 +32,9 @@ type script struct {
 type step struct {
 	send  string
 	await await
+	// seen is what ended the step for the last client. It does for another too, who is sent the same bytes at once; to parse them each
+	// time would take longer than to open a connection.
+	seen []byte
 }
 
 // await reports whether what the server has sent so far is what is waited for. An error is final.
@@ -70,7 +73,7 @@ func (t Target) scripts(m Mix) (map[kinds.Kind]*script, error) {
 func (t Target) script(kind kinds.Kind) *script {
 	switch kind {
 	case kinds.Idle:
-		return &script{steps: []step{{get(t.Paths.Get), answered}}}
+		return &script{steps: []step{{send: get(t.Paths.Get), await: answered}}}
 	case kinds.Half:
 		return &script{steps: []step{{send: halfRequest}}}
 	case kinds.InFlight:
@@ -85,17 +88,17 @@ func (t Target) script(kind kinds.Kind) *script {
 		}
 	case kinds.Full:
 		// Once a part of the answer is there, the server has stopped reading.
-		return &script{steps: []step{{get(t.Paths.Large), anything}, {send: halfRequest}}, leaves: true, queued: true}
+		return &script{steps: []step{{send: get(t.Paths.Large), await: anything}, {send: halfRequest}}, leaves: true, queued: true}
 	case kinds.Streaming:
-		return &script{steps: []step{{get(t.Paths.Stream), begun}}}
+		return &script{steps: []step{{send: get(t.Paths.Stream), await: begun}}}
 	case kinds.Upgraded:
 		fields := []string{"Connection: Upgrade", "Upgrade: " + t.Paths.Protocol}
 		if t.Paths.Protocol == "websocket" {
 			fields = append(fields, "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==") // that of RFC 6455, 1.3
 		}
-		steps := []step{{get(t.Paths.Upgrade, fields...), switched}}
+		steps := []step{{send: get(t.Paths.Upgrade, fields...), await: switched}}
 		if t.Paths.Protocol == "echo" {
-			steps = append(steps, step{echo, func(got []byte) (bool, error) { return bytes.Contains(got, []byte(echo)), nil }})
+			steps = append(steps, step{send: echo, await: func(got []byte) (bool, error) { return bytes.Contains(got, []byte(echo)), nil }})
 		}
 		return &script{steps: steps}
 	}

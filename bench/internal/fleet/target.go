@@ -24,5 +24,6 @@ type Order struct {
 	Mix      Mix           `json:"mix"`
 	From     int           `json:"from"`
 	To       int           `json:"to"`
-	Patience time.Duration `json:"patience"` // for all of them to be ready
+	Beside   int           `json:"beside"`   // fleets that open at the same time, this one included; 0 means 1
+	Patience time.Duration `json:"patience"` // with the server, for the next connections to be ready
 }
