@@ -13,7 +13,7 @@
 // This package puts a run together. What touches the machine is in rooms of its own, of which servers and clients know nothing of each
 // other:
 //
-//	internal/inside   the servers that need no other program; imports none of the others
+//	internal/inside   the servers that need no other program; imports none of these
 //	internal/fleet    the clients, in processes of their own; touches their ends of connections
 //	internal/process  the processes of a server; touches what it has started, and /proc
 //	internal/wire     the segments that a server sends; touches a socket of its own that sees them

@@ -22,7 +22,7 @@ func ExampleComparison() {
 		fmt.Println(err)
 		return
 	}
-	servers, err := bench.NewRoster(program, "", "").Pick([]string{"floor", "floor-linger"})
+	servers, err := bench.NewRoster(program, "", "").Pick([]string{"floor", "floor-linger", "floor-kill"})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -46,5 +46,6 @@ func ExampleComparison() {
 	// Output:
 	// floor 100 idle map[reset:100]
 	// floor linger 100 idle map[reset:100]
+	// floor kill -9 100 idle map[reset:100]
 	// 0 failed, <nil>
 }

@@ -52,6 +52,10 @@ func NewRoster(program, peersDir, remedy string) Roster {
 			Signal: syscall.SIGTERM, Paths: paths, Share: []string{shareFlag}, Version: version,
 		}}
 	}
+	killed := func(k Known, key string) Known {
+		k.Key, k.Signal = key, syscall.SIGKILL
+		return k
+	}
 	foreign := func(key, name, about string, scaling Scaling, paths kinds.Paths, file string, args ...string) Known {
 		path := filepath.Join(peersDir, file)
 		command := append([]string{path}, args...)
@@ -88,8 +92,10 @@ func NewRoster(program, peersDir, remedy string) Roster {
 		own("rstserver-drain", "rstserver drain", "SIGTERM with --on-term drain: what is in flight is answered first, for 8 s", syscall.SIGTERM,
 			ours("--on-term", "drain", "--drain-timeout", "8s"), DefaultServers),
 		own("rstserver-kill", "rstserver kill -9", "SIGKILL: the kernel resets, since connections are armed", syscall.SIGKILL, ours(), DefaultServers),
-		inside("floor", "floor", "bare epoll and system calls; connect(AF_UNSPEC) on each socket from two threads", report.Floor, only, DefaultServers),
-		inside("floor-linger", "floor linger", "the same with SO_LINGER and close on each socket", report.Floor, only),
+		inside("floor", "floor", "bare epoll and system calls; connect(AF_UNSPEC) on each socket, then close, from a thread on each processor",
+			report.Floor, only, DefaultServers),
+		inside("floor-linger", "floor linger", "the same with close alone, of sockets with SO_LINGER from their listener", report.Floor, only),
+		killed(inside("floor-linger", "floor kill -9", "SIGKILL: what a process takes to end that holds as many of these", report.Floor, only), "floor-kill"),
 		inside("nethttp-close", "net/http Close", "Server.Close", report.Peer, ourPaths, DefaultServers, "nethttp"),
 		inside("nethttp-shutdown", "net/http Shutdown", "Server.Shutdown", report.Peer, ourPaths, "nethttp"),
 		inside("nethttp-map", "net/http map + SetLinger(0)", "a map of connections, each armed, and then Server.Close", report.Peer, ourPaths, "nethttp"),

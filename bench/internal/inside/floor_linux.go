@@ -5,16 +5,20 @@ package inside
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"net"
 	"net/netip"
 	"os"
 	"os/signal"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"rstserver/internal/processors"
 )
 
 // floorWay is how the floor ends a connection.
@@ -23,15 +27,15 @@ type floorWay bool
 // The ways: each with one RST.
 const (
 	inPlace floorWay = false // connect(2) with AF_UNSPEC, the descriptor stays taken
-	byClose floorWay = true  // SO_LINGER with a timeout of zero, and close(2)
+	byClose floorWay = true  // close(2), with SO_LINGER and a timeout of zero, which connections have from the listening socket
 )
 
 // floorServer is the least that a server can do: one epoll, a fixed answer to every read, and on SIGTERM the listener is
-// closed and every socket aborted by two threads. No HTTP, no framework, bare system calls.
+// closed and every socket ended by as many threads as there are processors. No HTTP, no framework, bare system calls.
 type floorServer struct {
 	way                   floorWay
 	listener, epoll, wake int
-	live                  [1 << 16]bool
+	live                  []bool // by descriptor
 }
 
 // serveFloor serves on addr until SIGTERM, and then does not return. With share the listener has SO_REUSEPORT.
@@ -63,6 +67,11 @@ func (f *floorServer) listen(addr netip.AddrPort, share bool) (err error) {
 	f.listener, err = duplicate(ln)
 	if err := errors.Join(err, ln.Close()); err != nil {
 		return err
+	}
+	if f.way == byClose {
+		if err := unix.SetsockoptLinger(f.listener, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
+			return os.NewSyscallError("setsockopt SO_LINGER", err)
+		}
 	}
 	if f.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return os.NewSyscallError("epoll_create1", err)
@@ -117,6 +126,9 @@ func (f *floorServer) serve() error {
 					if err := f.watch(c); err != nil {
 						return err
 					}
+					for len(f.live) <= c {
+						f.live = append(f.live, false)
+					}
 					f.live[c] = true
 				}
 			default:
@@ -131,27 +143,75 @@ func (f *floorServer) serve() error {
 	}
 }
 
-// abort closes the listener and resets every connection, one half of the numbers on each of two threads.
+// abort closes the listener and ends every connection. Its threads have processors of their own for as long as the process lives. They
+// also close what they have reset: beside each other that takes half as long as it takes the kernel at the end of a process, which has
+// one thread for it.
 func (f *floorServer) abort() {
 	_ = unix.Close(f.listener)
-	var both sync.WaitGroup
-	for k := range 2 {
-		both.Go(func() {
-			runtime.LockOSThread()
-			var unspec [16]byte
-			linger := unix.Linger{Onoff: 1}
-			for fd := k; fd < len(f.live); fd += 2 {
-				switch {
-				case !f.live[fd]:
-				case f.way == inPlace:
-					unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&unspec)), unsafe.Sizeof(unspec))
-				default:
-					unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_LINGER,
-						uintptr(unsafe.Pointer(&linger)), unsafe.Sizeof(linger), 0)
-					unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0)
+	var (
+		apart          processors.Set
+		threads, reset sync.WaitGroup
+		resets, closes pieces
+	)
+	n := runtime.NumCPU()
+	reset.Add(n)
+	for range n {
+		threads.Go(func() {
+			_ = apart.Take()
+			if f.way == inPlace {
+				for from, to := range resets.of(len(f.live)) {
+					f.reset(from, to)
 				}
+			}
+			// Whatever is closed before it is reset ends with FIN. Nor is a processor to close as long as there are connections to reset.
+			reset.Done()
+			reset.Wait()
+			for from, to := range closes.of(len(f.live)) {
+				f.close(from, to)
 			}
 		})
 	}
-	both.Wait()
+	threads.Wait()
+}
+
+// reset resets connections in place: those of the descriptors from a number to one below another.
+func (f *floorServer) reset(from, to int) {
+	var unspec [16]byte
+	for fd := from; fd < to; fd++ {
+		if f.live[fd] {
+			unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&unspec)), unsafe.Sizeof(unspec))
+		}
+	}
+}
+
+// close closes connections, those whose numbers follow each other in one call: a call for each costs the processors a fifth more for
+// all that is done from the signal on.
+func (f *floorServer) close(from, to int) {
+	for fd := from; fd < to; fd++ {
+		if !f.live[fd] {
+			continue
+		}
+		last := fd
+		for last+1 < to && f.live[last+1] {
+			last++
+		}
+		unix.RawSyscall(unix.SYS_CLOSE_RANGE, uintptr(fd), uintptr(last), 0)
+		fd = last
+	}
+}
+
+// pieces deals numbers out to several goroutines, a few at a time, so that whoever is done helps the others.
+type pieces struct{ taken atomic.Int64 }
+
+// of is pieces of the numbers below n that are for this goroutine to deal with: each from a number to one below another.
+func (p *pieces) of(n int) iter.Seq2[int, int] {
+	const piece = 64
+	return func(yield func(from, to int) bool) {
+		for {
+			from := int(p.taken.Add(piece)) - piece
+			if from >= n || !yield(from, min(from+piece, n)) {
+				return
+			}
+		}
+	}
 }

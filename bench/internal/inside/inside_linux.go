@@ -2,7 +2,7 @@
 
 // Package inside is the servers to compare with that need nothing else, and so are in this program: the floor, which is the least time
 // that bare system calls take on the same machine, and net/http. Each is started as a process of its own. They touch what comes by way
-// of their port, and import none of ours, so that what is measured has no part in the measuring.
+// of their port, and import nothing that measures, so that what is measured has no part in the measuring.
 package inside
 
 import (

@@ -1,0 +1,139 @@
+//go:build linux
+
+package inside
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"rstserver/internal/lingertest"
+)
+
+func TestMain(m *testing.M) { lingertest.Main(m) }
+
+// Of several goroutines that share numbers, each number is dealt with once, and whoever is held up leaves the rest to the others.
+func TestPieces(t *testing.T) {
+	const n = 5_000
+	var p pieces
+	held, others := make(chan struct{}), sync.WaitGroup{}
+	var stuck []int
+	var slow sync.WaitGroup
+	begun := make(chan struct{})
+	slow.Go(func() {
+		for from, to := range p.of(n) {
+			for i := from; i < to; i++ {
+				stuck = append(stuck, i)
+			}
+			if from == 0 {
+				close(begun)
+				<-held
+			}
+		}
+	})
+	<-begun
+	got := make([][]int, 3)
+	for k := range got {
+		others.Go(func() {
+			for from, to := range p.of(n) {
+				for i := from; i < to; i++ {
+					got[k] = append(got[k], i)
+				}
+			}
+		})
+	}
+	others.Wait()
+	close(held)
+	slow.Wait()
+	if len(stuck) > 64 {
+		t.Errorf("the goroutine that was held up has %d numbers", len(stuck))
+	}
+	all := append(slices.Concat(got...), stuck...)
+	slices.Sort(all)
+	for i, got := range all {
+		if got != i {
+			t.Fatalf("the number at %d is %d", i, got)
+		}
+	}
+	if len(all) != n {
+		t.Errorf("%d numbers, want %d", len(all), n)
+	}
+	for from, to := range new(pieces).of(0) {
+		t.Errorf("of none it deals out %d to %d", from, to)
+	}
+}
+
+// Each way ends every connection with RST, and leaves nothing open for the end of the process to close.
+func TestFloorAborts(t *testing.T) {
+	const n = 300
+	for way, name := range map[floorWay]string{inPlace: "in place", byClose: "by close"} {
+		t.Run(name, func(t *testing.T) {
+			f := floorServer{way: way}
+			if err := f.listen(netip.MustParseAddrPort("127.0.0.1:0"), false); err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(f.epoll)
+			defer unix.Close(f.wake)
+			local, err := unix.Getsockname(f.listener)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var served sync.WaitGroup
+			served.Go(func() {
+				if err := f.serve(); err != nil {
+					t.Error(err)
+				}
+			})
+			addr := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(local.(*unix.SockaddrInet4).Port))
+			clients := make([]net.Conn, n)
+			for i := range clients {
+				if clients[i], err = net.Dial("tcp", addr.String()); err != nil {
+					t.Fatal(err)
+				}
+				defer clients[i].Close()
+				if _, err := io.WriteString(clients[i], "GET / HTTP/1.1\r\n\r\n"); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := clients[i].Read(make([]byte, 1<<10)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := unix.Write(f.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}); err != nil {
+				t.Fatal(err)
+			}
+			served.Wait()
+			f.abort()
+			live := 0
+			for fd, is := range f.live {
+				if !is {
+					continue
+				}
+				live++
+				if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != unix.EBADF {
+					t.Errorf("descriptor %d is still there: %v", fd, err)
+				}
+			}
+			if live != n {
+				t.Errorf("%d were live, want %d", live, n)
+			}
+			for i, c := range clients {
+				if err := c.SetDeadline(time.Now().Add(lingertest.Patience)); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := c.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
+					t.Errorf("client %d reads %v, want ECONNRESET", i, err)
+				}
+			}
+			if left := lingertest.Leftover(addr.Port()); left != "" {
+				t.Errorf("left:\n%s", left)
+			}
+		})
+	}
+}
