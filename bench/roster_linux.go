@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"rstserver/bench/kinds"
 	"rstserver/bench/report"
@@ -30,11 +31,19 @@ const (
 	DefaultServers = "default"
 )
 
+// never is longer than any run.
+const never = 24 * time.Hour
+
 // NewRoster is what there is to compare with: program, which is rstserver with serve and calls [Helper], and what is installed in
 // peersDir. remedy is the command that installs that.
 func NewRoster(program, peersDir, remedy string) Roster {
 	ours := func(args ...string) []string {
-		return append([]string{program, "serve", "--addr", "127.0.0.1:{port}", "--quiet"}, args...)
+		// Opening a million connections takes longer than clients usually may have nothing to say. What keeps the time runs all the same.
+		command := []string{program, "serve", "--addr", "127.0.0.1:{port}", "--quiet"}
+		for _, name := range []string{"idle", "header", "write"} {
+			command = append(command, "--"+name+"-timeout", never.String())
+		}
+		return append(command, args...)
 	}
 	own := func(key, name, about string, sig syscall.Signal, command []string, groups ...string) Known {
 		return Known{key, append(groups, "ours"), Server{
@@ -51,6 +60,10 @@ func NewRoster(program, peersDir, remedy string) Roster {
 			Name: name, About: about, Role: role, Command: []string{program, serverCommand, key, "127.0.0.1:{port}"},
 			Signal: syscall.SIGTERM, Paths: paths, Share: []string{shareFlag}, Version: version,
 		}}
+	}
+	paired := func(k Known) Known {
+		k.Opener = []string{program, openerCommand}
+		return k
 	}
 	killed := func(k Known, key string) Known {
 		k.Key, k.Signal = key, syscall.SIGKILL
@@ -92,8 +105,8 @@ func NewRoster(program, peersDir, remedy string) Roster {
 		own("rstserver-drain", "rstserver drain", "SIGTERM with --on-term drain: what is in flight is answered first, for 8 s", syscall.SIGTERM,
 			ours("--on-term", "drain", "--drain-timeout", "8s"), DefaultServers),
 		own("rstserver-kill", "rstserver kill -9", "SIGKILL: the kernel resets, since connections are armed", syscall.SIGKILL, ours(), DefaultServers),
-		inside("floor", "floor", "bare epoll and system calls; connect(AF_UNSPEC) on each socket, then close, from a thread on each processor",
-			report.Floor, only, DefaultServers),
+		paired(inside("floor", "floor", "bare epoll and system calls; connect(AF_UNSPEC) on each socket, then close, from a thread on each processor",
+			report.Floor, only, DefaultServers)),
 		inside("floor-linger", "floor linger", "the same with close alone, of sockets with SO_LINGER from their listener", report.Floor, only),
 		killed(inside("floor-linger", "floor kill -9", "SIGKILL: what a process takes to end that holds as many of these", report.Floor, only), "floor-kill"),
 		inside("nethttp-close", "net/http Close", "Server.Close", report.Peer, ourPaths, DefaultServers, "nethttp"),

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"rstserver/bench/report"
 	"rstserver/internal/lingertest"
 )
 
@@ -44,6 +45,11 @@ func TestPick(t *testing.T) {
 	for i, k := range roster {
 		if slices.ContainsFunc(roster[:i], func(other Known) bool { return other.Key == k.Key || other.Name == k.Name }) {
 			t.Errorf("%s, %s is there twice", k.Key, k.Name)
+		}
+		for _, timeout := range []string{"--idle-timeout", "--header-timeout", "--write-timeout"} {
+			if at := slices.Index(k.Command, timeout); k.Role == report.Ours && (at < 0 || k.Command[at+1] != "24h0m0s") {
+				t.Errorf("%s: %q may end connections while others are opened", k.Key, k.Command)
+			}
 		}
 		if !slices.ContainsFunc(k.Command, func(a string) bool { return strings.Contains(a, "{port}") }) || k.Signal == 0 {
 			t.Errorf("%s: %q by %v", k.Key, k.Command, k.Signal)

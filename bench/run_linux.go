@@ -20,6 +20,7 @@ import (
 	"rstserver/bench/internal/kernel"
 	"rstserver/bench/internal/process"
 	"rstserver/bench/internal/wire"
+	"rstserver/bench/kinds"
 	"rstserver/bench/report"
 	"rstserver/linger/sockdiag"
 )
@@ -83,6 +84,11 @@ func (r run) measure(ctx context.Context) (rep report.Run, err error) {
 	limit, err := kernel.LimitOfFiles()
 	if err != nil {
 		return rep, err
+	}
+	if r.Server.Opener != nil && r.Mix.Only(kinds.Idle) && !r.Wire {
+		if rep.Pair, err = r.pair(ctx, limit); err != nil {
+			return rep, err
+		}
 	}
 	addr, err := r.address()
 	if err != nil {

@@ -25,6 +25,9 @@ type Server struct {
 	Scaling Scaling
 	// Share are arguments that are added when several processes of the command serve one port, which needs SO_REUSEPORT.
 	Share []string
+	// Opener is a program, which needs no more to do it than bare system calls, that opens idle connections to it: what clients take to
+	// open theirs is compared with that. Nil: there is none.
+	Opener []string
 	// Version returns the version of what is measured, or nothing where that is not known. Nil: it is not.
 	Version func() string
 	// Needs is a file without which it cannot be started, and Remedy is the command that makes it.

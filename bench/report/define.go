@@ -32,6 +32,9 @@ func Definitions() []Definition {
 		{"processor", "time of the server's processes on all processors, from the signal to their end, by the kernel's accounting. " +
 			"The connects of the probe, until one is refused, are part of the work."},
 		{"resident", "memory of the server's processes before the signal, in pages, by the kernel's accounting."},
+		{"opened per second", "connections of the clients, each to where its kind wants it, by the time that all took, in which the kernel has also " +
+			"said of each that the server has taken it in. The bare pair is the floor and a program of epoll and bare system calls that sends one " +
+			"request on each, in the same runs."},
 		{"µs per connection", "the median divided by the number of connections."},
 		{"median (least–greatest)", "over all runs. A run without the figure counts as slower than all others, so there is a median only " +
 			"if more than half of the runs have the figure; “3 of 5” are those that have it. “Not in 60 s” is how long was waited."},

@@ -94,14 +94,15 @@ type Moment struct {
 // Run is one teardown: what was seen, raw. Times count from the signal; those that are null did not come, within the timeout
 // or the settle time.
 type Run struct {
-	Round   int            `json:"round"`   // from 1; the servers of a round are measured in turn
-	At      time.Time      `json:"at"`      // of the signal
-	Open    time.Duration  `json:"open_ns"` // that opening the connections took
-	Refused *Moment        `json:"refused"` // a connect was refused
-	Told    *time.Duration `json:"told_ns"` // the last client knew
-	Free    *Moment        `json:"free"`    // a bind without SO_REUSEADDR succeeded
-	Gone    *time.Duration `json:"gone_ns"` // the last process had ended
-	Exit    []string       `json:"exit"`    // of each process: "exit code 0", "SIGKILL"
+	Round   int            `json:"round"`             // from 1; the servers of a round are measured in turn
+	At      time.Time      `json:"at"`                // of the signal
+	Open    time.Duration  `json:"open_ns"`           // that opening the connections took
+	Pair    time.Duration  `json:"pair_ns,omitempty"` // that a bare pair of programs took to open as many; 0: there was none
+	Refused *Moment        `json:"refused"`           // a connect was refused
+	Told    *time.Duration `json:"told_ns"`           // the last client knew
+	Free    *Moment        `json:"free"`              // a bind without SO_REUSEADDR succeeded
+	Gone    *time.Duration `json:"gone_ns"`           // the last process had ended
+	Exit    []string       `json:"exit"`              // of each process: "exit code 0", "SIGKILL"
 
 	Endings map[string]int            `json:"endings"`         // clients by how they were told: reset, eof, answered, failed, untold
 	ByKind  map[string]map[string]int `json:"endings_by_kind"` // the same for each kind of connection

@@ -56,6 +56,41 @@ func (d *Document) processGrid(b block) grid {
 	return g
 }
 
+// pairName is what the tables call the two programs that opening is compared with.
+const pairName = "a bare pair of programs"
+
+// openGrid is about what was before the signal: how fast connections were opened. It is empty where no bare pair of programs opened any.
+func (b block) openGrid() grid {
+	g := grid{
+		Title: "Before the signal: connections opened per second",
+		Head:  []string{"server", "opened per second", "× bare pair"},
+		Right: []bool{false, true, true},
+	}
+	var pair Spread[time.Duration]
+	for _, r := range b.rows {
+		if r.Pair.Settled() {
+			pair = r.Pair
+			g.Lines = append(g.Lines, line{r.server.Role, []string{pairName, b.perSecond(pair), ratioText(1)}})
+			break
+		}
+	}
+	if !pair.Settled() {
+		return grid{}
+	}
+	for _, r := range b.rows {
+		g.Lines = append(g.Lines, line{r.server.Role, []string{r.name(b), b.perSecond(r.Open), ratioText(ratio(pair, r.Open.Median))}})
+	}
+	return g
+}
+
+// perSecond is how many of the connections of b that is, which took so long in all.
+func (b block) perSecond(took Spread[time.Duration]) string {
+	rate := Spread[int64]{N: took.N, Of: took.Of}
+	of := func(d time.Duration) int64 { return int64(float64(b.n) / max(d.Seconds(), 1e-9)) }
+	rate.Median, rate.Min, rate.Max = of(took.Median), of(took.Max), of(took.Min)
+	return spreadText(rate, func(n int64) string { return prose.Grouped(int(n)) }, none)
+}
+
 // kindGrid is empty where all connections are of one kind.
 func (b block) kindGrid() grid {
 	g := grid{
@@ -100,7 +135,7 @@ func (d *Document) wireGrid(b block) grid {
 
 // grids are the tables of a block. Those without lines are left out.
 func (d *Document) grids(b block) []grid {
-	return slices.DeleteFunc([]grid{d.portGrid(b), d.processGrid(b), b.kindGrid(), d.wireGrid(b)}, func(g grid) bool { return len(g.Lines) == 0 })
+	return slices.DeleteFunc([]grid{d.portGrid(b), d.processGrid(b), b.openGrid(), b.kindGrid(), d.wireGrid(b)}, func(g grid) bool { return len(g.Lines) == 0 })
 }
 
 // measure is a time that is divided by the number of connections.

@@ -91,6 +91,9 @@ func (m manner) run(rng *rand.Rand, d *Document, n int, mix string, round int) R
 		Refused: moment(450*time.Microsecond + vary(100*time.Microsecond)), CPU: whole * 3 / 2, Resident: 8<<20 + int64(n)*2048,
 		Endings: map[string]int{}, ByKind: map[string]map[string]int{}, Kernel: map[string]int64{"TCPAbortOnData": int64(n)},
 	}
+	if m.server.Role == Floor && m.leaves == sockdiag.Unknown && mix == "idle" {
+		r.Pair = time.Duration(n) * 60 * time.Microsecond
+	}
 	kinds := map[string]int{mix: n}
 	if mix != "idle" {
 		kinds = map[string]int{"idle": n - n/5, "in-flight": n / 5}

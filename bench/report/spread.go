@@ -38,11 +38,12 @@ type Figures struct {
 	Wire                      Spread[time.Duration] // the last end, over the runs that were for that
 	CPU                       Spread[time.Duration] // a run without any processor time counts as one without the figure
 	Resident                  Spread[int64]         // bytes; likewise
+	Open, Pair                Spread[time.Duration] // that opening took; likewise
 }
 
 // Figures computes the figures of c.
 func (c Cell) Figures() Figures {
-	var refused, told, free, gone, cpu []time.Duration
+	var refused, told, free, gone, cpu, open, pair []time.Duration
 	var resident []int64
 	for _, r := range c.Runs {
 		refused = appendMoment(refused, r.Refused)
@@ -51,6 +52,12 @@ func (c Cell) Figures() Figures {
 		gone = appendTime(gone, r.Gone)
 		if r.CPU > 0 {
 			cpu = append(cpu, r.CPU)
+		}
+		if r.Open > 0 {
+			open = append(open, r.Open)
+		}
+		if r.Pair > 0 {
+			pair = append(pair, r.Pair)
 		}
 		if r.Resident > 0 {
 			resident = append(resident, r.Resident)
@@ -64,7 +71,7 @@ func (c Cell) Figures() Figures {
 	return Figures{
 		Wire:    spreadOf(wire, len(c.Wired)),
 		Refused: spreadOf(refused, of), Told: spreadOf(told, of), Free: spreadOf(free, of), Gone: spreadOf(gone, of),
-		CPU: spreadOf(cpu, of), Resident: spreadOf(resident, of),
+		CPU: spreadOf(cpu, of), Resident: spreadOf(resident, of), Open: spreadOf(open, of), Pair: spreadOf(pair, of),
 	}
 }
 

@@ -37,8 +37,8 @@ type Fleet struct {
 // atATime is how many connections, of all fleets that open at the same time, may wait for the server: it is below every backlog.
 const atATime = 256
 
-// perSource is how many clients have the same address.
-const perSource = 8192
+// PerSource is how many clients have the same address.
+const PerSource = 8192
 
 // Open opens connections and returns when the server has taken each of them to where its kind wants it. It calls progress now
 // and then, unless that is nil, with the number of those that are open. After an error nothing is left open; it is ctx's when
@@ -86,7 +86,7 @@ func (o Order) connect(ctx context.Context, progress func(opened int)) (_ *Fleet
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		if err := f.add(ctx, until, kind, scripts[kind], (o.From+i)/perSource); err != nil {
+		if err := f.add(ctx, until, kind, scripts[kind], (o.From+i)/PerSource); err != nil {
 			if errors.Is(err, unix.ECONNREFUSED) {
 				err = fmt.Errorf("%w; it has to listen on %s or on all addresses", err, f.addr.Addr())
 			}

@@ -31,6 +31,11 @@ func Of(s kinds.Shares, n int) Mix {
 // Total is the number of connections.
 func (m Mix) Total() int { return kinds.Shares(m).Total() }
 
+// Only reports whether all connections are of a kind.
+func (m Mix) Only(kind kinds.Kind) bool {
+	return !slices.ContainsFunc(m, func(s kinds.Share) bool { return s.Kind != kind && s.N > 0 })
+}
+
 func (m Mix) String() string {
 	parts := make([]string, len(m))
 	for i, s := range m {

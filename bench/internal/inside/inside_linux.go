@@ -1,19 +1,21 @@
 //go:build linux
 
 // Package inside is the servers to compare with that need nothing else, and so are in this program: the floor, which is the least time
-// that bare system calls take on the same machine, and net/http. Each is started as a process of its own. They touch what comes by way
-// of their port, and import nothing that measures, so that what is measured has no part in the measuring.
+// that bare system calls take on the same machine, and net/http. With the floor comes its other end, the [Opener]. Each is started as a
+// process of its own. They touch what comes by way of their port, and import nothing that measures, so that what is measured has no part in the measuring.
 package inside
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -40,6 +42,19 @@ func Serve(key, addr string, share bool) error {
 		return fmt.Errorf("bench: %w", err)
 	}
 	return serve(ap, share)
+}
+
+// Open is an [Opener] of what it is given as text.
+func Open(server, from, n string, in io.Reader, out io.Writer) error {
+	var o Opener
+	var errs [3]error
+	o.Server, errs[0] = netip.ParseAddrPort(server)
+	o.From, errs[1] = netip.ParseAddr(from)
+	o.N, errs[2] = strconv.Atoi(n)
+	if err := errors.Join(errs[:]...); err != nil {
+		return fmt.Errorf("bench: %w", err)
+	}
+	return o.Open(in, out)
 }
 
 // listen is plain TCP for all of them. With share the listener has SO_REUSEPORT.
