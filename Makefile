@@ -11,7 +11,10 @@ PEERS       ?= bin/peers
 # Modules of their own, so that what their tests need is not what rstserver needs.
 MODULES     := poller/interop poller/interop/suites linger/interop bench/peers
 
-.PHONY: all run build fmt lint test interop soak fuzz bench bench-micro peers bench-http clean
+# Of Debian: what is compared with.
+DEBIAN      := apache2-bin gunicorn haproxy lighttpd nginx
+
+.PHONY: all run build fmt lint test interop soak fuzz bench bench-micro deps peers bench-http clean
 
 all: lint test
 
@@ -72,7 +75,11 @@ bench-micro: ## the pieces, COUNT times for MICROTIME each, as benchstat reads i
 	@go test -run '^$$' -bench . -benchmem -benchtime $(MICROTIME) -count $(COUNT) -timeout 60m ./httpcodec ./linger ./poller
 	@cd bench/peers && go test -run '^$$' -bench . -benchmem -benchtime $(MICROTIME) -count $(COUNT) -timeout 60m ./codec
 
-peers: ## the programs to compare with, in PEERS: Go programs, an nginx script, node/server.js
+deps: ## programs of Debian's that tests and comparisons need, as root
+	apt-get -o DPkg::Lock::Timeout=600 update
+	DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -y --no-install-recommends $(DEBIAN)
+
+peers: ## the programs to compare with, in PEERS: Go programs, node/server.js, and scripts that start nginx and others
 	bench/peers/install.sh $(PEERS)
 
 bench-http: build ## requests per second with wrk, which has to be installed (Debian: apt-get install wrk)

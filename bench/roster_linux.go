@@ -84,7 +84,8 @@ func NewRoster(program, peersDir, remedy string) Roster {
 	peerPaths := ourPaths
 	peerPaths.Stream = ""
 	only := kinds.Paths{Get: "/"}
-	nginxPaths := kinds.Paths{Get: "/", Late: ourPaths.Late, Large: ourPaths.Large}
+	late := kinds.Paths{Get: "/", Late: ourPaths.Late, Large: ourPaths.Large}
+	large := kinds.Paths{Get: "/", Large: ourPaths.Large}
 	node := func(way, about, npm string) Known {
 		k := foreign("node-"+way, "Node "+way, about, Alone, peerPaths, filepath.Join("node", "server.js"), way)
 		k.Groups = []string{"node"}
@@ -95,11 +96,17 @@ func NewRoster(program, peersDir, remedy string) Roster {
 		k.Version = moduleVersion(k.Needs, path)
 		return k
 	}
-	nginx := func(key, name, about string, sig syscall.Signal) Known {
-		k := foreign(key, name, about, Itself, nginxPaths, "nginx")
-		k.Signal, k.Version = sig, nginxVersion
+	stopped := func(key, name, about string, sig syscall.Signal, scaling Scaling, paths kinds.Paths, script string, version func() string) Known {
+		k := foreign(key, name, about, scaling, paths, script)
+		k.Signal, k.Version = sig, version
 		return k
 	}
+	nginx := commandVersion("nginx", "-v", "nginx/")
+	haproxy := commandVersion("haproxy", "-v", "version ")
+	apache := commandVersion("apache2", "-v", "Apache/")
+	lighttpd := commandVersion("lighttpd", "-v", "lighttpd/")
+	gunicorn := commandVersion("gunicorn", "--version", "version ")
+	caddy := moduleVersion(filepath.Join(peersDir, "caddy-server"), "github.com/caddyserver/caddy/v2")
 	return Roster{
 		own("rstserver", "rstserver abort", "SIGTERM: every connection is reset", syscall.SIGTERM, ours(), DefaultServers),
 		own("rstserver-drain", "rstserver drain", "SIGTERM with --on-term drain: what is in flight is answered first, for 8 s", syscall.SIGTERM,
@@ -115,8 +122,18 @@ func NewRoster(program, peersDir, remedy string) Roster {
 		module(foreign("fasthttp", "fasthttp Shutdown", "Server.Shutdown, with CloseOnShutdown", Alone, peerPaths, "fasthttp"), "github.com/valyala/fasthttp"),
 		module(foreign("gnet", "gnet Stop", "Engine.Stop", Alone, only, "gnet"), "github.com/panjf2000/gnet/v2"),
 		module(foreign("nbio", "nbio Stop", "nbhttp's Engine.Stop", Alone, peerPaths, "nbio"), "github.com/lesismal/nbio"),
-		nginx("nginx", "nginx SIGTERM", "its fast shutdown", syscall.SIGTERM),
-		nginx("nginx-quit", "nginx SIGQUIT", "its graceful shutdown", syscall.SIGQUIT),
+		stopped("nginx", "nginx SIGTERM", "its fast shutdown", syscall.SIGTERM, Itself, late, "nginx", nginx),
+		stopped("nginx-quit", "nginx SIGQUIT", "its graceful shutdown", syscall.SIGQUIT, Itself, late, "nginx", nginx),
+		stopped("haproxy", "HAProxy SIGTERM", "its immediate stop", syscall.SIGTERM, Alone, late, "haproxy", haproxy),
+		stopped("haproxy-soft", "HAProxy SIGUSR1", "its soft stop", syscall.SIGUSR1, Alone, late, "haproxy", haproxy),
+		stopped("apache", "Apache SIGTERM", "httpd with the event MPM: stop now", syscall.SIGTERM, Itself, only, "apache", apache),
+		stopped("apache-graceful", "Apache SIGWINCH", "httpd with the event MPM: graceful stop", syscall.SIGWINCH, Itself, only, "apache", apache),
+		stopped("lighttpd", "lighttpd SIGTERM", "its immediate shutdown", syscall.SIGTERM, Itself, large, "lighttpd", lighttpd),
+		stopped("lighttpd-graceful", "lighttpd SIGINT", "its graceful shutdown", syscall.SIGINT, Itself, large, "lighttpd", lighttpd),
+		stopped("caddy", "Caddy SIGQUIT", "its immediate exit", syscall.SIGQUIT, Alone, only, "caddy", caddy),
+		stopped("caddy-graceful", "Caddy SIGTERM", "its graceful exit", syscall.SIGTERM, Alone, only, "caddy", caddy),
+		stopped("gunicorn", "gunicorn SIGQUIT", "with threads: its quick shutdown", syscall.SIGQUIT, Itself, only, "gunicorn", gunicorn),
+		stopped("gunicorn-graceful", "gunicorn SIGTERM", "with threads: its graceful shutdown", syscall.SIGTERM, Itself, only, "gunicorn", gunicorn),
 		node("map", "a Set of sockets, destroy on each", ""),
 		node("server-destroy", "the package server-destroy", "server-destroy"),
 		node("killable", "the package killable", "killable"),

@@ -49,18 +49,22 @@ func moduleVersion(program, module string) func() string {
 	}
 }
 
-// nginxVersion is that of the nginx that a script finds.
-func nginxVersion() string {
-	cmd := exec.Command("nginx", "-v")
-	if cmd.Err != nil { // where Debian has it, and users do not look
-		cmd = exec.Command("/usr/sbin/nginx", "-v")
+// commandVersion is the version that a program tells, behind what it says before it.
+func commandVersion(program, flag, before string) func() string {
+	return func() string {
+		cmd := exec.Command(program, flag)
+		if cmd.Err != nil { // where Debian has it, and users do not look
+			cmd = exec.Command("/usr/sbin/"+program, flag)
+		}
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			return ""
+		}
+		_, version, _ := strings.Cut(string(out), before)
+		version, _, _ = strings.Cut(version, "\n")
+		version, _, _ = strings.Cut(version, " ")
+		return strings.TrimSuffix(version, ")")
 	}
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return ""
-	}
-	_, version, _ := strings.Cut(strings.TrimSpace(string(out)), "nginx/")
-	return version
 }
 
 // packageVersion is the version of an npm package in dir, and of Node; name is empty for what Node has itself.

@@ -1,13 +1,13 @@
 #!/bin/sh
 # Puts the programs to compare with into DIR, ready to run. What fails is named, with its remedy, and the rest is done all the
 # same; the exit code is then 1.
-# usage: install.sh DIR [PART...]; the parts are go, nginx and node, and without any all of them are meant.
+# usage: install.sh DIR [PART...]; the parts are go, caddy, debian and node, and without any all of them are meant.
 set -u
-[ $# -ge 1 ] || { echo "usage: install.sh DIR [go|nginx|node...]" >&2; exit 2; }
+[ $# -ge 1 ] || { echo "usage: install.sh DIR [go|caddy|debian|node...]" >&2; exit 2; }
 mkdir -p "$1" || exit
 dir=$(cd "$1" && pwd)
 shift
-[ $# -ge 1 ] || set -- go nginx node
+[ $# -ge 1 ] || set -- go caddy debian node
 cd "$(dirname "$0")" || exit
 status=0
 
@@ -24,21 +24,37 @@ install_go() {
   done
 }
 
-install_nginx() {
+# install_script NAME [FILE]: what starts a server.
+install_script() {
+  install -m 644 common.sh "$dir/common.sh" && install -m 755 "${2:-$1}" "$dir/$1" || failed "$1" "$dir cannot be written"
+}
+
+install_caddy() {
+  (cd caddy && go build -o "$dir/caddy-server" .) || {
+    failed caddy "go build has failed, see above; it needs Go 1.26 and the modules in bench/peers/caddy/go.mod"
+    return
+  }
+  install_script caddy caddy.sh
+}
+
+# install_debian: the servers that Debian has.
+install_debian() {
   PATH=$PATH:/usr/sbin:/usr/local/sbin
-  if ! command -v nginx >/dev/null; then
-    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-      failed nginx "it is not installed; as root: apt-get install nginx"
-      return
-    fi
-    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends nginx; } >"$dir/nginx.log" 2>&1 || {
-      cat "$dir/nginx.log" >&2
-      failed nginx "apt-get install nginx has failed, see above"
-      return
-    }
-    rm -f "$dir/nginx.log"
+  missing=
+  for program in nginx haproxy apache2 lighttpd gunicorn; do
+    command -v $program >/dev/null || missing=1
+  done
+  if [ "$missing" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    make -C ../.. deps >"$dir/deps.log" 2>&1 || cat "$dir/deps.log" >&2
+    rm -f "$dir/deps.log"
   fi
-  install -m 755 nginx "$dir/nginx" || failed nginx "$dir cannot be written"
+  for server in nginx haproxy apache:apache2 lighttpd gunicorn; do
+    if command -v "${server#*:}" >/dev/null; then
+      install_script "${server%:*}"
+    else
+      failed "${server%:*}" "it is not installed; as root: make deps"
+    fi
+  done
 }
 
 install_node() {
@@ -57,8 +73,8 @@ install_node() {
 
 for part; do
   case $part in
-  go | nginx | node) "install_$part" ;;
-  *) failed "$part" "the parts are go, nginx and node" ;;
+  go | caddy | debian | node) "install_$part" ;;
+  *) failed "$part" "the parts are go, caddy, debian and node" ;;
   esac
 done
 [ $status = 0 ] && echo "peers: $* are in $dir"

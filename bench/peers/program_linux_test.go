@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,8 +29,12 @@ type program struct {
 	args []string
 	// paths are what it answers besides /.
 	paths []string
-	// killed: it does nothing about SIGTERM.
+	// needs is the program that a script starts, which make deps or make peers brings.
+	needs string
+	// killed: SIGTERM ends it as it does a program that does nothing about it.
 	killed bool
+	// refused is its exit code where it cannot listen. 0 stands for 1.
+	refused int
 }
 
 func programs() []program {
@@ -40,7 +45,12 @@ func programs() []program {
 		{name: "nbio", paths: all},
 		{name: "nethttp", killed: true},
 		{name: "pooled", killed: true},
-		{name: "nginx", paths: []string{"/slow", "/bytes"}},
+		{name: "nginx", needs: "nginx", paths: []string{"/slow", "/bytes"}},
+		{name: "haproxy", needs: "haproxy", paths: []string{"/slow", "/bytes"}, killed: true},
+		{name: "apache", needs: "apache2"},
+		{name: "lighttpd", needs: "lighttpd", paths: []string{"/bytes"}, refused: 255},
+		{name: "gunicorn", needs: "gunicorn"},
+		{name: "caddy", needs: "caddy-server"},
 	}
 	for _, way := range []string{
 		"map", "server-destroy", "killable", "http-shutdown", "http-shutdown-force", "stoppable", "http-terminator",
@@ -66,17 +76,18 @@ func (p program) command(t *testing.T, addr string) *exec.Cmd {
 	}
 	const remedy = "left out: %s; run make peers, and this test with " + dirVariable + "=DIR, the absolute path of bin/peers"
 	name, args := filepath.Join(dir, p.name), append(append([]string{}, p.args...), addr)
-	switch p.name {
-	case "nginx":
+	switch {
+	case p.needs != "":
 		if dir == "" {
-			name = "./nginx"
+			name = "./" + p.name
 		}
-		if _, err := exec.LookPath("nginx"); err != nil {
-			if _, err := os.Stat("/usr/sbin/nginx"); err != nil {
-				missing(remedy, "nginx is not installed")
-			}
+		found := func(dirs ...string) bool {
+			return slices.ContainsFunc(dirs, func(dir string) bool { _, err := os.Stat(filepath.Join(dir, p.needs)); return err == nil })
 		}
-	case "node":
+		if !found(append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", dir)...) {
+			missing(remedy, p.needs+" is not installed")
+		}
+	case p.name == "node":
 		script := filepath.Join(dir, "node", "server.js")
 		if dir == "" {
 			script = filepath.Join("node", "server.js")
@@ -132,6 +143,7 @@ func (p program) spawn(t *testing.T, addr string) *process {
 		t.Fatal(err)
 	}
 	s.cmd.Stderr = s.stderr
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // lighttpd passes a signal on to all of its group
 	out, stdout, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
