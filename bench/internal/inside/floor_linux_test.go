@@ -79,7 +79,6 @@ func TestFloorAborts(t *testing.T) {
 			if err := f.listen(netip.MustParseAddrPort("127.0.0.1:0"), false); err != nil {
 				t.Fatal(err)
 			}
-			defer unix.Close(f.epoll)
 			defer unix.Close(f.wake)
 			local, err := unix.Getsockname(f.listener)
 			if err != nil {
@@ -110,6 +109,9 @@ func TestFloorAborts(t *testing.T) {
 			}
 			served.Wait()
 			f.abort()
+			if _, err := unix.FcntlInt(uintptr(f.epoll), unix.F_GETFD, 0); err != unix.EBADF {
+				t.Errorf("the epoll is still there: %v", err)
+			}
 			live := 0
 			for fd, is := range f.live {
 				if !is {

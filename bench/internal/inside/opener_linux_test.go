@@ -70,7 +70,7 @@ func TestOpener(t *testing.T) {
 	}
 	running.Wait()
 	f.abort()
-	_, _ = unix.Close(f.epoll), unix.Close(f.wake)
+	_ = unix.Close(f.wake)
 	if left := lingertest.Leftover(addr.Port()); left != "" {
 		t.Errorf("left:\n%s", left)
 	}
