@@ -438,7 +438,7 @@ func TestListenerHammer(t *testing.T) {
 			clients.Go(func() {
 				for {
 					c, err := net.Dial("tcp", l.addr.String())
-					if errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.ECONNRESET) {
+					if errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE) {
 						return
 					}
 					if err != nil {
