@@ -27,6 +27,7 @@ func TestChildHoldsTheListener(t *testing.T) {
 		for _, mptcp := range []bool{false, true} {
 			for _, shared := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s/mptcp=%v/shared=%v", name, mptcp, shared), func(t *testing.T) {
+					t.Parallel() // each of them waits
 					l := listenTracked(t, ListenConfig{Shared: shared}, families[0].address, mptcp)
 					who, release := lingertest.HoldElsewhere(t, l.TCPListener)
 					err := letGo(l.Listener)

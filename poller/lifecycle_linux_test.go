@@ -224,7 +224,7 @@ func TestCloseFindsTimeWait(t *testing.T) {
 // What blocks a loop after it has reset its connections does not hold the teardown up either.
 func TestCloseWithStuckHook(t *testing.T) {
 	release := make(chan struct{})
-	s := start(t, &Server{Loops: 2, StuckGrace: 3 * time.Second, ConnAborted: func(Conn) { <-release }})
+	s := start(t, &Server{Loops: 2, StuckGrace: time.Second, ConnAborted: func(Conn) { <-release }})
 	c := s.dial(t)
 	c.get("/")
 	err := s.Close()
