@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 
 	"rstserver/linger"
+	"rstserver/linger/interop/internal/fleet"
 )
 
 // GracefulStop has no context, and waits for streams that never end. Drain waits for it no longer than the deadline.
@@ -54,12 +55,12 @@ func Example_tls() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	cert, err := certificate()
+	cert, err := fleet.Certificate()
 	if err != nil {
 		log.Fatal(err)
 	}
-	srv := &http.Server{ErrorLog: quiet}
-	srv.TLSConfig, _ = configs(cert)
+	srv := &http.Server{ErrorLog: fleet.Quiet}
+	srv.TLSConfig, _ = fleet.Configs(cert)
 	serving := make(chan error)
 	go func() { serving <- srv.ServeTLS(ln, "", "") }()
 

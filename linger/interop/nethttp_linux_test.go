@@ -3,11 +3,8 @@
 package interop
 
 import (
-	"context"
-	"crypto/tls"
 	"errors"
 	"io"
-	"log"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,125 +13,41 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/coder/websocket"
-
 	"rstserver/internal/lingertest"
 	"rstserver/linger"
+	"rstserver/linger/interop/internal/fleet"
 )
-
-// ServeHTTP is the handler of all of net/http's servers here.
-func (s *served) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == "/" {
-		_, _ = io.WriteString(w, "hello")
-		return
-	}
-	defer s.working()()
-	switch r.URL.Path {
-	case "/wait": // whatever becomes of the client
-		<-s.gate
-	case "/half":
-		_, _ = io.WriteString(w, "half")
-		_ = http.NewResponseController(w).Flush()
-		<-s.gate
-	case "/read":
-		_, _ = io.Copy(io.Discard, r.Body)
-	case "/endless":
-		for {
-			if _, err := w.Write(make([]byte, 32<<10)); err != nil {
-				return
-			}
-		}
-	case "/hijack":
-		c, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			return
-		}
-		defer c.Close()
-		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
-		_, _ = io.Copy(io.Discard, c)
-	case "/websocket":
-		c, err := websocket.Accept(w, r, nil)
-		if err != nil {
-			return
-		}
-		defer c.CloseNow()
-		for {
-			kind, data, err := c.Read(context.Background())
-			if err != nil {
-				return
-			}
-			_ = c.Write(context.Background(), kind, data)
-		}
-	}
-}
-
-var quiet = log.New(io.Discard, "", 0)
-
-func startHTTP(t testing.TB, config linger.ListenConfig) *served {
-	srv := &http.Server{ErrorLog: quiet}
-	return start(t, config, func(s *served) error {
-		srv.Handler, s.shutdown = s, srv.Shutdown
-		return srv.Serve(s.Listener)
-	})
-}
-
-// startHTTPS serves over TLS. By hand, the tls.Listener is put around ours by the test.
-func startHTTPS(t testing.TB, config linger.ListenConfig, byHand bool) *served {
-	server, _ := selfSigned(t)
-	srv := &http.Server{ErrorLog: quiet, TLSConfig: server}
-	return start(t, config, func(s *served) error {
-		srv.Handler, s.shutdown = s, srv.Shutdown
-		if byHand {
-			return srv.Serve(tls.NewListener(s.Listener, server))
-		}
-		return srv.ServeTLS(s.Listener, "", "")
-	})
-}
-
-func plainStates() []state {
-	return append(httpStates(raw),
-		state{name: "new", open: raw(sends(""))},
-		state{name: "WebSocket", open: openWebSocket, handlers: 1},
-	)
-}
-
-func tlsStates(t testing.TB) []state {
-	_, config := selfSigned(t)
-	states := httpStates(func(do func(*rawClient) error) func(testing.TB, *served) (client, error) { return rawTLS(config, do) })
-	return append(states,
-		state{name: "new", open: raw(sends(""))},
-		state{name: "in the TLS handshake", open: raw(sends("\x16\x03\x01\x02\x00\x01"))},
-		state{name: "after the TLS handshake", open: rawTLS(config, sends(""))},
-		state{name: "idle HTTP/2", open: http2Client(config, "/")},
-		state{name: "HTTP/2 with an open stream", open: http2Client(config, "/half"), handlers: 1},
-		state{name: "HTTP/2 with ten open streams", open: http2Client(config, "/half", "/half", "/half", "/half", "/half", "/half", "/half", "/half",
-			"/half", "/half"), handlers: 10},
-		state{name: "HTTP/2 with a slow reader", open: http2Client(config, "/endless"), handlers: 1},
-	)
-}
 
 func TestHTTP(t *testing.T) {
 	t.Run("Abort", func(t *testing.T) {
-		abortsAll(t, startHTTP(t, linger.ListenConfig{}), lingertest.Times(200, 1000), plainStates())
+		fleet.AbortsAll(t, fleet.StartHTTP(t, linger.ListenConfig{}), lingertest.Times(200, 1000), fleet.PlainStates())
 	})
-	t.Run("Abort, armed", func(t *testing.T) { abortsAll(t, startHTTP(t, linger.ListenConfig{Armed: true}), 100, plainStates()) })
-	t.Run("Drain", func(t *testing.T) { drainsAll(t, startHTTP(t, linger.ListenConfig{Armed: true}), plainStates()) })
-	t.Run("Drain in order", func(t *testing.T) { finishesInDrain(t, startHTTP(t, linger.ListenConfig{Armed: true}), finishing(raw)) })
+	t.Run("Abort, armed", func(t *testing.T) {
+		fleet.AbortsAll(t, fleet.StartHTTP(t, linger.ListenConfig{Armed: true}), 100, fleet.PlainStates())
+	})
+	t.Run("Drain", func(t *testing.T) {
+		fleet.DrainsAll(t, fleet.StartHTTP(t, linger.ListenConfig{Armed: true}), fleet.PlainStates())
+	})
+	t.Run("Drain in order", func(t *testing.T) {
+		fleet.FinishesInDrain(t, fleet.StartHTTP(t, linger.ListenConfig{Armed: true}), fleet.Finishing(fleet.Raw))
+	})
 }
 
 func TestHTTPS(t *testing.T) {
 	t.Run("Abort", func(t *testing.T) {
-		abortsAll(t, startHTTPS(t, linger.ListenConfig{}, false), lingertest.Times(200, 1000), tlsStates(t))
+		fleet.AbortsAll(t, fleet.StartHTTPS(t, linger.ListenConfig{}, false), lingertest.Times(200, 1000), fleet.TLSStates(t))
 	})
 	t.Run("Abort, tls.NewListener", func(t *testing.T) {
-		abortsAll(t, startHTTPS(t, linger.ListenConfig{Armed: true}, true), 100, tlsStates(t))
+		fleet.AbortsAll(t, fleet.StartHTTPS(t, linger.ListenConfig{Armed: true}, true), 100, fleet.TLSStates(t))
 	})
-	t.Run("Drain", func(t *testing.T) { drainsAll(t, startHTTPS(t, linger.ListenConfig{}, false), tlsStates(t)) })
+	t.Run("Drain", func(t *testing.T) {
+		fleet.DrainsAll(t, fleet.StartHTTPS(t, linger.ListenConfig{}, false), fleet.TLSStates(t))
+	})
 	t.Run("Drain in order", func(t *testing.T) {
-		_, config := selfSigned(t)
-		states := finishing(func(do func(*rawClient) error) func(testing.TB, *served) (client, error) { return rawTLS(config, do) })
-		states = append(states, state{name: "HTTP/2", open: http2Client(config, "/half", "/half"), handlers: 2})
-		finishesInDrain(t, startHTTPS(t, linger.ListenConfig{Armed: true}, false), states)
+		_, config := fleet.SelfSigned(t)
+		states := fleet.Finishing(fleet.OverTLS(config))
+		states = append(states, fleet.State{Name: "HTTP/2", Open: fleet.HTTP2Client(config, "/half", "/half"), Handlers: 2})
+		fleet.FinishesInDrain(t, fleet.StartHTTPS(t, linger.ListenConfig{Armed: true}, false), states)
 	})
 }
 
@@ -152,8 +65,8 @@ func TestHTTPSendfile(t *testing.T) {
 		http.ServeFile(w, r, path)
 		calls <- writes(t) - before
 	})}
-	s := start(t, linger.ListenConfig{}, func(s *served) error { return srv.Serve(s.Listener) })
-	resp, err := http.Get("http://" + s.addr.String())
+	s := fleet.Start(t, linger.ListenConfig{}, func(s *fleet.Served) error { return srv.Serve(s.Listener) })
+	resp, err := http.Get("http://" + s.AddrPort.String())
 	if err != nil {
 		t.Fatal(err)
 	}

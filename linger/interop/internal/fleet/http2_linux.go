@@ -1,6 +1,6 @@
 //go:build linux
 
-package interop
+package fleet
 
 import (
 	"context"
@@ -17,14 +17,14 @@ import (
 // http2Conn is one connection of net/http's client for HTTP/2, with requests of which each has the head of its answer.
 type http2Conn struct {
 	transport *http.Transport
-	below     *recorder
+	below     *Recorder
 	answers   []*http.Response
 }
 
-// http2Client asks for each path on one connection. The answer to "/" is read to its end.
-func http2Client(config *tls.Config, paths ...string) func(testing.TB, *served) (client, error) {
-	return func(_ testing.TB, s *served) (client, error) {
-		below, err := s.dial()
+// HTTP2Client asks for each path on one connection. The answer to "/" is read to its end.
+func HTTP2Client(config *tls.Config, paths ...string) func(testing.TB, *Served) (Client, error) {
+	return func(_ testing.TB, s *Served) (Client, error) {
+		below, err := s.Dial()
 		if err != nil {
 			return nil, err
 		}
@@ -46,7 +46,7 @@ func http2Client(config *tls.Config, paths ...string) func(testing.TB, *served) 
 			},
 		}}
 		for _, path := range paths {
-			req, err := http.NewRequest("GET", "https://"+s.addr.String()+path, nil)
+			req, err := http.NewRequest("GET", "https://"+s.AddrPort.String()+path, nil)
 			if err != nil {
 				return nil, err
 			}
@@ -70,11 +70,11 @@ func http2Client(config *tls.Config, paths ...string) func(testing.TB, *served) 
 	}
 }
 
-// end returns what readers of the answers see, or the connection itself where there are none.
-func (c *http2Conn) end() error {
+// End returns what readers of the answers see, or the connection itself where there are none.
+func (c *http2Conn) End() error {
 	defer c.below.Close()
 	defer c.transport.CloseIdleConnections()
-	err := c.below.wait()
+	err := c.below.Wait()
 	for _, resp := range c.answers {
 		_, e := io.Copy(io.Discard, resp.Body)
 		if e == nil {
@@ -90,8 +90,8 @@ func (c *http2Conn) end() error {
 	return err
 }
 
-// whole reads the answers and waits for the end of the connection.
-func (c *http2Conn) whole() error {
+// Whole reads the answers and waits for the end of the connection.
+func (c *http2Conn) Whole() error {
 	defer c.below.Close()
 	for _, resp := range c.answers {
 		_, err := io.Copy(io.Discard, resp.Body)

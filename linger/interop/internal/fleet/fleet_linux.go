@@ -1,6 +1,6 @@
 //go:build linux
 
-package interop
+package fleet
 
 import (
 	"context"
@@ -18,35 +18,41 @@ import (
 	"rstserver/linger/sockdiag"
 )
 
-// served is a server under test, of whatever make.
-type served struct {
+// A Served is a server under test, of whatever make.
+type Served struct {
 	*linger.Listener
-	addr netip.AddrPort
-	// shutdown is the server's own graceful stop.
-	shutdown func(context.Context) error
+	AddrPort netip.AddrPort
+	// Shutdown is the server's own graceful stop.
+	Shutdown func(context.Context) error
 	// ended is closed when the server's Serve has returned.
 	ended chan struct{}
 	// handlers is how many handlers are in the middle of something.
 	handlers atomic.Int64
-	// gate is closed when handlers that wait are to return.
-	gate chan struct{}
-	open func() // of gate
+	// Gate is closed when handlers that wait are to return.
+	Gate chan struct{}
+	open func() // of Gate
 }
 
-// start has serve, the Serve of a server, use a Listener until the test's end.
-func start(t testing.TB, config linger.ListenConfig, serve func(*served) error) *served {
+// Start has serve, the Serve of a server, use a Listener until the test's end.
+func Start(t testing.TB, config linger.ListenConfig, serve func(*Served) error) *Served {
 	t.Helper()
 	ln, err := config.Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &served{
+	return StartOn(t, ln, serve)
+}
+
+// StartOn is Start on a Listener that the caller has made.
+func StartOn(t testing.TB, ln *linger.Listener, serve func(*Served) error) *Served {
+	t.Helper()
+	s := &Served{
 		Listener: ln,
-		addr:     ln.Addr().(*net.TCPAddr).AddrPort(),
+		AddrPort: ln.Addr().(*net.TCPAddr).AddrPort(),
 		ended:    make(chan struct{}),
-		gate:     make(chan struct{}),
+		Gate:     make(chan struct{}),
 	}
-	s.open = sync.OnceFunc(func() { close(s.gate) })
+	s.open = sync.OnceFunc(func() { close(s.Gate) })
 	go func() {
 		defer close(s.ended)
 		_ = serve(s) // how it ends is not the same everywhere
@@ -60,51 +66,51 @@ func start(t testing.TB, config linger.ListenConfig, serve func(*served) error) 
 	return s
 }
 
-// working counts a handler until the returned function is called.
-func (s *served) working() (done func()) {
+// Working counts a handler until the returned function is called.
+func (s *Served) Working() (done func()) {
 	s.handlers.Add(1)
 	return func() { s.handlers.Add(-1) }
 }
 
-// dial connects a client whose end is on record. It ends by RST, so that tests leave nothing behind.
-func (s *served) dial() (*recorder, error) {
+// Dial connects a client whose end is on record. It ends by RST, so that tests leave nothing behind.
+func (s *Served) Dial() (*Recorder, error) {
 	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
 		// What a slow client does not read is to fill up soon.
 		var err error
 		_ = c.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 16<<10) })
 		return err
 	}}
-	c, err := d.Dial("tcp", s.addr.String())
+	c, err := d.Dial("tcp", s.AddrPort.String())
 	if err != nil {
 		return nil, err
 	}
 	if err := c.(*net.TCPConn).SetLinger(0); err != nil {
 		return nil, err
 	}
-	return &recorder{Conn: c, ended: make(chan struct{})}, nil
+	return &Recorder{Conn: c, ended: make(chan struct{})}, nil
 }
 
-// recorder is a client's connection that notes how it ended.
-type recorder struct {
+// A Recorder is a client's connection that notes how it ended.
+type Recorder struct {
 	net.Conn
 	once  sync.Once
 	ended chan struct{}
 	err   error // of the read or write that failed first: the kernel tells once
 }
 
-func (r *recorder) Read(p []byte) (int, error) {
+func (r *Recorder) Read(p []byte) (int, error) {
 	n, err := r.Conn.Read(p)
 	r.note(err)
 	return n, err
 }
 
-func (r *recorder) Write(p []byte) (int, error) {
+func (r *Recorder) Write(p []byte) (int, error) {
 	n, err := r.Conn.Write(p)
 	r.note(err)
 	return n, err
 }
 
-func (r *recorder) note(err error) {
+func (r *Recorder) note(err error) {
 	var timeout net.Error
 	if err == nil || errors.As(err, &timeout) && timeout.Timeout() {
 		return
@@ -115,49 +121,51 @@ func (r *recorder) note(err error) {
 	})
 }
 
-// wait returns the error with which the connection ended.
-func (r *recorder) wait() error {
+// Wait returns the error with which the connection ended.
+func (r *Recorder) Wait() error {
 	select {
 	case <-r.ended:
 		return r.err
 	case <-time.After(lingertest.Patience):
-		return errors.New("the client was told nothing")
+		return errNotTold
 	}
 }
 
-// A client is one connection in a certain state. Its end returns what its user sees of the end of the connection, after
+var errNotTold = errors.New("the client was told nothing")
+
+// A Client is one connection in a certain state. End returns what its user sees of the end of the connection, after
 // that has happened, and frees what it holds.
-type client interface {
-	end() error
+type Client interface {
+	End() error
 }
 
-// A state is a way to bring a connection into a state in which it stays.
-type state struct {
-	name string
-	open func(t testing.TB, s *served) (client, error)
-	// handlers is how many handlers such a connection keeps busy.
-	handlers int64
-	// sending: the server has more to send than the client takes.
-	sending bool
+// A State is a way to bring a connection into a state in which it stays.
+type State struct {
+	Name string
+	Open func(t testing.TB, s *Served) (Client, error)
+	// Handlers is how many handlers such a connection keeps busy.
+	Handlers int64
+	// Sending: the server has more to send than the client takes.
+	Sending bool
 }
 
 // fleet is many connections in all states.
 type fleet struct {
-	states  []state // of each client
-	clients []client
+	states  []State // of each client
+	clients []Client
 }
 
 // openFleet opens n connections, the states in turn, and waits until the server has all of them where they are to be.
-func openFleet(t testing.TB, s *served, n int, states []state) *fleet {
+func openFleet(t testing.TB, s *Served, n int, states []State) *fleet {
 	t.Helper()
-	f := &fleet{clients: make([]client, n)}
+	f := &fleet{clients: make([]Client, n)}
 	var busy int64
 	sending := 0
 	for i := range n {
 		st := states[i%len(states)]
 		f.states = append(f.states, st)
-		busy += st.handlers
-		if st.sending {
+		busy += st.Handlers
+		if st.Sending {
 			sending++
 		}
 	}
@@ -167,8 +175,8 @@ func openFleet(t testing.TB, s *served, n int, states []state) *fleet {
 		opening.Go(func() {
 			for i := range next {
 				var err error
-				if f.clients[i], err = f.states[i].open(t, s); err != nil {
-					t.Errorf("%s: %v", f.states[i].name, err)
+				if f.clients[i], err = f.states[i].Open(t, s); err != nil {
+					t.Errorf("%s: %v", f.states[i].Name, err)
 				}
 			}
 		})
@@ -202,7 +210,7 @@ func (f *fleet) wantReset(t testing.TB) {
 	t.Helper()
 	for i, err := range f.ends() {
 		if !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("%s: the client saw %v, want ECONNRESET", f.states[i].name, err)
+			t.Errorf("%s: the client saw %v, want ECONNRESET", f.states[i].Name, err)
 		}
 	}
 }
@@ -211,25 +219,25 @@ func (f *fleet) ends() []error {
 	errs := make([]error, len(f.clients))
 	var ending sync.WaitGroup
 	for i, c := range f.clients {
-		ending.Go(func() { errs[i] = c.end() })
+		ending.Go(func() { errs[i] = c.End() })
 	}
 	ending.Wait()
 	return errs
 }
 
 // wantFree fails unless no socket of any state is on the port, and it can be bound.
-func (s *served) wantFree(t testing.TB) {
+func (s *Served) wantFree(t testing.TB) {
 	t.Helper()
-	if counts, _, err := sockdiag.Count(s.addr.Port()); err != nil || counts.Total() != 0 {
-		t.Errorf("left on the port: %v, %v\n%s", counts, err, lingertest.Leftover(s.addr.Port()))
+	if counts, _, err := sockdiag.Count(s.AddrPort.Port()); err != nil || counts.Total() != 0 {
+		t.Errorf("left on the port: %v, %v\n%s", counts, err, lingertest.Leftover(s.AddrPort.Port()))
 	}
-	if err := linger.CheckFree(s.addr); err != nil {
+	if err := linger.CheckFree(s.AddrPort); err != nil {
 		t.Errorf("the port is not free: %v", err)
 	}
 }
 
-// abortsAll is the test that every server has to pass: n connections in all states are reset; nothing is asked of the server.
-func abortsAll(t *testing.T, s *served, n int, states []state) {
+// AbortsAll is the test that every server has to pass: n connections in all states are reset; nothing is asked of the server.
+func AbortsAll(t *testing.T, s *Served, n int, states []State) {
 	t.Helper()
 	f := openFleet(t, s, n, states)
 	rep, err := s.Abort()
@@ -245,9 +253,9 @@ func abortsAll(t *testing.T, s *served, n int, states []state) {
 	s.wantFree(t)
 }
 
-// drainsAll is the test that every server has to pass: at the deadline of a drain that never ends by itself, what is in the
+// DrainsAll is the test that every server has to pass: at the deadline of a drain that never ends by itself, what is in the
 // middle of something is reset; what was idle has been ended in order by the server.
-func drainsAll(t *testing.T, s *served, states []state) {
+func DrainsAll(t *testing.T, s *Served, states []State) {
 	t.Helper()
 	const each = 3
 	f := openFleet(t, s, each*len(states), states)
@@ -258,19 +266,19 @@ func drainsAll(t *testing.T, s *served, states []state) {
 	var err error
 	go func() {
 		defer close(done)
-		rep, err = s.Drain(ctx, s.shutdown)
+		rep, err = s.Drain(ctx, s.Shutdown)
 	}()
 	// The server ends by itself what is idle; what is in a handler stays.
 	busy := 0
 	for _, st := range f.states {
-		if st.handlers > 0 {
+		if st.Handlers > 0 {
 			busy++
 		}
 	}
 	lingertest.Wait(t, "what the server's own stop ends", func() bool {
 		return s.Report().Steps.Refused > 0 && s.Len() <= f.notIdle()
 	})
-	if _, e := net.Dial("tcp", s.addr.String()); !errors.Is(e, syscall.ECONNREFUSED) {
+	if _, e := net.Dial("tcp", s.AddrPort.String()); !errors.Is(e, syscall.ECONNREFUSED) {
 		t.Errorf("during the drain a client got %v, want ECONNREFUSED", e)
 	}
 	cancel()
@@ -280,8 +288,8 @@ func drainsAll(t *testing.T, s *served, states []state) {
 		t.Errorf("Drain = %v, %v, want at least %d of %d cut at the deadline", rep, err, busy, len(f.clients))
 	}
 	for i, err := range f.ends() {
-		if f.states[i].handlers > 0 && !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("%s: the client saw %v, want ECONNRESET", f.states[i].name, err)
+		if f.states[i].Handlers > 0 && !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("%s: the client saw %v, want ECONNRESET", f.states[i].Name, err)
 		}
 	}
 }
@@ -291,22 +299,52 @@ func drainsAll(t *testing.T, s *served, states []state) {
 func (f *fleet) notIdle() int {
 	n := 0
 	for _, st := range f.states {
-		if st.name != "idle" {
+		if st.Name != "idle" {
 			n++
 		}
 	}
 	return n
 }
 
-// A finisher is a client that can tell whether it got all of its answers.
-type finisher interface {
-	client
-	whole() error
+// EndsAll drains a server whose own stop does not end everything, and has the deadline come once the port refuses. Its clients are
+// told then, by whatever their connection ended with, and nothing is left but what that stop has closed.
+func EndsAll(t *testing.T, s *Served, n int, states []State) {
+	t.Helper()
+	f := openFleet(t, s, n, states)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	done := make(chan struct{})
+	var rep linger.Report
+	var err error
+	go func() {
+		defer close(done)
+		rep, err = s.Drain(ctx, s.Shutdown)
+	}()
+	lingertest.Wait(t, "a port that refuses", func() bool { return s.Report().Steps.Refused > 0 })
+	cancel()
+	<-done
+	if err != nil && !errors.Is(err, context.Canceled) || rep.Mode != linger.ModeDrain || !rep.Complete() || rep.Left.Others.Total() != 0 ||
+		rep.Connections.Total()+rep.Closed != len(f.clients) {
+		t.Errorf("Drain = %v, %v, want the end of %d", rep, err, len(f.clients))
+	}
+	for i, err := range f.ends() {
+		if errors.Is(err, errNotTold) {
+			t.Errorf("%s: %v", f.states[i].Name, err)
+		}
+	}
+	s.open()
+	<-s.ended
 }
 
-// finishesInDrain is the test that every server has to pass: what handlers are at work on when a drain begins arrives whole,
+// A finisher is a client that can tell whether it got all of its answers.
+type finisher interface {
+	Client
+	Whole() error
+}
+
+// FinishesInDrain is the test that every server has to pass: what handlers are at work on when a drain begins arrives whole,
 // and nobody is reset.
-func finishesInDrain(t *testing.T, s *served, states []state) {
+func FinishesInDrain(t *testing.T, s *Served, states []State) {
 	t.Helper()
 	f := openFleet(t, s, 3*len(states), states)
 	done := make(chan struct{})
@@ -314,13 +352,13 @@ func finishesInDrain(t *testing.T, s *served, states []state) {
 	var err error
 	go func() {
 		defer close(done)
-		rep, err = s.Drain(context.Background(), s.shutdown)
+		rep, err = s.Drain(context.Background(), s.Shutdown)
 	}()
 	lingertest.Wait(t, "a port that refuses", func() bool { return s.Report().Steps.Refused > 0 })
 	s.open()
 	for i, c := range f.clients {
-		if err := c.(finisher).whole(); err != nil {
-			t.Errorf("%s: the client's answer ended with %v", f.states[i].name, err)
+		if err := c.(finisher).Whole(); err != nil {
+			t.Errorf("%s: the client's answer ended with %v", f.states[i].Name, err)
 		}
 	}
 	<-done

@@ -1,6 +1,6 @@
 //go:build linux
 
-package interop
+package fleet
 
 import (
 	"context"
@@ -14,16 +14,16 @@ import (
 // webSocket is a WebSocket over which something has gone already.
 type webSocket struct {
 	*websocket.Conn
-	below *recorder
+	below *Recorder
 }
 
-func openWebSocket(_ testing.TB, s *served) (client, error) {
-	below, err := s.dial()
+func openWebSocket(_ testing.TB, s *Served) (Client, error) {
+	below, err := s.Dial()
 	if err != nil {
 		return nil, err
 	}
 	ctx := context.Background()
-	c, _, err := websocket.Dial(ctx, "ws://"+s.addr.String()+"/websocket", &websocket.DialOptions{
+	c, _, err := websocket.Dial(ctx, "ws://"+s.AddrPort.String()+"/websocket", &websocket.DialOptions{
 		HTTPClient: &http.Client{Transport: &http.Transport{
 			DialContext: func(context.Context, string, string) (net.Conn, error) { return below, nil },
 		}},
@@ -38,7 +38,7 @@ func openWebSocket(_ testing.TB, s *served) (client, error) {
 	return &webSocket{c, below}, err
 }
 
-func (w *webSocket) end() error {
+func (w *webSocket) End() error {
 	defer w.CloseNow()
 	_, _, err := w.Read(context.Background())
 	return err

@@ -1,6 +1,6 @@
 //go:build linux
 
-package interop
+package fleet
 
 import (
 	"crypto/ecdsa"
@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// certificate is made once: it is what takes the time.
-var certificate = sync.OnceValues(func() (tls.Certificate, error) {
+// Certificate is made once: it is what takes the time.
+var Certificate = sync.OnceValues(func() (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, err
@@ -34,17 +34,18 @@ var certificate = sync.OnceValues(func() (tls.Certificate, error) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, err
 })
 
-// selfSigned returns configurations for a server on 127.0.0.1, with HTTP/2, and for clients that believe it.
-func selfSigned(t testing.TB) (server, client *tls.Config) {
+// SelfSigned returns configurations for a server on 127.0.0.1, with HTTP/2, and for clients that believe it.
+func SelfSigned(t testing.TB) (server, client *tls.Config) {
 	t.Helper()
-	cert, err := certificate()
+	cert, err := Certificate()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return configs(cert)
+	return Configs(cert)
 }
 
-func configs(cert tls.Certificate) (server, client *tls.Config) {
+// Configs returns what SelfSigned does, of one certificate.
+func Configs(cert tls.Certificate) (server, client *tls.Config) {
 	pool := x509.NewCertPool()
 	pool.AddCert(cert.Leaf)
 	server = &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}}
