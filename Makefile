@@ -10,6 +10,8 @@ CONNECTIONS ?= 10000
 PEERS       ?= bin/peers
 # Modules of their own, so that what their tests need is not what rstserver needs.
 MODULES     := poller/interop poller/interop/suites linger/interop bench/peers
+# One more, which make test leaves alone: its servers alone take minutes to compile.
+SERVERS     := linger/interop/servers
 
 # Of Debian: what is compared with.
 DEBIAN      := apache2-bin gunicorn haproxy lighttpd nginx
@@ -45,12 +47,15 @@ test: lint ## gofmt, vet, staticcheck and all tests under the race detector, the
 	go test -vet=off -run Alloc ./httpcodec ./poller
 	go test -short -tags gc_opt ./poller/internal/engine
 
-interop: ## the tests of chi, gin, echo, connect and others, on poller, and a table of them
+interop: ## the tests of chi, gin, echo, connect and others, on poller, and a table of them; linger under other people's servers
 	cd poller/interop/suites && go test -count=1 -timeout 60m -v ./...
+	GOBIN=$(CURDIR)/bin go install $(STATICCHECK)
+	cd $(SERVERS) && export GOFLAGS="$$GOFLAGS -race" && go vet ./... && $(CURDIR)/bin/staticcheck ./... && \
+	  go test -vet=off -count=1 -timeout 60m -v ./...
 
 soak: ## all tests, with every repetition and random schedule: before a release, and after a change to what runs at the same time
 	go test -race -shuffle=on -count=1 -timeout 60m ./...
-	@for module in $(MODULES); do (set -x; cd $$module && go test -race -shuffle=on -count=1 -timeout 60m ./...) || exit 1; done
+	@for module in $(MODULES) $(SERVERS); do (set -x; cd $$module && go test -race -shuffle=on -count=1 -timeout 60m ./...) || exit 1; done
 	go test -run Alloc -count=1 ./httpcodec ./poller
 	go test -count=1 -tags gc_opt ./poller/...
 
