@@ -80,7 +80,9 @@ func (c *conn) await(from state, served bool) {
 		c.become(head)
 	case c.begun():
 		c.pass(head) // further bytes of one head do not win it more time
-	case c.loop.ending && !c.loop.run.closing(): // in a teardown the sweep comes to it, and counts it
+	case c.loop.run.closing():
+		c.become(idle) // for the sweep, which comes to it, and counts it
+	case c.loop.ending:
 		c.rest()
 	case !served:
 		c.pass(from)
