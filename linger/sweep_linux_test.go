@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -20,18 +19,7 @@ import (
 // leaveTimeWait has this side close n connections first.
 func (l *listening) leaveTimeWait(t testing.TB, n int) {
 	t.Helper()
-	// The kernel hands out ports with somebody else's TIME_WAIT, which may end meanwhile.
-	ours := func() (n int) {
-		_, err := sockdiag.Each(l.addr.Port(), func(s *sockdiag.Socket) bool {
-			if s.State == sockdiag.TimeWait && netip.MustParsePrefix("127.0.3.0/24").Contains(s.Remote.Addr()) {
-				n++
-			}
-			return true
-		})
-		lingertest.Must(t, err)
-		return n
-	}
-	before := ours()
+	before := sockdiagtest.Closed(t, l.addr.Port())
 	lingertest.DialEach(t, l.addr, n, func(client *net.TCPConn) {
 		conn, err := l.Listener.Accept()
 		lingertest.Must(t, err)
@@ -39,7 +27,7 @@ func (l *listening) leaveTimeWait(t testing.TB, n int) {
 		wantWhole(t, client, "")
 		lingertest.Must(t, client.Close())
 	})
-	lingertest.Wait(t, "all are in TIME_WAIT", func() bool { return ours() == before+n })
+	lingertest.Wait(t, "all are in TIME_WAIT", func() bool { return sockdiagtest.Closed(t, l.addr.Port()) == before+n })
 }
 
 // 5,000 connections that this side closed just before do not keep the port.

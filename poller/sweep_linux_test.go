@@ -43,7 +43,7 @@ func (s *served) leaveTimeWait(t testing.TB, n int) (from []netip.AddrPort) {
 		c.Close()
 		from = append(from, c.LocalAddr().(*net.TCPAddr).AddrPort())
 	})
-	lingertest.Wait(t, "all are in TIME_WAIT", func() bool { return sockdiagtest.Count(t, s.addr.Port())[sockdiag.TimeWait] == n })
+	lingertest.Wait(t, "all are in TIME_WAIT", func() bool { return sockdiagtest.Closed(t, s.addr.Port()) == n })
 	return from
 }
 

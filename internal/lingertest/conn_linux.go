@@ -67,6 +67,9 @@ const (
 	Sources     = 4_500
 )
 
+// EachFrom is where clients of DialEach come from.
+var EachFrom = netip.MustParsePrefix("127.0.3.0/24")
+
 // DialEach connects n clients one after the other and calls f with each. They come from addresses of their own: the ports that the
 // kernel chooses recur before long, and one that recurs takes up its TIME_WAIT. Those that somebody has are passed over.
 func DialEach(t testing.TB, addr netip.AddrPort, n int, f func(c *net.TCPConn)) {

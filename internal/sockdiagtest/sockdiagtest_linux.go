@@ -33,3 +33,17 @@ func WaitCount(t testing.TB, port uint16, want sockdiag.Counts) {
 	t.Helper()
 	lingertest.Wait(t, want.String(), func() bool { return Count(t, port) == want })
 }
+
+// Closed counts the TIME_WAITs on a port that clients of lingertest.DialEach have left there. Those of clients of other programs, which
+// the kernel has given the same port, come and go.
+func Closed(t testing.TB, port uint16) (n int) {
+	t.Helper()
+	_, err := sockdiag.Each(port, func(s *sockdiag.Socket) bool {
+		if s.State == sockdiag.TimeWait && lingertest.EachFrom.Contains(s.Remote.Addr()) {
+			n++
+		}
+		return true
+	})
+	lingertest.Must(t, err)
+	return n
+}
