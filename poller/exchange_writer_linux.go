@@ -227,7 +227,7 @@ func (w *responseWriter) emit(p []byte, final bool) error {
 			w.head.hasLength, w.head.length = true, int64(n)
 		}
 		sample := content
-		if len(p) > 0 {
+		if len(p) > 0 && !w.head.hasType {
 			sample = append(slices.Clip(content), p[:min(len(p), sniffed)]...)
 		}
 		patience := time.Duration(-1) // the handler may want to read

@@ -12,6 +12,7 @@ package lingertest
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -30,8 +31,7 @@ type Server struct {
 	t        testing.TB
 	listener *linger.Listener
 	patience time.Duration // for handlers to return
-	handlers atomic.Int64  // that have not returned
-	started  bool
+	handlers *Handlers     // nil before it is started
 	closing  sync.Once
 }
 
@@ -79,24 +79,39 @@ func (s *Server) StartTLS() {
 
 // begin has handlers counted, whatever handler there is by now.
 func (s *Server) begin() {
-	s.started = true
-	s.Config.Handler = &counter{s, s.Config.Handler}
+	handler := s.Config.Handler
+	s.handlers = &Handlers{Handler: func() http.Handler { return handler }}
+	s.Config.Handler = s.handlers
 }
 
-// counter counts the calls of a handler that run.
-type counter struct {
-	*Server
-	handler http.Handler
+// Handlers counts the calls of a handler that have not returned. It is for servers of other kinds in tests, to which it is given
+// in the place of that handler. Any goroutine may call its methods.
+type Handlers struct {
+	// Handler returns what answers. Nil means http.DefaultServeMux. It is called for each request, since some tests change it.
+	Handler func() http.Handler
+
+	running atomic.Int64
 }
 
-func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c.handlers.Add(1)
-	defer c.handlers.Add(-1)
-	handler := c.handler
+// ServeHTTP implements http.Handler.
+func (h *Handlers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.running.Add(1)
+	defer h.running.Add(-1)
+	handler := h.Handler()
 	if handler == nil {
 		handler = http.DefaultServeMux
 	}
 	handler.ServeHTTP(w, r)
+}
+
+// Wait waits until all calls have returned, for at most so long. The error names those that have not.
+func (h *Handlers) Wait(patience time.Duration) error {
+	for deadline := time.Now().Add(patience); h.running.Load() > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("lingertest: %d handlers have not returned after %s:\n%s", h.running.Load(), patience, stacks())
+		}
+	}
+	return nil
 }
 
 // CloseClientConnections resets every connection that there is. The server goes on.
@@ -116,15 +131,12 @@ func (s *Server) close() {
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) { // elsewhere than on Linux this is httptest's own end
 		s.t.Errorf("lingertest: something is left of the server: %v\n%s", err, rep)
 	}
-	if !s.started {
+	if s.handlers == nil {
 		return
 	}
 	if err == nil {
-		for deadline := time.Now().Add(s.patience); s.handlers.Load() > 0 && time.Now().Before(deadline); {
-			time.Sleep(time.Millisecond)
-		}
-		if n := s.handlers.Load(); n > 0 {
-			s.t.Errorf("lingertest: %d handlers have not returned %s after their connections were reset:\n%s", n, s.patience, stacks())
+		if err := s.handlers.Wait(s.patience); err != nil {
+			s.t.Errorf("%v", err)
 			_ = s.Config.Close() // httptest's Close would wait for them
 			return
 		}
@@ -138,7 +150,7 @@ func stacks() string {
 	trace = trace[:runtime.Stack(trace, true)]
 	var of []string
 	for goroutine := range bytes.SplitSeq(trace, []byte("\n\n")) {
-		if bytes.Contains(goroutine, []byte("lingertest.(*counter).ServeHTTP")) {
+		if bytes.Contains(goroutine, []byte("lingertest.(*Handlers).ServeHTTP")) {
 			of = append(of, string(goroutine))
 		}
 	}
