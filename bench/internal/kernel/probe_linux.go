@@ -130,5 +130,6 @@ func (p *Port) refused(resets *int64) (bool, error) {
 	}
 }
 
-// connectPatience is how many milliseconds a connect may take that is neither taken nor refused.
-const connectPatience = 1
+// connectPatience is how many milliseconds a connect may take that is neither taken nor refused. Where all processors are busy the
+// kernel may leave it to a thread of its own to answer, and an answer that is not waited for would be a reset that nobody counts.
+const connectPatience = 20
