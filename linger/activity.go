@@ -8,6 +8,7 @@ type Activity uint8
 // The activities, in the order in which a connection usually goes through them.
 const (
 	New       Activity = iota // accepted, not a byte received yet
+	Handshake                 // in, or before, a TLS handshake
 	Idle                      // between two requests, all answers handed to the kernel
 	Receiving                 // part of a request received
 	Handling                  // a handler works on a request
@@ -18,7 +19,7 @@ const (
 	activities
 )
 
-var activityNames = [activities]string{"new", "idle", "receiving", "handling", "sending", "closing", "hijacked", "open"}
+var activityNames = [activities]string{"new", "handshake", "idle", "receiving", "handling", "sending", "closing", "hijacked", "open"}
 
 // String returns the name as the Report prints it.
 func (a Activity) String() string {

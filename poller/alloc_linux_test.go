@@ -44,6 +44,7 @@ func TestRequestAllocatesNothing(t *testing.T) {
 // An idle connection takes as much memory after an answer of the http.Handler as after one of the LoopHandler: what the requests
 // of connections have in common is shared.
 func TestIdleConnectionAllocs(t *testing.T) {
+	plain(t, "it weighs a connection without")
 	const n = 2000 // beside so many, what workers keep is little
 	held := func(srv *Server) int64 {
 		s := start(t, srv)

@@ -96,6 +96,7 @@ func TestCloseFromLoopHandler(t *testing.T) {
 
 // A client has nothing of an answer, also where it has been tried to send some: the kernel's buffer was full.
 func TestUnansweredWithFullBuffer(t *testing.T) {
+	plain(t, "it fills the buffer behind the server's back")
 	fill := func(t *testing.T, x *exchange) (n int) {
 		x.mu.Lock()
 		defer x.mu.Unlock()

@@ -34,8 +34,15 @@ const (
 // left to the client, if it knows that its answer is whole.
 func (c *conn) finish() {
 	c.in, c.pending, c.progress = nil, nil, 0
+	if c.then == keepAlive {
+		c.then = last
+	}
 	draining := c.loop.run.draining()
 	if !draining || c.then == lastToEnd {
+		if c.tls.closeNotify() == unix.EAGAIN {
+			c.putOff() // after which it comes back to this
+			return
+		}
 		if err := unix.Shutdown(c.sock.FD, unix.SHUT_WR); err != nil {
 			c.close() // the client has reset it
 			return
@@ -117,7 +124,7 @@ func (c *conn) unread() int {
 }
 
 // silent reports whether a client from which nothing is awaited has sent nothing either.
-func (c *conn) silent() bool { return c.unread() == 0 }
+func (c *conn) silent() bool { return c.unread() == 0 && !c.begun() && !c.tls.cut() }
 
 // drain is the beginning of a drain for the connection, and reports whether it is to be reset, at once or at its turn.
 func (c *conn) drain() (resets bool) {
@@ -203,13 +210,15 @@ func (l *loop) spread(idle []*conn) {
 // arriving reports whether a client has connected of late and sent nothing yet. It runs on the loop.
 func (l *loop) arriving() bool {
 	l.clock.tick()
-	within := l.durations[headerTimeout]
-	if within == 0 {
-		return false // nobody knows when they came
-	}
-	for c := l.lists[headerTimeout].last; c != nil && c.deadline-within-timeoutSlack > l.clock.now-l.run.cfg.queue; c = c.prev {
-		if c.state == fresh && c.silent() {
-			return true
+	for _, kind := range []timeoutKind{handshakeTimeout, headerTimeout} {
+		within := l.durations[kind]
+		if within == 0 {
+			continue // nobody knows when they came
+		}
+		for c := l.lists[kind].last; c != nil && c.deadline-within-timeoutSlack > l.clock.now-l.run.cfg.queue; c = c.prev {
+			if c.state == shaking || (c.state == fresh || c.state == greeting) && c.silent() {
+				return true
+			}
 		}
 	}
 	return false
@@ -217,9 +226,12 @@ func (l *loop) arriving() bool {
 
 // takeTurn is the end of a connection whose turn has come, unless it is about to be no longer idle.
 func (c *conn) takeTurn() {
-	if c.silent() {
+	switch {
+	case c.silent():
 		c.reset()
-	} else {
+	case c.isToGreet():
+		c.become(greeting)
+	default:
 		c.become(head)
 	}
 }

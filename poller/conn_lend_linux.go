@@ -29,7 +29,7 @@ func (c *conn) goesToHandler() bool {
 func (c *conn) lend(data []byte, n int) {
 	l := c.loop
 	r := l.run
-	x := &exchange{run: r, loop: l, conn: c, fd: c.sock.FD, head: bytes.Clone(data[:n]), peer: c.describe(), site: c.site, state: lent}
+	x := &exchange{run: r, loop: l, conn: c, fd: c.sock.FD, head: bytes.Clone(data[:n]), peer: c.describe(), site: c.site, tls: c.tls, secure: c.tls != nil, behind: len(c.in) > 0, state: lent}
 	x.writer.x = x
 	rest := data[n:]
 	if len(c.in) == 0 {
@@ -81,12 +81,21 @@ func (c *conn) takeBack(x *exchange) {
 		c.refuseLast(o.refusal, x.head)
 	case o.kind == aborted:
 		c.abort()
+	case o.kind == established:
+		c.established()
+	case o.kind == failedHandshake:
+		c.handshakeFailed(o.refusal)
+		c.become(serving)
+		c.finish()
 	default:
 		if !x.body.decoder.Done() {
 			c.pending = &pending{skip: true, decoder: x.body.decoder}
 			c.until = c.loop.clock.now + lingerLimit
 		}
 		c.in = append(x.body.input, c.in...)
+		if c.tls != nil {
+			c.in = c.tls.open(c.in, nil) // what else was in the records that the handler has read
+		}
 		from := c.state
 		c.become(serving)
 		c.loop.out = c.loop.out[:0]
@@ -113,6 +122,7 @@ func (c *conn) endLease(x *exchange) {
 	c.lease = nil
 	switch s := x.now(); s {
 	case hijacked, lost:
+		c.tls = nil // it is the handler's
 		c.become(s)
 	case ended: // by revoke, and the worker may still be finding out
 	default:

@@ -28,6 +28,7 @@ type conn struct {
 	out     []byte    // bytes that the kernel did not take
 	source  io.Reader // content to be sent behind out
 	left    int64     // bytes still to be read from source
+	tls     *tlsLayer // nil: there is none, or no ClientHello yet
 	padded  bool      // the last request had content, behind which there may be two empty lines
 
 	prev, next *conn         // within the timeout list of what it waits for
@@ -85,8 +86,20 @@ func (c *conn) settle() {
 func (c *conn) admit() {
 	if c.state == parked {
 		c.loop.clock.tick()
-		c.become(fresh)
+		c.welcome()
 		c.settle()
+	}
+}
+
+// isToGreet reports whether the next thing to come is a ClientHello.
+func (c *conn) isToGreet() bool { return c.tls == nil && c.loop.run.cfg.tls != nil }
+
+// welcome has the connection wait for what a client sends first.
+func (c *conn) welcome() {
+	if c.isToGreet() {
+		c.become(greeting)
+	} else {
+		c.become(fresh)
 	}
 }
 
@@ -109,7 +122,7 @@ func (c *conn) Closed(by engine.Closer) {
 	l := c.loop
 	r := l.run
 	r.closed.Add(1)
-	orderly := !c.loseLease() && len(c.out) == 0 && c.source == nil // all was handed to the kernel
+	orderly := !c.loseLease() && c.sentAll()
 	was := c.state
 	c.become(gone)
 	l.forget(c)
@@ -126,6 +139,9 @@ func (c *conn) Closed(by engine.Closer) {
 	}
 	aborted := r.table.Close(c.sock.FD) || was == lost
 	if !aborted {
+		if orderly && by == engine.Here {
+			_ = c.tls.closeNotify()
+		}
 		r.noteClosed(c.sock.FD)
 		if r.cfg.arm && orderly {
 			if err := linger.Disarm(c.sock.FD); err != nil {
@@ -139,6 +155,9 @@ func (c *conn) Closed(by engine.Closer) {
 		r.ended(aborted)
 	}
 }
+
+// sentAll reports whether the kernel has got all that there is to send.
+func (c *conn) sentAll() bool { return !c.holdsOutput() && c.source == nil }
 
 // describe is what hooks get to know.
 func (c *conn) describe() Conn { return Conn{ID: c.id, Remote: c.sock.RemoteAddr()} }

@@ -22,12 +22,12 @@ const (
 // was all and went out. If not, the connection has ended, or is sending: the rest is kept in c.
 func (c *conn) send() bool {
 	l := c.loop
-	if len(c.out) > 0 {
+	if c.holdsOutput() {
 		n, ok := c.write(c.out)
 		if !ok {
 			return false
 		}
-		if c.out = c.out[n:]; len(c.out) > 0 {
+		if c.out = c.out[n:]; c.holdsOutput() {
 			c.out = append(c.out, l.out...)
 			return c.putOff()
 		}
@@ -43,11 +43,14 @@ func (c *conn) send() bool {
 	if l.out = l.out[:0]; cap(l.out) > keepCapacity {
 		l.out = nil
 	}
-	if len(c.out) > 0 {
+	if c.holdsOutput() {
 		return c.putOff()
 	}
 	return c.source == nil || c.sendSource()
 }
+
+// holdsOutput reports whether there is something that the kernel has not taken, beside a source.
+func (c *conn) holdsOutput() bool { return len(c.out) > 0 || c.tls.blocked() }
 
 // sendSource is send for the source.
 func (c *conn) sendSource() bool {
@@ -73,6 +76,8 @@ func (c *conn) sendSource() bool {
 		}
 		if n < len(piece) {
 			c.out = bytes.Clone(piece[n:])
+		}
+		if c.holdsOutput() {
 			return c.putOff()
 		}
 		turn += n
@@ -115,8 +120,17 @@ func (c *conn) dropSource() {
 	}
 }
 
-// write writes as much of b as the kernel takes. It fails when the client has gone, and the connection is ending then.
+// write writes as much of b as the kernel takes, or as can be encrypted until it takes no more. It fails when the client has gone, and
+// the connection is ending then.
 func (c *conn) write(b []byte) (n int, ok bool) {
+	if c.tls != nil {
+		n, err := c.tls.write(b)
+		if err != nil && err != unix.EAGAIN {
+			c.close()
+			return n, false
+		}
+		return n, true
+	}
 	for n < len(b) {
 		m, err := unix.Write(c.sock.FD, b[n:])
 		switch err {

@@ -11,6 +11,25 @@ import (
 // flushAt is how many bytes of answers a batch of pipelined requests collects before they are sent in between.
 const flushAt = 64 << 10
 
+// receivePlain serves what has come, which is behind TLS, if there is that.
+func (c *conn) receivePlain(data []byte) {
+	switch {
+	case c.isToGreet(): // in a drain
+		c.become(greeting)
+		c.greet(data)
+		return
+	case c.tls == nil:
+		c.serve(data)
+		return
+	}
+	l := c.loop
+	l.plain = c.tls.open(l.plain[:0], data)
+	c.serve(l.plain)
+	if cap(l.plain) > keepCapacity {
+		l.plain = nil
+	}
+}
+
 // serve answers the requests in data, which may be c.in.
 func (c *conn) serve(data []byte) {
 	if len(c.in) > 0 {
@@ -72,6 +91,8 @@ func (c *conn) keep(rest []byte) {
 // await has the connection wait for what comes next. served says that requests were answered since it last did.
 func (c *conn) await(from state, served bool) {
 	switch {
+	case c.tls.ended():
+		c.finish() // as by a FIN, but what there was to say was said
 	case c.pending != nil && c.pending.skip:
 		c.become(skipping)
 	case c.pending != nil:

@@ -10,8 +10,10 @@ import (
 
 // state is what a connection is doing. All that follows from it stands in table, and [conn.become] is the one way to change it.
 //
-//	opening ─▶ fresh                                        it was accepted
-//	opening ─▶ parked ─▶ fresh                              beyond MaxConns, and let in when another one ended
+//	opening ─▶ fresh, greeting                              it was accepted, without and with TLS
+//	opening ─▶ parked                                       beyond MaxConns
+//	parked ─▶ fresh, greeting                               let in when another one ended
+//	greeting ─▶ shaking ─▶ serving                          a ClientHello has come; the handshake is over
 //	fresh, idle, quiet, spread ─▶ serving                   input has come
 //	head, content, skipping ─▶ serving                      more input has come, or has not in time
 //	sending ─▶ serving                                      the kernel takes more of the answer
@@ -26,8 +28,8 @@ import (
 //	lent, handling ─▶ serving                               the handler is done, and the loop has to go on
 //	lent, handling ─▶ hijacked                              the handler has taken it over, for good
 //	lent, handling ─▶ lost                                  the same, but an abort came first
-//	fresh, idle, quiet ─▶ spread                            a drain has begun, and resets one after the other
-//	spread ─▶ head                                          it is its turn, but a request waits
+//	greeting, fresh, idle, quiet ─▶ spread                  a drain has begun, and resets one after the other
+//	spread ─▶ head, greeting                                it is its turn, but a request waits, or a ClientHello
 //	lingering, parting ─▶ acking                            a drain has begun; the client did not close in time
 //
 // Beside that, every state before hijacked leads to reset, in a drain or a teardown, and to ended, otherwise. Every state
@@ -40,6 +42,8 @@ type state uint8
 const (
 	opening   state = iota
 	parked          // accepted beyond MaxConns; see admission
+	greeting        // is to begin with TLS, and has not sent a whole ClientHello
+	shaking         // makes a handshake, or waits for its turn
 	fresh           // has sent nothing
 	idle            // has every answer, and has sent nothing since
 	quiet           // as idle, after an answer of the http.Handler; see polls
@@ -84,11 +88,13 @@ var table [states]row
 
 // It is filled in here since what is in it refers to it.
 func init() {
-	serve, hold, drop := (*conn).serve, (*conn).hold, func(*conn, []byte) {}
+	serve, hold, drop := (*conn).receivePlain, (*conn).hold, func(*conn, []byte) {}
 	stays := func(*conn) bool { return false }
 	table = [states]row{
 		opening:   {"opening", same, noTimeout, nil, asIs, drop, stays},
 		parked:    {"parked", linger.New, noTimeout, nil, hangUps, hold, stays},
+		greeting:  {"greeting", linger.Handshake, handshakeTimeout, (*conn).greetingLate, input, (*conn).greet, (*conn).silent},
+		shaking:   {"shaking", linger.Handshake, handshakeTimeout, (*conn).endHandshake, noInput, hold, stays},
 		fresh:     {"fresh", linger.New, headerTimeout, (*conn).headLate, input, serve, (*conn).silent},
 		idle:      {"idle", linger.Idle, idleTimeout, (*conn).close, input, serve, (*conn).silent},
 		quiet:     {"quiet", linger.Idle, idleTimeout, (*conn).close, once, serve, (*conn).silent},

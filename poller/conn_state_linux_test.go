@@ -4,6 +4,7 @@ package poller
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -135,6 +136,33 @@ func TestEdges(t *testing.T) {
 		onLoop(s.run.loops[0], func() {})
 	}
 
+	t.Run("TLS", func(t *testing.T) {
+		srv := both(quick)
+		srv.TLSConfig, srv.MaxConns = serverTLS.Clone(), 1
+		s := start(t, srv)
+		first := s.dial(t)
+		first.get("/")
+		lingertest.Must(t, s.run.port.Resume()) // as another loop that has not heard of the pause
+		second := s.dial(t)
+		second.send(getRoot)
+		s.waitState(t, parked)
+		_ = first.SetLinger(0)
+		_ = first.TCPConn.Close()
+		second.answer("GET")
+		_ = second.SetLinger(0)
+		_ = second.TCPConn.Close()
+
+		srv = both(quick)
+		srv.TLSConfig, srv.Spread = serverTLS.Clone(), time.Hour
+		s = start(t, srv)
+		silent := s.dialPlain(t)
+		s.waitState(t, greeting)
+		shutdown(s)
+		s.waitState(t, spread)
+		silent.tls = tls.Client(silent.TCPConn, s.tls)
+		go silent.tls.Write([]byte(getRoot))
+		silent.answer("GET")
+	})
 	t.Run("idle, and part of a head or content", func(t *testing.T) {
 		s := start(t, both(quick))
 		c := s.dial(t)

@@ -14,6 +14,7 @@ import (
 
 // A client that has sent nothing is told, although TCP_DEFER_ACCEPT was set on the listener.
 func TestDeferAcceptIsCleared(t *testing.T) {
+	plain(t, "a client that says nothing makes no handshake")
 	ln := listenAlone(t)
 	lingertest.Control(t, ln.(*net.TCPListener), func(fd int) error {
 		return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, 100)

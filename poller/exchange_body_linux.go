@@ -30,6 +30,7 @@ type body struct {
 	buf     *[]byte      // from pieces; input may be in it
 	err     error        // what Read returns from here on
 	closed  bool
+	given   bool // back to the loop, or about to be
 }
 
 // Values of body.rest that are no number of bytes.
@@ -181,7 +182,25 @@ func (b *body) settled() bool {
 		return false
 	}
 	b.shut()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.given = true
+	b.x.readBuffered(&b.input)
 	return len(b.input) == 0
+}
+
+// endsBehind reports whether the client has ended its side behind the content. With TLS that takes reading on; if it is another request
+// that comes, that is kept.
+func (b *body) endsBehind() bool {
+	if b.rest.Load() != 0 {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.given || len(b.input) > 0 {
+		return false
+	}
+	return b.x.readBehind(&b.input)
 }
 
 // nothingBehind reports whether no request has been read behind this one, whose content is complete.

@@ -55,34 +55,33 @@ func (w *responseWriter) CloseNotify() <-chan bool {
 
 // Hijack implements http.Hijacker: it hands the connection over to the caller, who has to close it. The server goes on to
 // keep track of it: it counts as a connection, and Close resets it. The net.Conn's Close ends it with FIN, unless its
-// SetLinger was called, which is there as with a net.TCPConn.
+// SetLinger was called, which is there as with a net.TCPConn. With TLS the net.Conn is a *tls.Conn.
 func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := w.hijack()
+	c, user, rw, err := w.hijack()
 	if err != nil {
-		w.x.tooLate(conn)
+		w.x.tooLate(c)
 		return nil, nil, err
 	}
 	w.report()
-	return conn, rw, nil
+	return user, rw, nil
 }
 
-func (w *responseWriter) hijack() (*linger.Conn, *bufio.ReadWriter, error) {
+func (w *responseWriter) hijack() (c *linger.Conn, user net.Conn, rw *bufio.ReadWriter, err error) {
 	w.mu.Lock()
 	defer w.unlock()
 	if why := w.whyNot(); why != nil {
-		return nil, nil, why
+		return nil, nil, nil, why
 	}
 	if w.status != 0 && (!w.encoded || len(w.w.content) > 0) {
 		// A head that is written, such as that of 101, is sent, whether or not there is content.
 		if err := w.emit(nil, false); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 	}
-	conn, rw, err := w.x.hijack()
-	if err == nil {
+	if c, user, rw, err = w.x.hijack(); err == nil {
 		w.closeBuffers()
 	}
-	return conn, rw, err
+	return c, user, rw, err
 }
 
 var _ http.Hijacker = (*responseWriter)(nil)

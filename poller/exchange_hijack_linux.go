@@ -18,25 +18,30 @@ import (
 
 // hijack moves the connection out of its loop: to a descriptor of Go's own, which is entered in the run's set of hijacked
 // connections as the table lets go of the old one. From then on it is the connection's one descriptor; the loop finds
-// nothing under the number that it knows. Where that came too late, the connection can come with an error, for tooLate.
-func (x *exchange) hijack() (*linger.Conn, *bufio.ReadWriter, error) {
-	c, ok, err := x.takeOver()
+// nothing under the number that it knows. user is what is for the handler: c, or the tls.Conn above it. Where that came too late, c can
+// come with an error, for tooLate.
+func (x *exchange) hijack() (c *linger.Conn, user net.Conn, rw *bufio.ReadWriter, err error) {
+	c, layer, ok, err := x.takeOver()
 	if x.now() == lost {
 		x.loop.takeBack(x)
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	x.body.shut()
 	x.loop.takeBack(x)
 	if !ok {
 		// A teardown has begun, and the connection is reset.
-		return c, nil, errConnGone
+		return c, nil, nil, errConnGone
 	}
-	r := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(x.body.input), c), max(contentBuffer, len(x.body.input)))
+	user = c
+	if layer != nil {
+		user = layer.conn
+	}
+	r := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(x.body.input), user), max(contentBuffer, len(x.body.input)))
 	// What has come already is in the buffer, where libraries look for it.
 	_, _ = r.Peek(len(x.body.input))
-	return c, bufio.NewReadWriter(r, bufio.NewWriter(c)), nil
+	return c, user, bufio.NewReadWriter(r, bufio.NewWriter(user)), nil
 }
 
 // tooLate is what follows a hijack of a connection that is no more: nobody else closes c, which may be nil, or tells the handler. No
@@ -51,34 +56,34 @@ func (x *exchange) tooLate(c *linger.Conn) {
 }
 
 // takeOver is the part of hijack during which the loop must not close the connection. ok is false if it came too late.
-func (x *exchange) takeOver() (c *linger.Conn, ok bool, err error) {
+func (x *exchange) takeOver() (c *linger.Conn, layer *tlsLayer, ok bool, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if why := x.whyNotLocked(); why != nil {
-		return nil, false, why
+		return nil, nil, false, why
 	}
 	tcp, err := duplicate(x.fd)
 	if err != nil {
-		return nil, false, fmt.Errorf("poller: taking the connection over: %w", err)
+		return nil, nil, false, fmt.Errorf("poller: taking the connection over: %w", err)
 	}
 	raw, err := tcp.SyscallConn()
 	if err != nil {
 		_ = tcp.Close()
-		return nil, false, fmt.Errorf("poller: taking the connection over: %w", err)
+		return nil, nil, false, fmt.Errorf("poller: taking the connection over: %w", err)
 	}
 	// An abort by others must not reach the socket that takes the number, so the table comes first. The loop cannot close the
 	// descriptor meanwhile, so that this may act as its owner.
 	if aborted := x.run.table.Close(x.fd); aborted {
 		x.becomeLocked(lost)
 		_ = tcp.Close()
-		return nil, false, errConnGone
+		return nil, nil, false, errConnGone
 	}
 	x.run.watcher.Forget(x.fd)
 	if err := x.run.port.Vacate(x.conn.sock); err != nil {
 		x.becomeLocked(lost)
 		_ = raw.Control(func(fd uintptr) { _ = linger.Abort(int(fd)) })
 		_ = tcp.Close()
-		return nil, false, fmt.Errorf("poller: taking the connection over: %w", err)
+		return nil, nil, false, fmt.Errorf("poller: taking the connection over: %w", err)
 	}
 	_ = raw.Control(func(fd uintptr) {
 		// It is for a server's connections, and not for a user's.
@@ -87,8 +92,12 @@ func (x *exchange) takeOver() (c *linger.Conn, ok bool, err error) {
 	// It is armed from birth, so that the death of the process resets it; its Close disarms it.
 	c, ok = x.run.hijacked.Add(tcp, x.run.hijackedClosed(x.peer))
 	x.taken = weak.Make(c)
+	if layer = x.tls; layer != nil {
+		layer.taken.Store(c)
+		x.tls = nil
+	}
 	x.becomeLocked(hijacked)
-	return c, ok, nil
+	return c, layer, ok, nil
 }
 
 // duplicate returns a connection of Go's own for the socket of fd.

@@ -38,12 +38,35 @@ func (x *exchange) receive(p []byte) (n int, err error) {
 // receiveWithin is receive with another time. Zero means any time, and less none.
 func (x *exchange) receiveWithin(timeout time.Duration, p []byte) (n int, err error) {
 	err = x.transfer(&x.read, unix.EPOLLIN, timeout, func() (err error) {
-		if n, err = unix.Read(x.fd, p); err == nil && n == 0 {
-			return io.EOF
-		}
-		return os.NewSyscallError("read", err)
+		n, err = x.readLocked(p)
+		return err
 	})
-	return max(n, 0), err
+	return n, err
+}
+
+// readLocked reads what there is, or returns an error that is unix.EAGAIN. At the client's FIN, or close_notify, it returns io.EOF.
+func (x *exchange) readLocked(p []byte) (int, error) {
+	if x.tls == nil || x.shakes {
+		return readDescriptor(x.fd, p)
+	}
+	return x.tls.read(p)
+}
+
+// readDescriptor is read(2).
+func readDescriptor(fd int, p []byte) (n int, err error) {
+	n, err = unix.Read(fd, p)
+	for err == unix.EINTR {
+		n, err = unix.Read(fd, p)
+	}
+	switch {
+	case err == unix.EAGAIN:
+		return 0, err
+	case err != nil:
+		return 0, os.NewSyscallError("read", err)
+	case n == 0 && len(p) > 0:
+		return 0, io.EOF
+	}
+	return n, nil
 }
 
 // send writes all of bufs, the bytes of a final answer, and waits for the kernel to take them. A client that acknowledges
@@ -52,17 +75,17 @@ func (x *exchange) receiveWithin(timeout time.Duration, p []byte) (n int, err er
 func (x *exchange) send(bufs ...[]byte) error {
 	bufs = slices.DeleteFunc(bufs, func(b []byte) bool { return len(b) == 0 })
 	err := x.transfer(&x.write, unix.EPOLLOUT, x.run.cfg.writeTimeout, func() error {
-		for len(bufs) > 0 {
-			n, err := write(x.fd, bufs)
-			if err != nil { // EPIPE, ECONNRESET, ETIMEDOUT: nothing that is sent can arrive any more
-				return os.NewSyscallError("write", err)
-			}
-			for x.wrote = true; n > 0; {
+		for len(bufs) > 0 || x.tls.blocked() {
+			n, err := x.writeLocked(bufs)
+			for x.wrote = x.wrote || n > 0; n > 0; {
 				m := min(n, len(bufs[0]))
 				n -= m
 				if bufs[0] = bufs[0][m:]; len(bufs[0]) == 0 {
 					bufs = bufs[1:]
 				}
+			}
+			if err != nil { // EPIPE, ECONNRESET, ETIMEDOUT: nothing that is sent can arrive any more
+				return os.NewSyscallError("write", err)
 			}
 		}
 		return nil
@@ -73,12 +96,22 @@ func (x *exchange) send(bufs ...[]byte) error {
 	return err
 }
 
-// write is write(2), or writev(2), which package unix allocates for.
-func write(fd int, bufs [][]byte) (int, error) {
-	if len(bufs) == 1 {
-		return unix.Write(fd, bufs[0])
+// writeLocked writes of bufs what the kernel takes, by write(2), or by writev(2), which package unix allocates for. TLS has taken n bytes
+// even if the kernel takes nothing more.
+func (x *exchange) writeLocked(bufs [][]byte) (n int, err error) {
+	switch {
+	case x.tls != nil && !x.shakes:
+		// What is encrypted has to be sent, so nothing is as long as nothing of the answer can go out: 503 may have to take its place.
+		if x.behind && !x.wrote && !writable(x.fd) {
+			return 0, unix.EAGAIN
+		}
+		return x.tls.write(gather(bufs))
+	case len(bufs) == 1:
+		n, err = unix.Write(x.fd, bufs[0])
+	default:
+		n, err = unix.Writev(x.fd, bufs)
 	}
-	return unix.Writev(fd, bufs)
+	return max(n, 0), err
 }
 
 // transfer makes the system calls of call, which fail with EAGAIN where the client is not ready: then it waits for one of events, for
@@ -100,15 +133,25 @@ func (x *exchange) transfer(s *side, events uint32, timeout time.Duration, call 
 			stalled = time.After(timeout)
 			due = time.Time{}
 		}
+		late := false
+		x.stopComputing()
 		select {
 		case <-s.ready:
 		case <-stalled:
-			// The kernel takes more only when a good part of its buffer is free, which a slow reader may need long for.
-			if due.IsZero() && (s == &x.read || x.unacked() >= unacked) {
-				return errStalled
-			}
+			late = true
+		}
+		x.startComputing()
+		// The kernel takes more only when a good part of its buffer is free, which a slow reader may need long for.
+		if late && due.IsZero() && (s == &x.read || x.unacked() >= unacked) {
+			return errStalled
 		}
 	}
+}
+
+// writable reports whether the kernel takes output.
+func writable(fd int) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 0)
+	return err != nil || n > 0
 }
 
 // attempt is call where the exchange has its connection. After EAGAIN an element comes to s.ready, when there is one of events or
@@ -148,7 +191,7 @@ func (x *exchange) Ready(events uint32) {
 		x.write.signal()
 	}
 	x.mu.Unlock()
-	if events&unix.EPOLLRDHUP != 0 && x.halfClosed() {
+	if !x.shakes && events&x.finEvents() != 0 && x.halfClosed() {
 		x.end(errHalfClosed)
 	}
 }
@@ -158,8 +201,16 @@ func (x *exchange) Ready(events uint32) {
 // another one an epoll_ctl.
 func (x *exchange) awaitFINLocked() {
 	if x.state == handling && x.body.rest.Load() == 0 && !x.run.server.AllowHalfClose {
-		_ = x.run.watcher.Add(x.fd, x, unix.EPOLLRDHUP) // without it a reset is noticed still
+		_ = x.run.watcher.Add(x.fd, x, x.finEvents()) // without it a reset is noticed still
 	}
+}
+
+// finEvents are those by which the client's end of its side is noticed. That of TLS is a message.
+func (x *exchange) finEvents() uint32 {
+	if x.secure {
+		return unix.EPOLLIN | unix.EPOLLRDHUP
+	}
+	return unix.EPOLLRDHUP
 }
 
 // awaitFIN is that for content that has come to its end.
@@ -172,6 +223,9 @@ func (x *exchange) awaitFIN() {
 // halfClosed reports whether the client has sent FIN, and no request before it that waits. It is called when awaitFIN's event
 // has come, which can be that of a connection before under the same number.
 func (x *exchange) halfClosed() bool {
+	if x.secure {
+		return x.body.endsBehind()
+	}
 	if !x.body.nothingBehind() {
 		return false
 	}
@@ -186,6 +240,34 @@ func (x *exchange) halfClosed() bool {
 		return false
 	}
 	return n == 0 && err == nil // a reset is the loop's to notice
+}
+
+// readBehind reports whether what comes next, with TLS, is the end of the client's side. What comes in its place is appended to input.
+func (x *exchange) readBehind(input *[]byte) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.isMineLocked() {
+		return false
+	}
+	var p [512]byte
+	n, err := x.readLocked(p[:])
+	*input = append(*input, p[:n]...)
+	if err == unix.EAGAIN {
+		x.awaitFINLocked()
+	}
+	return err == io.EOF || errors.Is(err, errCutOff)
+}
+
+// readBuffered appends to input what TLS has read, and nobody has taken.
+func (x *exchange) readBuffered(input *[]byte) {
+	if !x.secure {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.isMineLocked() {
+		*input = x.tls.open(*input, nil)
+	}
 }
 
 // signalLocked has all who wait look again.
@@ -236,11 +318,14 @@ func (x *exchange) sendInterimLocked(b []byte) (sent bool) {
 	if !x.isMineLocked() || x.wrote {
 		return false
 	}
-	n, err := unix.Write(x.fd, b)
-	if err == nil && n < len(b) {
+	if x.tls.blocked() {
+		return false
+	}
+	n, _ := x.writeLocked([][]byte{b})
+	if 0 < n && n < len(b) {
 		x.abortLocked()
 	}
-	return err == nil && n == len(b)
+	return n == len(b)
 }
 
 // abort resets the connection. Its loop will find out.

@@ -27,13 +27,16 @@ import (
 // The loop remains the one that closes the descriptor, which can happen at any time: mu is held for each system call, and the
 // exchange makes none unless its state is lent or handling.
 type exchange struct {
-	run   *run // immutable, as are the next six
-	loop  *loop
-	conn  *conn // the loop's
-	fd    int
-	peer  Conn
-	head  []byte // of the request; strings of the http.Request are views into it
-	began time.Time
+	run    *run // immutable, as are the next nine
+	loop   *loop
+	conn   *conn // the loop's
+	fd     int
+	peer   Conn
+	head   []byte // of the request; strings of the http.Request are views into it
+	began  time.Time
+	secure bool // there is TLS
+	behind bool // there was a request before it in the same input, the answer to which may not have been read
+	shakes bool // it is no request but a TLS handshake
 
 	queued *list.Element // in pool.queue; nil if it is not. Guarded by pool.mu.
 
@@ -46,6 +49,7 @@ type exchange struct {
 	mu          sync.Mutex // guards what follows; held for system calls, never while waiting
 	state       state      // lent, handling, left, returned, hijacked, lost, or ended: it was taken away
 	outcome     outcome
+	tls         *tlsLayer // nil: there is none, or it has been hijacked
 	wrote       bool      // the kernel has got some of the final answer
 	continued   bool      // 100 (Continue) was sent
 	readClosed  bool      // the request's content is not wanted any more
@@ -60,18 +64,20 @@ type exchange struct {
 // outcome is how an exchange has ended.
 type outcome struct {
 	kind    outcomeKind
-	refusal error // of refused
+	refusal error // of refused and failedHandshake
 }
 
 // outcomeKind says what the loop is to do with the connection.
 type outcomeKind uint8
 
 const (
-	keepAlive outcomeKind = iota // the next request can come
-	last                         // the answer was the last
-	lastToEnd                    // the answer was the last, and has no length: it ends with the connection
-	refused                      // there is no answer; the loop gives one, as the last
-	aborted                      // the answer has broken off
+	keepAlive       outcomeKind = iota // the next request can come
+	last                               // the answer was the last
+	lastToEnd                          // the answer was the last, and has no length: it ends with the connection
+	refused                            // there is no answer; the loop gives one, as the last
+	aborted                            // the answer has broken off
+	established                        // the first request can come, after a handshake
+	failedHandshake                    // the client has been told so
 )
 
 var (
@@ -102,6 +108,11 @@ func (x *exchange) serve(w *worker) {
 		x.writer.detach()
 		x.runAfter()
 	}()
+	if x.shakes {
+		x.shake()
+		normal = true
+		return
+	}
 	req, err := x.prepare()
 	switch {
 	case err != nil:
@@ -166,6 +177,9 @@ func removeParts(req *http.Request) {
 // broken deals with a handler that did not return: its connection is aborted, even if it has hijacked it.
 func (x *exchange) broken(p any, req *http.Request) {
 	request := "none yet"
+	if x.shakes {
+		request = "TLS handshake"
+	}
 	if req != nil {
 		request = req.Method + " " + req.RequestURI
 	}
@@ -204,7 +218,7 @@ func (x *exchange) giveBack(o outcome) (gave bool) {
 	}
 	x.outcome = o
 	// A drain notes that it has begun before it looks at the state.
-	quietly := nothingLeft && x.state == lent && x.run.reuses() &&
+	quietly := nothingLeft && x.state == lent && x.run.reuses() && !x.tls.blocked() && !x.tls.ended() &&
 		x.conn.sock.Interest(table[left].polls.events()) == nil
 	if quietly {
 		x.run.table.SetActivity(x.fd, table[left].activity)
@@ -241,7 +255,7 @@ func (x *exchange) revoke(cause error) (unanswered, ok bool) {
 	x.mu.Unlock()
 	if ok {
 		x.end(cause)
-		x.run.pool.withdraw(x)
+		x.pool().withdraw(x)
 	}
 	return unanswered, ok
 }
@@ -269,6 +283,14 @@ func (x *exchange) end(cause error) {
 	if cancel != nil {
 		cancel(cause)
 	}
+}
+
+// pool is that whose worker the exchange waits for.
+func (x *exchange) pool() *pool {
+	if x.shakes {
+		return x.run.handshakes
+	}
+	return x.run.pool
 }
 
 // isMineLocked reports whether the exchange still has its connection.

@@ -4,6 +4,7 @@ package poller
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"net/netip"
@@ -34,6 +35,7 @@ func (x *exchange) newRequest(ctx context.Context, head *httpcodec.Request) (*ht
 		Host:       text(head.Host),
 		RemoteAddr: x.peer.Remote.String(),
 		RequestURI: text(head.RequestTarget),
+		TLS:        x.connectionState(),
 		Close:      !head.KeepAlive,
 	}
 	if head.MinorVersion == 0 {
@@ -136,12 +138,29 @@ func (x *exchange) findSite() {
 		r.site.Store(x.site)
 	}
 	if r.server.ConnContext != nil {
-		ctx := r.server.ConnContext(x.site.ctx, lentConn{net.TCPAddrFromAddrPort(local), net.TCPAddrFromAddrPort(x.peer.Remote)})
+		ctx := r.server.ConnContext(x.site.ctx, x.shown(local))
 		if ctx == nil {
 			panic("poller: Server.ConnContext returned nil")
 		}
 		x.site = &site{ctx: ctx}
 	}
+}
+
+// shown is what ConnContext gets to see of the connection.
+func (x *exchange) shown(local netip.AddrPort) net.Conn {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.tls != nil {
+		return x.tls.conn
+	}
+	return lentConn{net.TCPAddrFromAddrPort(local), net.TCPAddrFromAddrPort(x.peer.Remote)}
+}
+
+// connectionState is that of TLS, nil without.
+func (x *exchange) connectionState() *tls.ConnectionState {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.tls.connectionState()
 }
 
 // requestContext is the context of an exchange's site, and leads back to the exchange.

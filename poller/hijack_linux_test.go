@@ -86,6 +86,7 @@ func hijackBehindABlockedLoop(t *testing.T, hijacked http.HandlerFunc) (s *serve
 
 // At every moment a connection has one descriptor: if its handler closes it, its client is told, whatever the loop is doing.
 func TestHijackedConnIsClosedBehindABlockedLoop(t *testing.T) {
+	plain(t, "it looks at the descriptor of what was hijacked")
 	s, c, unblock := hijackBehindABlockedLoop(t, func(w http.ResponseWriter, r *http.Request) {
 		conn, _, err := w.(http.Hijacker).Hijack()
 		if err != nil {

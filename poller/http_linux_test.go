@@ -417,6 +417,7 @@ func TestTimeouts(t *testing.T) {
 
 func TestNoTimeouts(t *testing.T) {
 	var s Server
+	s.HandshakeTimeout = -1
 	s.HeaderTimeout, s.BodyTimeout, s.IdleTimeout = -1, -1, -1
 	cfg, err := s.config()
 	if err != nil || cfg.headerTimeout != 0 || cfg.bodyTimeout != 0 || cfg.idleTimeout != 0 {

@@ -23,6 +23,7 @@ import (
 )
 
 func TestCloseResetsEveryConnection(t *testing.T) {
+	plain(t, "it has connections in every state without")
 	s := start(t, &Server{Loops: 2, LoopHandler: LoopHandlerFunc(bytesHandler)})
 	fresh, idle, half, body, sending := s.dial(t), s.dial(t), s.dial(t), s.dial(t), s.dial(t)
 	idle.get("/")
@@ -277,6 +278,7 @@ func TestCloseWhileAnEngineEnds(t *testing.T) {
 }
 
 func TestServeTakesTheListenerOver(t *testing.T) {
+	plain(t, "it is about what Serve takes")
 	type noSyscallConn struct{ net.Listener }
 	tests := []struct {
 		name    string
@@ -288,7 +290,7 @@ func TestServeTakesTheListenerOver(t *testing.T) {
 		}, "its Accept would be passed over"},
 		{"TLS", func(t *testing.T) net.Listener {
 			return tls.NewListener(listen(t, "tcp", "127.0.0.1:0"), &tls.Config{})
-		}, "its Accept would be passed over"},
+		}, "ServeTLS"},
 		{"Unix", func(t *testing.T) net.Listener { return listen(t, "unix", "@rstserver-test") }, "not a TCP socket"},
 		{"nil", func(t *testing.T) net.Listener { return nil }, "not a nil"},
 		{"nil of a type", func(t *testing.T) net.Listener { return (*net.TCPListener)(nil) }, "*net.TCPListener"},
@@ -317,6 +319,7 @@ func TestServeTakesTheListenerOver(t *testing.T) {
 
 // Connections that were established before the listener was prepared are armed, and prompt, like all others.
 func TestConnectionsFromBeforeServe(t *testing.T) {
+	plain(t, "its client connects by itself")
 	ln := listenAlone(t)
 	s := &served{addr: netip.MustParseAddrPort(ln.Addr().String())}
 	const queued = 5
@@ -348,6 +351,7 @@ func listen(t testing.TB, network, addr string) net.Listener {
 
 // Go's own listeners are MPTCP where the kernel has it.
 func TestServeMultipathListener(t *testing.T) {
+	plain(t, "its client connects by itself")
 	lc := net.ListenConfig{}
 	lc.SetMultipathTCP(true)
 	ln, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")

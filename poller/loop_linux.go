@@ -37,6 +37,7 @@ type loop struct {
 	out      []byte // answers of the batch that is being served
 	body     []byte // content of a chunked request that came whole
 	piece    []byte // of a source
+	plain    []byte // what was in TLS records
 	lists    [timeoutKinds]timeoutList
 	alarm    alarm
 	toClose  []*conn      // reset by a drain

@@ -12,17 +12,18 @@ import (
 type timeoutKind uint8
 
 const (
-	noTimeout      timeoutKind = iota // nothing that has to come in time
-	headerTimeout                     // the rest of a request's head
-	bodyTimeout                       // more of a request's content
-	idleTimeout                       // the next request
-	writeTimeout                      // the client to take more of an answer
-	lingerTimeout                     // the client's FIN after the last answer
-	partTimeout                       // the same in a drain
-	quickTimeout                      // the http.Handler to return, as most do at once
-	handlerTimeout                    // the http.Handler to return, after that
-	ackTimeout                        // the client to acknowledge all that it was sent, which is looked after every ackInterval
-	turnTimeout                       // its turn to be reset in a drain; see spread
+	noTimeout        timeoutKind = iota // nothing that has to come in time
+	handshakeTimeout                    // the end of the TLS handshake, from accept
+	headerTimeout                       // the rest of a request's head
+	bodyTimeout                         // more of a request's content
+	idleTimeout                         // the next request
+	writeTimeout                        // the client to take more of an answer
+	lingerTimeout                       // the client's FIN after the last answer
+	partTimeout                         // the same in a drain
+	quickTimeout                        // the http.Handler to return, as most do at once
+	handlerTimeout                      // the http.Handler to return, after that
+	ackTimeout                          // the client to acknowledge all that it was sent, which is looked after every ackInterval
+	turnTimeout                         // its turn to be reset in a drain; see spread
 	timeoutKinds
 	ongoing = timeoutKinds // in a row of states: what it has waited for before
 )
@@ -72,7 +73,7 @@ func (c *config) durations() [timeoutKinds]time.Duration {
 		quick, handler = min(quick, handler), max(handler-quickHandler, 1)
 	}
 	return [timeoutKinds]time.Duration{
-		headerTimeout: c.headerTimeout, bodyTimeout: c.bodyTimeout, idleTimeout: c.idleTimeout, writeTimeout: c.writeTimeout,
+		handshakeTimeout: c.handshakeTimeout, headerTimeout: c.headerTimeout, bodyTimeout: c.bodyTimeout, idleTimeout: c.idleTimeout, writeTimeout: c.writeTimeout,
 		lingerTimeout: LingerTimeout, partTimeout: drainLinger, quickTimeout: quick, handlerTimeout: handler, ackTimeout: ackInterval,
 	}
 }

@@ -91,6 +91,7 @@ func acceptOptions(t testing.TB, ln net.Listener) map[string]int {
 // What the server sets for its own sake reaches no connection of anybody else's: neither one that a handler has taken over, nor one
 // that is accepted by whoever has the listening socket too, such as a child.
 func TestOptionsReachNobodyElse(t *testing.T) {
+	plain(t, "it looks at the descriptor of what was hijacked")
 	plain := listenAlone(t)
 	want := acceptOptions(t, plain)
 	plain.Close()

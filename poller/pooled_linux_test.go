@@ -302,6 +302,7 @@ func TestUnreadContent(t *testing.T) {
 
 // While the handler does not read, the client cannot send more than the kernel's buffers hold.
 func TestUploadWaitsForTheHandler(t *testing.T) {
+	plain(t, "what is sent waits beside the test")
 	total := lingertest.Times(32, 64) << 20
 	proceed := make(chan struct{})
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {

@@ -37,7 +37,7 @@ func (l *loop) Accepted(sock engine.Conn) (engine.Session, bool) {
 	if r.admission.opened(c) {
 		c.become(parked)
 	} else {
-		c.become(fresh)
+		c.welcome()
 	}
 	if l.ending && c.drain() {
 		c.reset()

@@ -129,6 +129,10 @@ func tcpBelow(ln net.Listener) (*net.TCPListener, error) {
 	case *net.UnixListener:
 		return nil, fmt.Errorf("poller: listener %s: not a TCP socket: connections of other families cannot be ended with RST", ln.Addr())
 	}
+	if fmt.Sprintf("%T", below) == "*tls.listener" {
+		return nil, errors.New("poller: the listener of tls.NewListener cannot be served: hand the one that it was made from to ServeTLS, and " +
+			"its tls.Config to Server.TLSConfig")
+	}
 	return nil, fmt.Errorf("poller: a %T cannot be served, as its Accept would be passed over: the event loops accept from the "+
 		"socket itself. Hand in the *net.TCPListener or *linger.Listener; what the other one does to connections is to be done in "+
 		"Server's options or handlers", below)

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -169,6 +170,9 @@ func (s *schedule) byHandler(target string) func() error {
 			return nil // another was faster
 		}
 		defer conn.Close()
+		if s.s.tls != nil {
+			conn = tls.Client(conn, s.s.tls)
+		}
 		// Beyond MaxConns it may have to wait for those that wait for the end of the calls.
 		_ = conn.SetDeadline(time.Now().Add(100 * time.Millisecond))
 		_, _ = io.WriteString(conn, "GET "+target+" HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -259,8 +263,12 @@ func (s *schedule) answer(w http.ResponseWriter, r *http.Request) {
 type traffic struct {
 	*schedule
 	rng  *rand.Rand
-	conn *net.TCPConn
-	in   *bufio.Reader
+	conn interface {
+		net.Conn
+		CloseWrite() error
+	}
+	tcp *net.TCPConn
+	in  *bufio.Reader
 	// answers is how many came whole. Before the first one no end is in order, as the client has asked for it.
 	answers int
 }
@@ -271,8 +279,11 @@ func (c *traffic) dial() bool {
 	if err != nil {
 		return false
 	}
-	c.conn = conn.(*net.TCPConn)
-	c.in = bufio.NewReader(conn)
+	c.tcp = conn.(*net.TCPConn)
+	if c.conn = c.tcp; c.s.tls != nil {
+		c.conn = tls.Client(conn, c.s.tls)
+	}
+	c.in = bufio.NewReader(c.conn)
 	_ = conn.SetDeadline(time.Now().Add(lingertest.Patience))
 	return true
 }
@@ -325,13 +336,14 @@ func (c *traffic) untilOver() {
 	go func() {
 		select {
 		case <-c.over:
-			_ = c.conn.CloseWrite()
+			_, _ = c.conn.CloseWrite(), c.tcp.CloseWrite()
 		case <-done:
 		}
 	}()
 	_, err := io.Copy(io.Discard, c.in)
 	close(done)
-	if err != nil && !errors.Is(err, unix.ECONNRESET) {
+	itself := c.s.tls != nil && errors.Is(err, unix.EPIPE) // it has closed its side in its own handshake
+	if err != nil && !errors.Is(err, unix.ECONNRESET) && !itself {
 		c.complain("a client was not told of the end: %v", err)
 	}
 	c.close()
@@ -508,7 +520,7 @@ func (c *traffic) leaves() {
 	c.send([]string{"GET /slow?5000 HTTP/1.1\r\nHost: x\r\n\r\n", "POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n",
 		"GET /pool?3000000 HTTP/1.1\r\nHost: x\r\n\r\n"}[c.rng.IntN(3)])
 	time.Sleep(time.Duration(c.rng.IntN(5000)) * time.Microsecond) // as random as the rest of the schedule
-	_ = c.conn.SetLinger(0)
+	_ = c.tcp.SetLinger(0)
 	c.close()
 }
 

@@ -2,6 +2,7 @@ package poller
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -17,16 +18,18 @@ import (
 
 // Defaults of the fields of [Server].
 const (
-	DefaultHeaderTimeout  = 60 * time.Second
-	DefaultBodyTimeout    = 60 * time.Second
-	DefaultWriteTimeout   = 60 * time.Second
-	DefaultIdleTimeout    = 3 * time.Minute // longer than clients keep idle connections, so that TIME_WAIT is theirs
-	DefaultMaxHeaderBytes = 64 << 10
-	DefaultMaxFields      = 100
-	DefaultMaxBodyBytes   = 10 << 20
-	DefaultMaxOutputBytes = 16 << 20
-	DefaultStuckGrace     = time.Second
-	DefaultQueue          = linger.DefaultQueue
+	DefaultHandshakeTimeout = 10 * time.Second
+	DefaultMaxHandshakes    = 1024
+	DefaultHeaderTimeout    = 60 * time.Second
+	DefaultBodyTimeout      = 60 * time.Second
+	DefaultWriteTimeout     = 60 * time.Second
+	DefaultIdleTimeout      = 3 * time.Minute // longer than clients keep idle connections, so that TIME_WAIT is theirs
+	DefaultMaxHeaderBytes   = 64 << 10
+	DefaultMaxFields        = 100
+	DefaultMaxBodyBytes     = 10 << 20
+	DefaultMaxOutputBytes   = 16 << 20
+	DefaultStuckGrace       = time.Second
+	DefaultQueue            = linger.DefaultQueue
 )
 
 var (
@@ -62,9 +65,21 @@ type Server struct {
 	BaseContext func(net.Listener) context.Context
 	// ConnContext may derive a context for a connection from the one that is passed. It is called before the first
 	// request of the connection is handed to Handler, on the goroutine that runs it. The net.Conn tells addresses; its other
-	// methods fail, as the connection belongs to the server, and unlike with net/http it is no *net.TCPConn. It must not
-	// return nil.
+	// methods fail, as the connection belongs to the server, and unlike with net/http it is no *net.TCPConn. With TLS it is a
+	// *tls.Conn, which has made its handshake, and of which the same holds. It must not return nil.
 	ConnContext func(ctx context.Context, c net.Conn) context.Context
+
+	// TLSConfig is for ServeTLS and ListenAndServeTLS, which work on a copy of it; Serve is not concerned. Nil means an empty one. As in
+	// package tls the least version is TLS 1.2. Its functions run on goroutines of their own, and may wait. HTTP/2 is not offered, whatever
+	// NextProtos says.
+	TLSConfig *tls.Config
+	// HandshakeTimeout bounds the time from accept to the end of a TLS handshake. Then the connection is reset, or closed if nothing has
+	// come on it. Zero means DefaultHandshakeTimeout, negative none.
+	HandshakeTimeout time.Duration
+	// MaxHandshakes bounds how many TLS handshakes are under way at a time, most of which wait for their clients, and take some 24 KB.
+	// Others wait for one to end; HandshakeTimeout counts. A client that has not sent its first message whole does not count. Zero means
+	// DefaultMaxHandshakes.
+	MaxHandshakes int
 
 	// Loops is the number of event loops. Zero means GOMAXPROCS.
 	Loops int

@@ -63,7 +63,11 @@ func (x *exchange) awaitLoop() {
 	over := time.After(lastWords)
 	for {
 		done := make(chan bool, 1)
-		if !x.loop.post(func() { done <- x.conn.over() || len(x.conn.out) == 0 && x.conn.source == nil && x.conn.unacked() == 0 }) {
+		if !x.loop.post(func() {
+			c := x.conn
+			back := c.lease != x || x.now() == left // the loop may be in the middle of giving turns, and come to this one later
+			done <- c.over() || back && c.sentAll() && c.unacked() == 0
+		}) {
 			return
 		}
 		select {
@@ -138,6 +142,7 @@ func (s *Server) sayLastWords() {
 	if o.kind == lastToEnd {
 		x.mu.Lock()
 		if x.isMineLocked() {
+			_ = x.tls.closeNotify()
 			_ = unix.Shutdown(x.fd, unix.SHUT_WR) // it fails when the client has reset it
 		}
 		x.mu.Unlock()

@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,8 +16,10 @@ import (
 type config struct {
 	loops            int
 	maxConns         int
-	maxHandlers      int           // 0: no bound
-	headerTimeout    time.Duration // 0: none, here and below
+	maxHandlers      int // 0: no bound
+	maxHandshakes    int
+	handshakeTimeout time.Duration // 0: none, here and below
+	headerTimeout    time.Duration
 	bodyTimeout      time.Duration
 	handlerTimeout   time.Duration
 	writeTimeout     time.Duration
@@ -36,6 +39,7 @@ type config struct {
 	sweep            bool
 	loopHandler      LoopHandler // nil if there is none
 	handler          http.Handler
+	tls              *tls.Config                   // nil: there is no TLS
 	onLoop           func(*httpcodec.Request) bool // nil: one of the handlers answers everything
 	log              *slog.Logger
 }
@@ -45,6 +49,8 @@ func (s *Server) config() (config, error) {
 		loops:            or(s.Loops, runtime.GOMAXPROCS(0)),
 		maxConns:         s.MaxConns,
 		maxHandlers:      s.MaxHandlers,
+		maxHandshakes:    or(s.MaxHandshakes, DefaultMaxHandshakes),
+		handshakeTimeout: timeout(s.HandshakeTimeout, DefaultHandshakeTimeout),
 		headerTimeout:    timeout(s.HeaderTimeout, DefaultHeaderTimeout),
 		bodyTimeout:      timeout(s.BodyTimeout, DefaultBodyTimeout),
 		handlerTimeout:   timeout(s.HandlerTimeout, 0),
@@ -85,6 +91,7 @@ func (s *Server) config() (config, error) {
 		{"Loops", int64(s.Loops), maxLoops},
 		{"MaxConns", int64(s.MaxConns), maxOption},
 		{"MaxHandlers", int64(s.MaxHandlers), maxOption},
+		{"MaxHandshakes", int64(s.MaxHandshakes), maxOption},
 		{"MaxHeaderBytes", int64(s.MaxHeaderBytes), maxOption},
 		{"MaxFields", int64(s.MaxFields), maxOption},
 		{"MaxOutputBytes", int64(s.MaxOutputBytes), maxOption},

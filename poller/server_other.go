@@ -4,6 +4,7 @@ package poller
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -44,6 +45,17 @@ func (s *Server) ListenAndServe() error {
 	return errors.Join(err, errElsewhere)
 }
 
+// ListenAndServeTLS returns what ListenAndServe does.
+func ListenAndServeTLS(addr, certFile, keyFile string, handler http.Handler) error {
+	return ListenAndServe(addr, handler)
+}
+
+// ListenAndServeTLS returns what ListenAndServe does.
+func (s *Server) ListenAndServeTLS(certFile, keyFile string) error { return s.ListenAndServe() }
+
+// ServeTLS is Serve.
+func (s *Server) ServeTLS(ln net.Listener, certFile, keyFile string) error { return s.Serve(ln) }
+
 // Serve closes ln, and returns what ListenAndServe does.
 func (s *Server) Serve(ln net.Listener) error {
 	if ln != nil {
@@ -72,6 +84,9 @@ func AfterAnswer(ctx context.Context, f func()) bool { return false }
 
 // RemoteAddr is not valid, as there are no requests.
 func (r *Request) RemoteAddr() netip.AddrPort { return netip.AddrPort{} }
+
+// TLS is nil.
+func (r *Request) TLS() *tls.ConnectionState { return nil }
 
 // LocalAddr returns an error.
 func (r *Request) LocalAddr() (netip.AddrPort, error) { return netip.AddrPort{}, errElsewhere }

@@ -4,6 +4,7 @@ package poller
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -49,6 +50,8 @@ type run struct {
 
 	processors processors.Set // for the teardown
 	pool       *pool
+	handshakes *pool
+	computing  chan struct{} // holds one element for each handshake that computes
 	hijacked   linger.Conns
 	claim      *claims.Claim
 	residue    *linger.Residue // nil: what ordinary closes have left stays
@@ -119,7 +122,7 @@ func (s *Server) ListenAndServe() error {
 //   - The deadlines of http.ResponseController end with the request, and one that has been exceeded cannot be extended.
 //   - In place of ConnState there are Server.ConnOpened, ConnClosed and ConnAborted, and the connections of Server.Report; in
 //     place of ErrorLog there is Server.Logger, and slog.NewTextHandler(errorLog.Writer(), nil) leads to it. OPTIONS * is always
-//     answered by the server. TLS and HTTP/2 are missing.
+//     answered by the server. HTTP/2 is missing.
 func ListenAndServe(addr string, handler http.Handler) error {
 	return (&Server{Addr: addr, Handler: handler}).ListenAndServe()
 }
@@ -131,8 +134,11 @@ func ListenAndServe(addr string, handler http.Handler) error {
 // an error: [ErrServerClosed] after one of these; [ErrServing] if the Server serves a listener already; or why it could not
 // serve, or not go on. By then nothing of the server is left, save what [Server.Report] says, and the same process can serve
 // the same port.
-func (s *Server) Serve(ln net.Listener) error {
-	r, err := s.start(ln)
+func (s *Server) Serve(ln net.Listener) error { return s.serve(ln, nil) }
+
+// serve is Serve, and with a configuration ServeTLS.
+func (s *Server) serve(ln net.Listener, config *tls.Config) error {
+	r, err := s.start(ln, config)
 	if err != nil {
 		return err
 	}
@@ -152,7 +158,7 @@ func (s *Server) Serve(ln net.Listener) error {
 }
 
 // start takes the listener over and starts the loops.
-func (s *Server) start(ln net.Listener) (*run, error) {
+func (s *Server) start(ln net.Listener, config *tls.Config) (*run, error) {
 	if ln == nil || isNil(ln) {
 		return nil, fmt.Errorf("poller: Serve needs a listener, not a nil %T", ln)
 	}
@@ -165,6 +171,7 @@ func (s *Server) start(ln net.Listener) (*run, error) {
 		_ = ln.Close()
 		return nil, err
 	}
+	cfg.tls = config
 	base := context.Background()
 	if s.BaseContext != nil {
 		if base = s.BaseContext(ln); base == nil {
@@ -192,7 +199,8 @@ func (s *Server) start(ln net.Listener) (*run, error) {
 		table: new(linger.Table), closingC: make(chan struct{}), sweeps: make(chan struct{}), aborted: make(chan struct{}),
 		refused: make(chan struct{}), settled: make(chan struct{}),
 		closers: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), failed: make(chan error, cfg.loops),
-		pool: newPool(cfg.maxHandlers), noneLeft: make(chan struct{}, 1),
+		pool: newPool(cfg.maxHandlers), handshakes: newPool(cfg.maxHandshakes),
+		computing: make(chan struct{}, runtime.GOMAXPROCS(0)), noneLeft: make(chan struct{}, 1),
 		ctx: context.WithValue(base, http.ServerContextKey, s),
 	}
 	if r.watcher, err = watch.New(); err != nil {

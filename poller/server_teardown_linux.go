@@ -125,6 +125,7 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 	}
 	r.tellHandlers()
 	r.pool.stop()
+	r.handshakes.stop()
 	r.admission.stop()
 	r.watcher.Close()
 	late := r.hijacked.Late()
@@ -181,7 +182,7 @@ func (r *run) refuse() error {
 
 // tellHandlers ends the time of handlers whose loops are stuck, and the contexts of those that have hijacked their connections.
 func (r *run) tellHandlers() {
-	for _, x := range r.pool.busy() {
+	for _, x := range append(r.pool.busy(), r.handshakes.busy()...) {
 		if x.now() == hijacked {
 			x.end(ErrServerClosed)
 		} else if x.loop.stuck {

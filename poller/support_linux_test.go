@@ -5,12 +5,14 @@ package poller
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,6 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/internal/latch"
 	"rstserver/internal/lingertest"
 	"rstserver/linger"
 	"rstserver/linger/sockdiag"
@@ -29,7 +32,8 @@ type served struct {
 	addr   netip.AddrPort
 	result chan error // what Serve returned
 	log    *lingertest.Output
-	holds  bool // the test holds a socket on the port beside the server, which is to be found
+	tls    *tls.Config // of its clients; nil: they speak without
+	holds  bool        // the test holds a socket on the port beside the server, which is to be found
 }
 
 // start has srv serve on a free port of 127.0.0.1. At the end of the test it is closed, and nothing may be left of it.
@@ -68,7 +72,15 @@ func startOn(t testing.TB, srv *Server, ln net.Listener) *served {
 	}
 	serving := make(chan netip.AddrPort, 1)
 	srv.Serving = func(a netip.AddrPort) { serving <- a }
-	go func() { s.result <- srv.Serve(ln) }()
+	if *overTLS && srv.TLSConfig == nil {
+		srv.TLSConfig = serverTLS.Clone()
+	}
+	if srv.TLSConfig != nil {
+		s.tls = clientTLS
+		go func() { s.result <- srv.ServeTLS(ln, "", "") }()
+	} else {
+		go func() { s.result <- srv.Serve(ln) }()
+	}
 	select {
 	case s.addr = <-serving:
 	case err := <-s.result:
@@ -144,8 +156,55 @@ func hello(w *Responder, r *Request) {
 // client is one raw connection to a server.
 type client struct {
 	*net.TCPConn
-	t  testing.TB
-	in *bufio.Reader
+	tls *tls.Conn // nil: none
+	// With TLS nothing can be sent before the server has accepted, so that what is sent waits beside the test until the handshake is over.
+	sent chan struct{} // closed when all of it is sent
+	t    testing.TB
+	in   *bufio.Reader
+}
+
+func (c *client) Read(p []byte) (int, error) {
+	if c.tls != nil {
+		return c.tls.Read(p)
+	}
+	return c.TCPConn.Read(p)
+}
+
+func (c *client) Write(p []byte) (int, error) {
+	switch {
+	case c.tls == nil:
+	case c.sent != nil && latch.IsClosed(c.sent):
+		return c.tls.Write(p)
+	default:
+		before, sent, p := c.sent, make(chan struct{}), slices.Clone(p)
+		c.sent = sent
+		go func() {
+			defer close(sent)
+			if before != nil {
+				<-before
+			}
+			_, _ = c.tls.Write(p) // whoever reads finds out
+		}()
+		return len(p), nil
+	}
+	return c.TCPConn.Write(p)
+}
+
+func (c *client) CloseWrite() error {
+	if c.tls != nil {
+		if c.sent != nil {
+			<-c.sent
+		}
+		return errors.Join(c.tls.CloseWrite(), c.TCPConn.CloseWrite())
+	}
+	return c.TCPConn.CloseWrite()
+}
+
+func (c *client) Close() error {
+	if c.tls != nil {
+		return c.tls.Close()
+	}
+	return c.TCPConn.Close()
 }
 
 func (s *served) dial(t testing.TB) *client {
@@ -181,7 +240,12 @@ func (s *served) dialWith(t testing.TB, d net.Dialer) *client {
 	// RST at the end, so that clients leave no TIME_WAIT either.
 	t.Cleanup(func() { _ = c.SetLinger(0); _ = c.Close() })
 	_ = c.SetDeadline(time.Now().Add(lingertest.Patience))
-	return &client{c, t, bufio.NewReader(c)}
+	cl := &client{TCPConn: c, t: t}
+	if s.tls != nil {
+		cl.tls = tls.Client(c, s.tls) // which makes its handshake with the first Write or Read
+	}
+	cl.in = bufio.NewReader(cl)
+	return cl
 }
 
 // onLoop runs f on the loop, and returns when it has.

@@ -161,7 +161,7 @@ func TestSweepSparesSuccessor(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = c.SetLinger(0); c.Close() })
-		held = append(held, &client{c, t, bufio.NewReader(c)})
+		held = append(held, &client{TCPConn: c, t: t, in: bufio.NewReader(c)})
 		held[len(held)-1].get("/")
 	}
 	var stop atomic.Bool
