@@ -119,6 +119,7 @@ const (
 
 // TestEdges has connections walk over every edge that is drawn.
 func TestEdges(t *testing.T) {
+	plain(t, "it walks over the edges of both")
 	walked.Lock()
 	clear(walked.edges)
 	walked.Unlock()

@@ -23,6 +23,7 @@ const successorEnv = "POLLER_TEST_SUCCESSOR"
 // A successor that holds the listening socket too is as armed as its predecessor was, in whatever way that has let go of it: after
 // kill -9 its clients are reset, and nothing is left on the port.
 func TestSuccessorStaysArmed(t *testing.T) {
+	plain(t, "its successor is a program without")
 	if os.Getenv(successorEnv) != "" {
 		serveInherited()
 	}

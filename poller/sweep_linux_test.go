@@ -137,6 +137,7 @@ func TestSweepOfHijacked(t *testing.T) {
 // TestSweepSparesSuccessor: a server that has released its port ends while its heir serves, also clients that come from
 // the very ports of connections that the first had closed.
 func TestSweepSparesSuccessor(t *testing.T) {
+	plain(t, "its clients connect by themselves")
 	sockdiagtest.NeedDestroy(t)
 	const n = 400
 	first := start(t, &Server{Sweep: true})

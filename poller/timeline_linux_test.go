@@ -93,7 +93,11 @@ func TestLameDuckEnds(t *testing.T) {
 func TestQueue(t *testing.T) {
 	s := start(t, &Server{Handler: newGate(), Queue: lingertest.Patience})
 	c := s.dial(t)
-	lingertest.Wait(t, "it is accepted", func() bool { return s.Report().Connections == linger.Tally{linger.New: 1} })
+	accepted := func() bool {
+		all := s.Report().Connections
+		return all[linger.New]+all[linger.Handshake] == 1
+	}
+	lingertest.Wait(t, "it is accepted", accepted)
 	result := s.shutdown(t, context.Background())
 	<-s.run.settled
 	c.wantLast("to a client that has just come")
@@ -102,11 +106,11 @@ func TestQueue(t *testing.T) {
 	}
 	s.assertGone(t)
 
-	for _, srv := range []*Server{{Queue: time.Millisecond}, {Queue: -1}, {Queue: time.Hour, HeaderTimeout: -1}} {
+	for _, srv := range []*Server{{Queue: time.Millisecond}, {Queue: -1}, {Queue: time.Hour, HeaderTimeout: -1, HandshakeTimeout: -1}} {
 		srv.Handler = newGate()
 		s = start(t, srv)
 		c = s.dial(t)
-		lingertest.Wait(t, "it is accepted", func() bool { return s.Report().Connections == linger.Tally{linger.New: 1} })
+		lingertest.Wait(t, "it is accepted", accepted)
 		result = s.shutdown(t, context.Background())
 		c.wantReset()
 		if err := wait(t, "Shutdown", result); err != nil {

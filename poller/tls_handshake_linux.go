@@ -44,7 +44,7 @@ func helloCame(b []byte) bool {
 			return true
 		}
 		if len(message) >= messageHeader {
-			whole := messageHeader + int(message[1])<<16 | int(message[2])<<8 | int(message[3])
+			whole := messageHeader + (int(message[1])<<16 | int(message[2])<<8 | int(message[3]))
 			if len(message) >= whole || whole > maxHello {
 				return true
 			}
