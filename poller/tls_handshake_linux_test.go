@@ -127,9 +127,7 @@ func TestMaxHandshakes(t *testing.T) {
 	_ = stopped[0].SetLinger(0)
 	_ = stopped[0].TCPConn.Close()
 	waiting.answer("GET")
-	if got := s.Report().Connections[linger.Handshake]; got != 1 {
-		t.Errorf("%d handshakes are reported, want 1", got)
-	}
+	lingertest.Wait(t, "one handshake is left", func() bool { return s.Report().Connections[linger.Handshake] == 1 })
 }
 
 func TestHandshakeTimeout(t *testing.T) {
@@ -233,46 +231,47 @@ func (l *leaving) Write(p []byte) (int, error) {
 
 // Functions of the configuration may wait, and others make their handshakes meanwhile.
 func TestTLSCallbacksMayWait(t *testing.T) {
-	goOn := make(chan struct{})
-	waits := 2 * runtime.GOMAXPROCS(0)
-	called := make(chan struct{}, waits)
-	wait := func(hello *tls.ClientHelloInfo) {
-		if hello.ServerName == "slow.test" {
-			called <- struct{}{}
-			<-goOn
-		}
-	}
 	cert, pool := newCertificate("localhost", "slow.test")
-	given := &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-		wait(hello)
-		return &cert, nil
-	}}
-	s := start(t, &Server{TLSConfig: given})
+	given := &tls.Config{Certificates: []tls.Certificate{cert}}
 	for _, by := range []string{"GetCertificate", "GetConfigForClient"} {
-		if by == "GetConfigForClient" {
-			s = start(t, &Server{TLSConfig: &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-				wait(hello)
-				return &tls.Config{Certificates: []tls.Certificate{cert}}, nil
-			}}})
-		}
-		slow := make(chan error, waits)
-		for range waits {
-			c := s.dialPlain(t)
-			c.tls = tls.Client(c.TCPConn, &tls.Config{RootCAs: pool, ServerName: "slow.test"})
-			go func() { slow <- c.tls.Handshake() }()
-		}
-		for range waits {
-			<-called
-		}
-		quick, _ := s.dialTLS(t, &tls.Config{RootCAs: pool, ServerName: "localhost"})
-		quick.get("/")
-		close(goOn)
-		for range waits {
-			if err := <-slow; err != nil {
-				t.Errorf("%s: %v", by, err)
+		t.Run(by, func(t *testing.T) {
+			waits := 2 * runtime.GOMAXPROCS(0)
+			called, goOn := make(chan struct{}, waits), make(chan struct{})
+			wait := func(hello *tls.ClientHelloInfo) {
+				if hello.ServerName == "slow.test" {
+					called <- struct{}{}
+					<-goOn
+				}
 			}
-		}
-		goOn = make(chan struct{})
+			config := new(tls.Config)
+			if by == "GetCertificate" {
+				config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+					wait(hello)
+					return &cert, nil
+				}
+			} else {
+				config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+					wait(hello)
+					return given, nil
+				}
+			}
+			s := start(t, &Server{TLSConfig: config})
+			slow := make(chan error, waits)
+			for range waits {
+				c := s.dialPlain(t)
+				c.tls = tls.Client(c.TCPConn, &tls.Config{RootCAs: pool, ServerName: "slow.test"})
+				go func() { slow <- c.tls.Handshake() }()
+			}
+			for range waits {
+				<-called
+			}
+			quick, _ := s.dialTLS(t, &tls.Config{RootCAs: pool, ServerName: "localhost"})
+			quick.get("/")
+			close(goOn)
+			for range waits {
+				lingertest.Must(t, <-slow)
+			}
+		})
 	}
 }
 
