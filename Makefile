@@ -12,6 +12,8 @@ PEERS       ?= bin/peers
 MODULES     := poller/interop poller/interop/suites linger/interop bench/peers
 # One more, which make test leaves alone: its servers alone take minutes to compile.
 SERVERS     := linger/interop/servers
+# What make test runs over TLS, too, of the tests that are about connections without; make soak runs all of them.
+OVERTLS     := Schedules|Spread|Release|Reset|Drain|Hijack|AfterAnswer|Pipeline|Queue$$
 
 # Of Debian: what is compared with.
 DEBIAN      := apache2-bin gunicorn haproxy lighttpd nginx
@@ -44,6 +46,7 @@ lint:
 test: lint ## gofmt, vet, staticcheck and all tests under the race detector, then what that hides, and gnet built in its other way
 	go test -vet=off -race -short -shuffle=on ./...
 	@for module in $(MODULES); do (set -x; cd $$module && go test -vet=off -race -short -shuffle=on -count=1 ./...) || exit 1; done
+	go test -vet=off -race -short -shuffle=on -run '$(OVERTLS)' ./poller -tls
 	go test -vet=off -run Alloc ./httpcodec ./poller
 	go test -short -tags gc_opt ./poller/internal/engine
 
@@ -56,6 +59,7 @@ interop: ## the tests of chi, gin, echo, connect and others, on poller, and a ta
 soak: ## all tests, with every repetition and random schedule: before a release, and after a change to what runs at the same time
 	go test -race -shuffle=on -count=1 -timeout 60m ./...
 	@for module in $(MODULES) $(SERVERS); do (set -x; cd $$module && go test -race -shuffle=on -count=1 -timeout 60m ./...) || exit 1; done
+	go test -race -shuffle=on -count=1 -timeout 60m ./poller -tls
 	go test -run Alloc -count=1 ./httpcodec ./poller
 	go test -count=1 -tags gc_opt ./poller/...
 

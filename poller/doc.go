@@ -20,6 +20,17 @@
 // So a slow handler costs a goroutine and nothing else, a slow client slows its own handler down, and an idle connection has
 // neither goroutine nor buffer.
 //
+// # TLS
+//
+// [Server.ServeTLS] serves HTTPS, TLS 1.3 and 1.2, with crypto/tls. A ClientHello is collected on the loop, so that a client that says
+// nothing costs what any connection costs. The handshake then runs on a worker of a pool of its own, of which at most Server.MaxHandshakes wait
+// for their clients and a few for each processor compute. From then on records are decrypted from what the loop, or the handler, has
+// read, and encrypted, in full size, into what it sends: no goroutine, and no buffer of the server's, though crypto/tls keeps its own.
+//
+// Ordinary ends send close_notify before FIN (RFC 8446, section 6.1). An abort sends RST and no alert before it, after which some clients would
+// take an answer that was cut for the whole. FIN without close_notify ends no content: reading it fails with [io.ErrUnexpectedEOF]. A
+// client that speaks HTTP without TLS gets a 400 that says so.
+//
 // # Files
 //
 // The name of a file begins with the room that it stands in, and so says who may touch what is in it:
@@ -28,6 +39,7 @@
 //	exchange_*  a request at the http.Handler: its worker, and whoever the handler shares it with, under exchange.mu
 //	loop_*      an event loop: its goroutine, to which others give tasks
 //	port_*      the listening socket, and who is let in: any goroutine, under locks of their own
+//	tls_*       TLS between the descriptor and HTTP: whoever has the connection; its handshake is an exchange
 //	server_*    the life cycle: any goroutine, under Server.mu, and that of the teardown
 //	handler     what a LoopHandler gets to see
 //

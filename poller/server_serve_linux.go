@@ -200,7 +200,7 @@ func (s *Server) start(ln net.Listener, config *tls.Config) (*run, error) {
 		refused: make(chan struct{}), settled: make(chan struct{}),
 		closers: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), failed: make(chan error, cfg.loops),
 		pool: newPool(cfg.maxHandlers), handshakes: newPool(cfg.maxHandshakes),
-		computing: make(chan struct{}, runtime.GOMAXPROCS(0)), noneLeft: make(chan struct{}, 1),
+		computing: make(chan struct{}, computingPerProcessor*runtime.GOMAXPROCS(0)), noneLeft: make(chan struct{}, 1),
 		ctx: context.WithValue(base, http.ServerContextKey, s),
 	}
 	if r.watcher, err = watch.New(); err != nil {

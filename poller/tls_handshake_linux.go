@@ -18,6 +18,10 @@ var (
 	plainRequest = []byte("HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n")
 )
 
+// computingPerProcessor is how many handshakes may compute at a time for each processor. With fewer they get less of the processors than the
+// programs around them; with many a flood of them gets more than the loops.
+const computingPerProcessor = 4
+
 // helloCame reports whether enough of a connection's first bytes are there for crypto/tls to say something to them: a whole ClientHello, or
 // something that is none. Until then nobody is kept busy with the connection.
 func helloCame(b []byte) bool {

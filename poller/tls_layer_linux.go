@@ -153,13 +153,16 @@ func gather(bufs [][]byte) []byte {
 	if len(bufs) == 0 {
 		return nil
 	}
-	const much = 4 * contentBuffer
-	if len(bufs) == 1 || len(bufs[0]) >= much {
+	if len(bufs) == 1 {
 		return bufs[0]
 	}
-	piece := make([]byte, 0, much)
+	const fullRecord = 16 << 10 // RFC 8446, section 5.1
+	if n := len(bufs[0]) / fullRecord * fullRecord; n > 0 {
+		return bufs[0][:n]
+	}
+	piece := make([]byte, 0, fullRecord)
 	for _, b := range bufs {
-		piece = append(piece, b[:min(len(b), much-len(piece))]...)
+		piece = append(piece, b[:min(len(b), fullRecord-len(piece))]...)
 	}
 	return piece
 }
