@@ -4,6 +4,10 @@ package poller
 
 import (
 	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -70,7 +74,7 @@ func (c *conn) discard(data []byte) {
 
 // rest is what becomes of a connection that, in a drain, has given its last answer without having been able to say so.
 func (c *conn) rest() {
-	if c.unread() > 0 {
+	if c.readable() {
 		c.become(head) // there is another request, and another answer
 		return
 	}
@@ -117,14 +121,40 @@ func (c *conn) unacked() int64 {
 	return int64(n)
 }
 
-// unread is how many bytes of the client's wait in the kernel (SIOCINQ, tcp(7)).
-func (c *conn) unread() int {
-	n, _ := unix.IoctlGetInt(c.sock.FD, unix.SIOCINQ)
-	return n
-}
+// between reports whether nothing has been read of what the client is to send next.
+func (c *conn) between() bool { return !c.begun() && !c.tls.cut() }
 
-// silent reports whether a client from which nothing is awaited has sent nothing either.
-func (c *conn) silent() bool { return c.unread() == 0 && !c.begun() && !c.tls.cut() }
+// readable reports whether something waits in the kernel to be read, be it a FIN.
+func (c *conn) readable() bool { return len(silent([]*conn{c})) == 0 }
+
+// silent reports whether the client has sent nothing of what is to come next.
+func (c *conn) silent() bool { return c.between() && !c.readable() }
+
+// silent returns those of conns for which nothing waits in the kernel to be read: to ask for thousands at a time (poll(2)) takes a tenth of
+// asking for each (SIOCINQ, tcp(7), which locks the socket).
+func silent(conns []*conn) []*conn {
+	const atATime = 512
+	quiet := conns[:0]
+	var fds [atATime]unix.PollFd
+	for len(conns) > 0 {
+		some := conns[:min(len(conns), atATime)]
+		conns = conns[len(some):]
+		for i, c := range some {
+			fds[i] = unix.PollFd{Fd: int32(c.sock.FD), Events: unix.POLLIN}
+		}
+		for {
+			if _, err := unix.Poll(fds[:len(some)], 0); err != unix.EINTR {
+				break
+			}
+		}
+		for i, c := range some {
+			if fds[i].Revents&unix.POLLIN == 0 {
+				quiet = append(quiet, c)
+			}
+		}
+	}
+	return quiet
+}
 
 // drain is the beginning of a drain for the connection, and reports whether it is to be reset, at once or at its turn.
 func (c *conn) drain() (resets bool) {
@@ -150,17 +180,62 @@ func (l *loop) drainOwn() {
 			c = next
 		}
 	}
+	idle = silent(idle)
 	if l.run.cfg.spread > 0 {
 		l.spread(idle)
 		return
 	}
-	// As in a teardown, all are reset before one is closed, on a processor of the loop's own.
+	// As in a teardown, all are reset before one is closed, on a processor of the loop's own, and the loops help each other.
+	l.drained.Cookies = slices.Grow(l.drained.Cookies, len(idle)) // or the garbage collector comes in between
 	giveBack := l.run.processors.Take()
+	l.run.drains.reset(idle, l)
+	giveBack()
 	for _, c := range idle {
 		c.reset()
 	}
-	giveBack()
 	l.toClose = append(l.toClose, idle...)
+}
+
+// drains are what the loops are resetting in a drain. Any goroutine may call its method.
+type drains struct {
+	mu  sync.Mutex // guards all
+	all []*resets
+}
+
+// resets are connections of a loop that are to be reset.
+type resets struct {
+	of         []*conn
+	next, done atomic.Int64
+}
+
+// reset resets connections of l's, and then those of other loops that have not come to theirs. It returns when all of l's are. On the loop.
+func (d *drains) reset(conns []*conn, l *loop) {
+	own := &resets{of: conns}
+	d.mu.Lock()
+	d.all = append(d.all, own)
+	d.mu.Unlock()
+	own.help(l)
+	d.mu.Lock()
+	others := slices.Clone(d.all)
+	d.mu.Unlock()
+	for _, other := range others {
+		other.help(l)
+	}
+	for own.done.Load() < int64(len(conns)) {
+		runtime.Gosched() // another loop is at the last
+	}
+}
+
+// help resets those that nobody is at. What comes of it is the loop's that has them, but for their count.
+func (r *resets) help(l *loop) {
+	for {
+		i := r.next.Add(1) - 1
+		if i >= int64(len(r.of)) {
+			return
+		}
+		l.run.table.AbortInto(&l.drained, r.of[i].sock.FD)
+		r.done.Add(1)
+	}
 }
 
 // closeSome closes some of the connections that a drain has reset, and then some more when the loop has had its turn at others. If

@@ -78,7 +78,7 @@ type row struct {
 	late     func(*conn)         // what to do if that does not come in time
 	polls    polls               // what its loop is told of
 	received func(*conn, []byte) // what to do with input
-	drain    func(*conn) bool    // what to do when a drain begins; it reports whether the connection is to be reset, now or at its turn
+	drain    func(*conn) bool    // what to do when a drain begins; it reports whether the connection is to be reset, now or at its turn, if it is silent
 }
 
 // same says in a row's activity, as ongoing does in its time, that nothing changes.
@@ -93,11 +93,11 @@ func init() {
 	table = [states]row{
 		opening:   {"opening", same, noTimeout, nil, asIs, drop, stays},
 		parked:    {"parked", linger.New, noTimeout, nil, hangUps, hold, stays},
-		greeting:  {"greeting", linger.Handshake, handshakeTimeout, (*conn).greetingLate, input, (*conn).greet, (*conn).silent},
+		greeting:  {"greeting", linger.Handshake, handshakeTimeout, (*conn).greetingLate, input, (*conn).greet, (*conn).between},
 		shaking:   {"shaking", linger.Handshake, handshakeTimeout, (*conn).endHandshake, noInput, hold, stays},
-		fresh:     {"fresh", linger.New, headerTimeout, (*conn).headLate, input, serve, (*conn).silent},
-		idle:      {"idle", linger.Idle, idleTimeout, (*conn).close, input, serve, (*conn).silent},
-		quiet:     {"quiet", linger.Idle, idleTimeout, (*conn).close, once, serve, (*conn).silent},
+		fresh:     {"fresh", linger.New, headerTimeout, (*conn).headLate, input, serve, (*conn).between},
+		idle:      {"idle", linger.Idle, idleTimeout, (*conn).close, input, serve, (*conn).between},
+		quiet:     {"quiet", linger.Idle, idleTimeout, (*conn).close, once, serve, (*conn).between},
 		spread:    {"spread", same, turnTimeout, (*conn).takeTurn, asIs, serve, stays},
 		head:      {"head", linger.Receiving, headerTimeout, (*conn).headLate, input, serve, stays},
 		content:   {"content", linger.Receiving, bodyTimeout, (*conn).requestLate, input, serve, stays},

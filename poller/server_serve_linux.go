@@ -49,6 +49,7 @@ type run struct {
 	failed    chan error    // why a loop gave up, at most once for each
 
 	processors processors.Set // for the teardown
+	drains     drains
 	pool       *pool
 	handshakes *pool
 	computing  chan struct{} // holds one element for each handshake that computes

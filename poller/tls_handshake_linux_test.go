@@ -134,7 +134,7 @@ func TestHandshakeTimeout(t *testing.T) {
 	s := start(t, &Server{Loops: 1, TLSConfig: serverTLS.Clone()})
 	hello := string(clientHello())
 	in := func(want state) func(*conn) bool {
-		return func(c *conn) bool { return c.state == want && c.unread() == 0 }
+		return func(c *conn) bool { return c.state == want && !c.readable() }
 	}
 	silent := s.dialPlain(t)
 	s.timeOut(t, handshakeTimeout, in(greeting))
