@@ -279,6 +279,9 @@ func (l *loop) abortOwn() {
 	r := l.run
 	l.sweeping.Store(true)
 	giveBack := r.processors.Take()
+	if r.server.ExitAfterClose {
+		_ = l.engine.LetGo() // without that all is as well, and slower
+	}
 	l.sweep = r.table.AbortOwned(l.index)
 	for _, other := range r.loops {
 		if other != l && other.sweeping.Load() && !latch.IsClosed(other.swept) {

@@ -26,12 +26,15 @@ const computingPerProcessor = 4
 // something that is none. Until then nobody is kept busy with the connection.
 func helloCame(b []byte) bool {
 	const handshake, clientHello, messageHeader = 22, 1, 4
-	var message []byte // what the records hold
-	for len(b) > 0 {
-		if b[0] != handshake {
+	var head [messageHeader]byte
+	have := 0 // bytes of the message
+	for range maxHelloRecords {
+		switch {
+		case len(b) == 0:
+			return false
+		case b[0] != handshake:
 			return true
-		}
-		if len(b) < recordHeader {
+		case len(b) < recordHeader:
 			return false
 		}
 		length := int(b[3])<<8 | int(b[4])
@@ -39,28 +42,29 @@ func helloCame(b []byte) bool {
 			return true
 		}
 		record := b[recordHeader:min(len(b), recordHeader+length)]
-		if message == nil {
-			message = record[:len(record):len(record)]
-		} else {
-			message = append(message, record...)
+		if have < messageHeader {
+			copy(head[have:], record)
 		}
-		if len(message) > 0 && message[0] != clientHello {
+		have += len(record)
+		if have > 0 && head[0] != clientHello {
 			return true
 		}
-		if len(message) >= messageHeader {
-			whole := messageHeader + (int(message[1])<<16 | int(message[2])<<8 | int(message[3]))
-			if len(message) >= whole || whole > maxHello {
+		if have >= messageHeader {
+			whole := messageHeader + (int(head[1])<<16 | int(head[2])<<8 | int(head[3]))
+			if have >= whole || whole > maxHello {
 				return true
 			}
 		}
 		b = b[recordHeader+len(record):]
 	}
-	return false
+	return true
 }
 
 const (
 	maxRecord = 16<<10 + 2<<10 // RFC 5246, section 6.2.3; crypto/tls refuses longer ones at once
 	maxHello  = 64 << 10       // crypto/tls refuses longer messages
+	// No client has a reason for so many, and to look through more with every byte that comes would be work.
+	maxHelloRecords = 64
 )
 
 // greet waits for a ClientHello.

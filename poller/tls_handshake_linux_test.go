@@ -53,7 +53,7 @@ func fragmented(record []byte, n int) (b []byte) {
 
 func TestHelloCame(t *testing.T) {
 	hello := clientHello()
-	for _, whole := range [][]byte{hello, fragmented(hello, 1), fragmented(hello, 3), fragmented(hello, 100)} {
+	for _, whole := range [][]byte{hello, fragmented(hello, 30), fragmented(hello, 100)} {
 		for i := range whole {
 			if helloCame(whole[:i]) {
 				t.Fatalf("it is taken for whole with %d of %d bytes", i, len(whole))
@@ -62,6 +62,9 @@ func TestHelloCame(t *testing.T) {
 		if !helloCame(whole) || !helloCame(append(bytes.Clone(whole), 'x')) {
 			t.Errorf("it is not found whole with %d bytes", len(whole))
 		}
+	}
+	if tiny := fragmented(hello, 3); !helloCame(tiny[:len(tiny)-1]) || helloCame(tiny[:maxHelloRecords*8-9]) || !helloCame(tiny[:maxHelloRecords*8]) {
+		t.Error("the number of records has no bound, or another")
 	}
 	for name, b := range map[string]string{
 		"HTTP": "G", "SSLv2": "\x80", "alert": "\x15", "empty record": "\x16\x03\x01\x00\x00", "long record": "\x16\x03\x01\xff\xff",

@@ -53,6 +53,37 @@ func TestContractEnd(t *testing.T) {
 		}
 	})
 
+	// poller_epoll_default.go, Delete, and eventloop_unix.go, close: what the epoll says is passed on to nobody.
+	t.Run("the same where another epoll has the number, with nothing in it", func(t *testing.T) {
+		before := lingertest.Descriptors()
+		g := &gnetEngine{}
+		g.onClose = func(_ gnet.Conn, err error) {
+			if err != nil {
+				t.Errorf("OnClose(%v)", err)
+			}
+			g.note("OnClose")
+		}
+		g.start(t)
+		client, _ := g.connect()
+		g.execute(func() error {
+			none, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+			lingertest.Must(t, err)
+			lingertest.Must(t, unix.Dup3(none, g.epoll, unix.O_CLOEXEC))
+			lingertest.Must(t, unix.Close(none))
+			return gneterrors.ErrEngineShutdown
+		})
+		gnetAwait(t, "Run returns", g.returned)
+		if g.want("OnClose"); g.err != nil {
+			t.Errorf("Run returned %v", g.err)
+		}
+		for _, c := range []*net.TCPConn{g.probe, client} {
+			c.Close()
+		}
+		if left := lingertest.NewDescriptors(before); len(left) > 0 {
+			t.Errorf("left: %q", left)
+		}
+	})
+
 	// eventloop_unix.go, handleAction, from open in accept and from read.
 	t.Run("Shutdown from OnOpen or OnTraffic does the same", func(t *testing.T) {
 		for _, on := range []string{"OnOpen", "OnTraffic"} {
