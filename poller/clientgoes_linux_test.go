@@ -114,6 +114,7 @@ func TestContextOfARequestWhoseClientDidNotWait(t *testing.T) {
 
 // A client that has half-closed and reads on gets its answer whole, however late it comes.
 func TestHandlerOfHalfClosedClient(t *testing.T) {
+	writes := lingertest.Times(60, 100)
 	for _, allow := range []bool{false, true} {
 		ended := make(chan struct{})
 		s := start(t, &Server{AllowHalfClose: allow, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -122,7 +123,7 @@ func TestHandlerOfHalfClosedClient(t *testing.T) {
 			} else {
 				<-r.Context().Done()
 			}
-			for range 100 {
+			for range writes {
 				if _, err := w.Write(make([]byte, 100_000)); err != nil {
 					t.Errorf("Write = %v", err)
 					return
@@ -142,8 +143,8 @@ func TestHandlerOfHalfClosedClient(t *testing.T) {
 			}
 			close(ended)
 		}
-		if _, body := c.answer("GET"); len(body) != 10_000_000 {
-			t.Errorf("%d bytes, want 10,000,000", len(body))
+		if _, body := c.answer("GET"); len(body) != writes*100_000 {
+			t.Errorf("%d bytes, want %d", len(body), writes*100_000)
 		}
 		c.wantEOF()
 	}

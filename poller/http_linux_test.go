@@ -21,19 +21,21 @@ import (
 
 func newReader(r io.Reader) *bufio.Reader { return bufio.NewReader(r) }
 
-// bytesHandler answers /bytes with 10 MB, made as the client takes them.
+// bytesHandler answers /bytes with plenty, made as the client takes it.
 func bytesHandler(w *Responder, r *Request) {
 	switch string(r.Path) {
 	case "/bytes":
-		w.SetContent(io.LimitReader(pattern{}, tenMB), tenMB)
+		w.SetContent(io.LimitReader(pattern{}, int64(plenty())), int64(plenty()))
 	case "/memory":
-		_, _ = w.Write([]byte(strings.Repeat("x", tenMB)))
+		_, _ = w.Write([]byte(strings.Repeat("x", plenty())))
 	default:
 		hello(w, r)
 	}
 }
 
-const tenMB = 10 << 20
+// plenty is how many bytes of an answer are more than the kernel takes for a client that reads slowly: 4 MiB of its own, unless
+// somebody has given it more (tcp_wmem, tcp(7)).
+func plenty() int { return lingertest.Times(6, 10) << 20 }
 
 // pattern reads as one letter for ever.
 type pattern struct{}

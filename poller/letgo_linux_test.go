@@ -219,7 +219,7 @@ func TestShutdownOfSlowReaders(t *testing.T) {
 		OnLoop:      func(r *httpcodec.Request) bool { return string(r.Path) != "/pool" },
 		LoopHandler: LoopHandlerFunc(bytesHandler),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			_, _ = io.CopyN(w, pattern{}, tenMB)
+			_, _ = io.CopyN(w, pattern{}, int64(plenty()))
 		}),
 	})
 	requests := []string{
@@ -239,8 +239,8 @@ func TestShutdownOfSlowReaders(t *testing.T) {
 	})
 	result := s.shutdown(t, context.Background())
 	for i, c := range clients {
-		if _, body := c.answer("GET"); len(body) != tenMB {
-			t.Errorf("%q: %d bytes, want %d", requests[i], len(body), tenMB)
+		if _, body := c.answer("GET"); len(body) != plenty() {
+			t.Errorf("%q: %d bytes, want %d", requests[i], len(body), plenty())
 		}
 	}
 	if err := wait(t, "Shutdown", result); err != nil {

@@ -49,8 +49,8 @@ func TestSlowReaderGetsAll(t *testing.T) {
 					n := s.Report().Connections
 					return n[linger.Sending] == 1 || n[linger.Closing] == 1
 				})
-				if n := slowly(t, c.in); n < tenMB {
-					t.Errorf("%d bytes came, want %d and a head", n, tenMB)
+				if n := slowly(t, c.in); n < plenty() {
+					t.Errorf("%d bytes came, want %d and a head", n, plenty())
 				}
 				c.Close()
 				lingertest.Wait(t, "the connection is gone", func() bool { return s.Report().Connections.Total() == 0 })
@@ -66,8 +66,8 @@ func TestAnswersBehindASlowReader(t *testing.T) {
 	n := lingertest.Times(2, 5)
 	c.send(strings.Repeat("GET /bytes HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n", n))
 	for range n {
-		if _, body := c.answer("GET"); len(body) != tenMB {
-			t.Fatalf("%d bytes came, want %d", len(body), tenMB)
+		if _, body := c.answer("GET"); len(body) != plenty() {
+			t.Fatalf("%d bytes came, want %d", len(body), plenty())
 		}
 		if _, body := c.answer("GET"); body != "Hello, World!" {
 			t.Fatalf("got %q", body)
@@ -191,7 +191,7 @@ func TestRequestsBehindTheLast(t *testing.T) {
 	c := s.dialSlow(t)
 	c.send("GET /bytes HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 	c.send(strings.Repeat("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 1000))
-	if _, body := c.answer("GET"); len(body) != tenMB {
+	if _, body := c.answer("GET"); len(body) != plenty() {
 		t.Fatalf("%d bytes came", len(body))
 	}
 	c.send(strings.Repeat("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 1000))
