@@ -111,35 +111,38 @@ func TestListenerArmed(t *testing.T) {
 		"Abort":   func(l *Listener) { l.Abort() },
 	}
 	for name, letGo := range ways {
-		s := listen(t, families[0])
-		f, err := s.File()
-		lingertest.Must(t, err)
-		defer f.Close()
-		for range 3 {
-			s.dial(t)
-		}
-		ln, err := ListenConfig{Armed: true}.Wrap(s.TCPListener)
-		lingertest.Must(t, err)
-		if armed, err := Armed(int(f.Fd())); !armed || err != nil {
-			t.Errorf("Armed = %v, %v, want true", armed, err)
-		}
-		s.dial(t)
-		for range 4 {
-			c, err := ln.Accept()
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // some of them wait
+			s := listen(t, families[0])
+			f, err := s.File()
 			lingertest.Must(t, err)
-			lingertest.Control(t, c.(*Conn), func(fd int) error {
-				if armed, err := Armed(fd); !armed || err != nil {
-					t.Errorf("Armed = %v, %v, want true", armed, err)
-				}
-				return nil
-			})
-			lingertest.Must(t, c.(*Conn).Abort())
-			lingertest.Must(t, c.Close())
-		}
-		letGo(ln)
-		if armed, err := Armed(int(f.Fd())); !armed || err != nil {
-			t.Errorf("Armed after %s = %v, %v, want true", name, armed, err)
-		}
+			defer f.Close()
+			for range 3 {
+				s.dial(t)
+			}
+			ln, err := ListenConfig{Armed: true}.Wrap(s.TCPListener)
+			lingertest.Must(t, err)
+			if armed, err := Armed(int(f.Fd())); !armed || err != nil {
+				t.Errorf("Armed = %v, %v, want true", armed, err)
+			}
+			s.dial(t)
+			for range 4 {
+				c, err := ln.Accept()
+				lingertest.Must(t, err)
+				lingertest.Control(t, c.(*Conn), func(fd int) error {
+					if armed, err := Armed(fd); !armed || err != nil {
+						t.Errorf("Armed = %v, %v, want true", armed, err)
+					}
+					return nil
+				})
+				lingertest.Must(t, c.(*Conn).Abort())
+				lingertest.Must(t, c.Close())
+			}
+			letGo(ln)
+			if armed, err := Armed(int(f.Fd())); !armed || err != nil {
+				t.Errorf("Armed after it = %v, %v, want true", armed, err)
+			}
+		})
 	}
 }
 

@@ -337,7 +337,7 @@ func TestForgottenInUse(t *testing.T) {
 
 // From one connection to another, in all directions, everything arrives while the garbage collector runs, and nobody mentions either.
 func TestForgottenCopies(t *testing.T) {
-	const size = 8 << 20
+	size := int64(lingertest.Times(3, 8)) << 20
 	defer collecting()()
 	for _, tt := range []struct {
 		name string

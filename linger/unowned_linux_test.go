@@ -55,6 +55,7 @@ func TestUnowned(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel() // each of them waits
 			l := trackedOn4(t, ListenConfig{})
 			l.pair(t)
 			tt.leave(t, l)
