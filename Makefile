@@ -43,17 +43,18 @@ lint:
 
 # With -short, what tests repeat and choose at random is less, so that all takes some minutes; no test is left out.
 # Of go vet, lint has run all; go test's own run of a part of it would look through the standard library once more.
-# Many tests wait for what has a time of its own, so the modules are tested beside the rest.
+# Many tests wait for what has a time of its own, so the modules are tested beside the rest, and more tests at a time than there are
+# processors, of those that say that they can be.
 # The race detector's second at every exit is for goroutines that end late: tests, and what they start, have waited for theirs.
 test: lint ## gofmt, vet, staticcheck and all tests under the race detector, then what that hides, and gnet built in its other way
 	@GORACE="atexit_sleep_ms=0 $$GORACE" $(MAKE) --no-print-directory -j2 test-own test-modules test-otherwise
 
 # go test begins with the packages that are named first: the longest last would have one processor idle.
 test-own:
-	go test -vet=off -race -short -shuffle=on ./cmd/rstserver ./bench ./poller ./linger ./...
+	go test -vet=off -race -short -shuffle=on -parallel 8 ./cmd/rstserver ./bench ./poller ./linger ./...
 
 test-modules:
-	@for module in $(MODULES); do (set -x; cd $$module && go test -vet=off -race -short -shuffle=on -count=1 ./...) || exit 1; done
+	@for module in $(MODULES); do (set -x; cd $$module && go test -vet=off -race -short -shuffle=on -parallel 8 -count=1 ./...) || exit 1; done
 
 test-otherwise:
 	go test -vet=off -race -short -shuffle=on -run '$(OVERTLS)' ./poller -tls
