@@ -224,6 +224,9 @@ func (d *drains) reset(conns []*conn, l *loop) {
 	for own.done.Load() < int64(len(conns)) {
 		runtime.Gosched() // another loop is at the last
 	}
+	d.mu.Lock()
+	d.all = slices.DeleteFunc(d.all, func(r *resets) bool { return r == own })
+	d.mu.Unlock()
 }
 
 // help resets those that nobody is at. What comes of it is the loop's that has them, but for their count.
