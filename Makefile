@@ -15,8 +15,8 @@ SERVERS     := linger/interop/servers
 # What make test runs over TLS, too, of the tests that are about connections without; make soak runs all of them.
 OVERTLS     := Schedules|Spread|Release|Reset|Drain|Hijack|AfterAnswer|Pipeline|Queue$$
 
-# Of Debian: what is compared with.
-DEBIAN      := apache2-bin gunicorn haproxy lighttpd nginx
+# Of Debian: what is compared with, and clients that are not Go's.
+DEBIAN      := apache2-bin curl gunicorn haproxy lighttpd nginx openssl
 
 .PHONY: all run build fmt lint test test-own test-modules test-otherwise interop soak fuzz bench bench-micro deps peers bench-http clean
 

@@ -6,29 +6,35 @@ import (
 )
 
 type serveCommand struct {
-	Addr           string        `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address to listen on. An empty host means all addresses of both families, port 0 a free one. Default: ${default}."`
-	Loops          int           `default:"0" placeholder:"N" help:"Event loops. Default: one for each processor that Go uses (GOMAXPROCS)."`
-	MaxConns       int           `default:"0" placeholder:"N" help:"Connections held at a time; further clients wait in the kernel's queue. Default: what the limit of open files allows."`
-	HeaderTimeout  time.Duration `default:"60s" placeholder:"D" help:"Time for a request's head, after which the client gets 408. 0: none. Default: ${default}."`
-	BodyTimeout    time.Duration `default:"60s" placeholder:"D" help:"Time between two reads of a request's content, after which the client gets 408. 0: none. Default: ${default}."`
-	HandlerTimeout time.Duration `default:"0s" placeholder:"D" help:"Time for the answer of /slow, /stream and /files/, after which the client gets 503, or a reset if it has begun. Default: none."`
-	WriteTimeout   time.Duration `default:"60s" placeholder:"D" help:"Time during which a client takes nothing of an answer, after which it is reset. 0: none. Default: ${default}."`
-	IdleTimeout    time.Duration `default:"3m" placeholder:"D" help:"Time between two requests, after which the connection is closed. 0: none. Default: ${default}."`
-	MaxHandlers    int           `default:"0" placeholder:"N" help:"Requests to /slow, /stream, /upgrade and /files/ answered at a time. Default: as many as there are connections."`
-	MaxHeaderBytes int           `default:"65536" placeholder:"N" help:"Bytes of a request's head; more are answered with 431. Default: ${default}."`
-	MaxBodyBytes   int64         `default:"10485760" placeholder:"N" help:"Bytes of a request's content; more are answered with 413. 0: no bound. Default: ${default}."`
-	Root           *string       `placeholder:"DIR" help:"Serve the files in this directory under /files/. Default: none."`
-	ShutdownAfter  time.Duration `default:"0s" placeholder:"D" help:"Count down this long, then abort. Default: serve until a signal comes."`
-	DrainSpread    time.Duration `default:"0s" placeholder:"D" help:"Time over which a drain resets idle connections, one after the other, so that clients do not all come back at once. 0: at once. Default: 0."`
-	DrainTimeout   time.Duration `default:"30s" placeholder:"D" help:"Time for a drain, after which what is left is aborted. 0: no limit. Default: ${default}."`
-	OnTerm         string        `enum:"abort,drain" default:"abort" placeholder:"abort|drain" help:"What SIGTERM and SIGINT do. Default: ${default}."`
-	NoArm          bool          `help:"Do not arm the connections from birth: if the process is killed, they are left in TIME_WAIT."`
-	Reuseport      bool          `help:"Set SO_REUSEPORT, so that several processes can serve one port."`
-	Sweep          bool          `help:"At the end destroy what ordinary closes have left on the port (TIME_WAIT and the like). Needs CAP_NET_ADMIN; without that the report says so."`
-	LogConns       bool          `help:"Log each connection that is opened, closed or aborted, with its number."`
-	AccessLog      *string       `placeholder:"FILE|-" help:"Append a line for each answer to this file, or to stdout, in the combined format. Default: none."`
-	LogFormat      string        `enum:"text,json" default:"text" placeholder:"text|json" help:"Form of the logs on stderr and of the output on stdout. Default: ${default}."`
-	Quiet          bool          `help:"Log nothing below errors."`
+	Addr             string        `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address to listen on. An empty host means all addresses of both families, port 0 a free one. Default: ${default}."`
+	Loops            int           `default:"0" placeholder:"N" help:"Event loops. Default: one for each processor that Go uses (GOMAXPROCS)."`
+	MaxConns         int           `default:"0" placeholder:"N" help:"Connections held at a time; further clients wait in the kernel's queue. Default: what the limit of open files allows."`
+	TLSCert          []string      `name:"tls-cert" sep:"none" placeholder:"FILE" help:"Serve over TLS with the certificate in this file: PEM, those that lead from it to one that clients know behind it. It is looked at again every few seconds, and on SIGHUP. May be given again, each with its --tls-key: clients are shown the one for the name that they ask for, or else the first. Default: none."`
+	TLSKey           []string      `name:"tls-key" sep:"none" placeholder:"FILE" help:"Private key of the certificate in --tls-cert: PEM, without a passphrase. It may be the same file."`
+	TLSClientCA      *string       `name:"tls-client-ca" placeholder:"FILE" help:"Serve only clients with a certificate that one of those in this file, which is read at the start, has signed. Default: all clients."`
+	TLSSelfSigned    bool          `name:"tls-self-signed" help:"Serve over TLS with a throw-away certificate, for trying things out: clients refuse it unless they are told to take it, such as by curl -k."`
+	HandshakeTimeout time.Duration `default:"10s" placeholder:"D" help:"Time for a TLS handshake, after which the client is reset, or closed if it has sent nothing. 0: none. Default: ${default}."`
+	MaxHandshakes    int           `default:"1024" placeholder:"N" help:"TLS handshakes under way at a time; further clients wait. Default: ${default}."`
+	HeaderTimeout    time.Duration `default:"60s" placeholder:"D" help:"Time for a request's head, after which the client gets 408. 0: none. Default: ${default}."`
+	BodyTimeout      time.Duration `default:"60s" placeholder:"D" help:"Time between two reads of a request's content, after which the client gets 408. 0: none. Default: ${default}."`
+	HandlerTimeout   time.Duration `default:"0s" placeholder:"D" help:"Time for the answer of /slow, /stream and /files/, after which the client gets 503, or a reset if it has begun. Default: none."`
+	WriteTimeout     time.Duration `default:"60s" placeholder:"D" help:"Time during which a client takes nothing of an answer, after which it is reset. 0: none. Default: ${default}."`
+	IdleTimeout      time.Duration `default:"3m" placeholder:"D" help:"Time between two requests, after which the connection is closed. 0: none. Default: ${default}."`
+	MaxHandlers      int           `default:"0" placeholder:"N" help:"Requests to /slow, /stream, /upgrade and /files/ answered at a time. Default: as many as there are connections."`
+	MaxHeaderBytes   int           `default:"65536" placeholder:"N" help:"Bytes of a request's head; more are answered with 431. Default: ${default}."`
+	MaxBodyBytes     int64         `default:"10485760" placeholder:"N" help:"Bytes of a request's content; more are answered with 413. 0: no bound. Default: ${default}."`
+	Root             *string       `placeholder:"DIR" help:"Serve the files in this directory under /files/. Default: none."`
+	ShutdownAfter    time.Duration `default:"0s" placeholder:"D" help:"Count down this long, then abort. Default: serve until a signal comes."`
+	DrainSpread      time.Duration `default:"0s" placeholder:"D" help:"Time over which a drain resets idle connections, one after the other, so that clients do not all come back at once. 0: at once. Default: 0."`
+	DrainTimeout     time.Duration `default:"30s" placeholder:"D" help:"Time for a drain, after which what is left is aborted. 0: no limit. Default: ${default}."`
+	OnTerm           string        `enum:"abort,drain" default:"abort" placeholder:"abort|drain" help:"What SIGTERM and SIGINT do. Default: ${default}."`
+	NoArm            bool          `help:"Do not arm the connections from birth: if the process is killed, they are left in TIME_WAIT."`
+	Reuseport        bool          `help:"Set SO_REUSEPORT, so that several processes can serve one port."`
+	Sweep            bool          `help:"At the end destroy what ordinary closes have left on the port (TIME_WAIT and the like). Needs CAP_NET_ADMIN; without that the report says so."`
+	LogConns         bool          `help:"Log each connection that is opened, closed or aborted, with its number."`
+	AccessLog        *string       `placeholder:"FILE|-" help:"Append a line for each answer to this file, or to stdout, in the combined format. Default: none."`
+	LogFormat        string        `enum:"text,json" default:"text" placeholder:"text|json" help:"Form of the logs on stderr and of the output on stdout. Default: ${default}."`
+	Quiet            bool          `help:"Log nothing below errors."`
 }
 
 // check refuses values that no server could work with.
@@ -44,6 +50,7 @@ func (c *serveCommand) check() error {
 		{"--loops", int64(c.Loops), 0, 1024},
 		{"--max-conns", int64(c.MaxConns), 0, math.MaxInt32},
 		{"--max-handlers", int64(c.MaxHandlers), 0, math.MaxInt32},
+		{"--max-handshakes", int64(c.MaxHandshakes), 1, math.MaxInt32},
 		{"--max-header-bytes", int64(c.MaxHeaderBytes), 1, math.MaxInt32},
 		{"--max-body-bytes", c.MaxBodyBytes, 0, math.MaxInt64},
 	} {
@@ -55,6 +62,7 @@ func (c *serveCommand) check() error {
 		flag string
 		d    time.Duration
 	}{
+		{"--handshake-timeout", c.HandshakeTimeout},
 		{"--header-timeout", c.HeaderTimeout},
 		{"--body-timeout", c.BodyTimeout},
 		{"--handler-timeout", c.HandlerTimeout},
@@ -74,10 +82,11 @@ func (c *serveCommand) check() error {
 	}{
 		{"--root", "a directory", c.Root},
 		{"--access-log", "a file, or - for stdout", c.AccessLog},
+		{"--tls-client-ca", "a file", c.TLSClientCA},
 	} {
 		if v.value != nil && *v.value == "" {
 			return usage("%s=: it must name %s", v.flag, v.what)
 		}
 	}
-	return nil
+	return c.checkTLS()
 }

@@ -87,8 +87,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 // printError prints one line, of joined errors too.
 func printError(w io.Writer, err error) {
-	fmt.Fprintln(w, "rstserver:", strings.ReplaceAll(err.Error(), "\n", "; "))
+	fmt.Fprintln(w, "rstserver:", oneLine(err))
 }
+
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // exitError ends the program with a code of its own.
 type exitError struct {

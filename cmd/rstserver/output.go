@@ -41,7 +41,7 @@ func (r *reportingWriter) Write(p []byte) (int, error) {
 }
 
 func (c *serveCommand) printListening(w io.Writer, addr netip.AddrPort) {
-	url := "http://" + addr.String()
+	url := c.scheme() + "://" + addr.String()
 	if c.LogFormat == "json" {
 		printJSON(w, struct {
 			Listening string `json:"listening_on"`

@@ -55,6 +55,8 @@ func signalName(sig os.Signal) string {
 		return "SIGQUIT"
 	case syscall.SIGUSR1:
 		return "SIGUSR1"
+	case syscall.SIGHUP:
+		return "SIGHUP"
 	}
 	return sig.String()
 }

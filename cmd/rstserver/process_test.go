@@ -90,9 +90,10 @@ func startOnce(t testing.TB, cmd *exec.Cmd) *process {
 	if json.Unmarshal([]byte(line), &listening) != nil {
 		listening.On = strings.TrimPrefix(line, "listening on ")
 	}
-	addr, err := netip.ParseAddrPort(strings.TrimPrefix(listening.On, "http://"))
-	if err != nil {
-		t.Fatalf("stdout begins with %q, want listening on http://ADDR", line)
+	scheme, on, _ := strings.Cut(listening.On, "://")
+	addr, err := netip.ParseAddrPort(on)
+	if err != nil || scheme != "http" && scheme != "https" {
+		t.Fatalf("stdout begins with %q, want listening on http://ADDR or https://ADDR", line)
 	}
 	p.addr = addr
 	return p

@@ -19,26 +19,28 @@ import (
 
 func (c *serveCommand) server(s *site, log *slog.Logger) *poller.Server {
 	srv := &poller.Server{
-		LoopHandler:    s,
-		Handler:        s,
-		OnLoop:         s.onLoop,
-		Loops:          c.Loops,
-		MaxConns:       c.MaxConns,
-		HeaderTimeout:  orNone(c.HeaderTimeout),
-		BodyTimeout:    orNone(c.BodyTimeout),
-		HandlerTimeout: c.HandlerTimeout,
-		Spread:         c.DrainSpread,
-		WriteTimeout:   orNone(c.WriteTimeout),
-		IdleTimeout:    orNone(c.IdleTimeout),
-		MaxHandlers:    c.MaxHandlers,
-		MaxHeaderBytes: c.MaxHeaderBytes,
-		MaxBodyBytes:   orNone(c.MaxBodyBytes),
-		StrictTargets:  true, // it knows all of its own
-		ExitAfterClose: !c.LogConns,
-		NoArm:          c.NoArm,
-		Sweep:          c.Sweep,
-		ReusePort:      c.Reuseport,
-		Logger:         log,
+		LoopHandler:      s,
+		Handler:          s,
+		OnLoop:           s.onLoop,
+		Loops:            c.Loops,
+		MaxConns:         c.MaxConns,
+		HandshakeTimeout: orNone(c.HandshakeTimeout),
+		MaxHandshakes:    c.MaxHandshakes,
+		HeaderTimeout:    orNone(c.HeaderTimeout),
+		BodyTimeout:      orNone(c.BodyTimeout),
+		HandlerTimeout:   c.HandlerTimeout,
+		Spread:           c.DrainSpread,
+		WriteTimeout:     orNone(c.WriteTimeout),
+		IdleTimeout:      orNone(c.IdleTimeout),
+		MaxHandlers:      c.MaxHandlers,
+		MaxHeaderBytes:   c.MaxHeaderBytes,
+		MaxBodyBytes:     orNone(c.MaxBodyBytes),
+		StrictTargets:    true, // it knows all of its own
+		ExitAfterClose:   !c.LogConns,
+		NoArm:            c.NoArm,
+		Sweep:            c.Sweep,
+		ReusePort:        c.Reuseport,
+		Logger:           log,
 	}
 	// Whatever may come in has to be allowed out again.
 	srv.MaxOutputBytes = max(poller.DefaultMaxOutputBytes, int(min(c.MaxBodyBytes, maxEcho)))
@@ -94,6 +96,11 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) error {
 		s.files = newFiles(root)
 	}
 	srv := c.server(s, log)
+	secure, err := c.secure(log)
+	if err != nil {
+		return err
+	}
+	srv.TLSConfig = secure.config
 	var out io.Writer = &reportingWriter{w: stdout, log: log}
 	if c.AccessLog != nil {
 		access, err := openAccessLog(*c.AccessLog, stdout, log)
@@ -116,9 +123,14 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) error {
 	}
 
 	// Before the port is open, so that no signal meets the default action once somebody can connect.
-	signals := make(chan os.Signal, 8)
+	signals, hangups := make(chan os.Signal, 8), make(chan os.Signal, 1)
 	signal.Notify(signals, phaseSignals...)
 	defer signal.Stop(signals)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go secure.renew(ctx, hangups, log)
 	// A reader of stdout or stderr that goes away must not take the server with it.
 	signal.Ignore(syscall.SIGPIPE)
 	defer signal.Reset(syscall.SIGPIPE)
@@ -128,7 +140,7 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) error {
 		return explainListen(c.Addr, err)
 	}
 	l := life{
-		serve:    func() error { return c.explainServe(srv.Serve(ln)) },
+		serve:    func() error { return c.explainServe(secure.serve(srv, ln)) },
 		release:  srv.Release,
 		shutdown: srv.Shutdown,
 		close:    srv.Close,

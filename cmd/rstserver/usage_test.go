@@ -52,6 +52,17 @@ func TestUsageErrors(t *testing.T) {
 		{"--shutdown-after=-10s", "--shutdown-after=-10s"},
 		{"--log-format=xml", `"xml"`},
 		{"--quiet=perhaps", `"perhaps"`},
+		{"--handshake-timeout=-1s", "--handshake-timeout=-1s: it must not be negative; 0 means none"},
+		{"--max-handshakes=0", "--max-handshakes=0: it must be from 1 to 2147483647"},
+		{"--tls-cert=a", "--tls-cert=a: its private key is missing: add --tls-key FILE"},
+		{"--tls-key=a", "--tls-key=a: the certificate that it belongs to is missing: add --tls-cert FILE"},
+		{"--tls-cert= --tls-key=a", "--tls-cert=: it must name a file"},
+		{"--tls-cert=a --tls-key=", "--tls-key=: it must name a file"},
+		{"--tls-cert=a --tls-cert=b --tls-key=a", "--tls-cert is given 2 times and --tls-key 1 times: give each certificate its key"},
+		{"--tls-self-signed --tls-cert=a --tls-key=b", "--tls-cert=a has one: leave out one of them"},
+		{"--tls-self-signed --tls-key=b", "--tls-key=b has one: leave out one of them"},
+		{"--tls-client-ca=", "--tls-client-ca=: it must name a file"},
+		{"--tls-client-ca=a", "--tls-client-ca=a: only over TLS have clients a certificate: add --tls-cert"},
 	} {
 		for _, args := range []string{tc.args, "serve " + tc.args} {
 			if strings.HasPrefix(args, "serve serve ") {
@@ -103,6 +114,7 @@ func TestExit(t *testing.T) {
 func TestHelp(t *testing.T) {
 	flags := strings.Fields(`--addr=HOST:PORT --loops=N --max-conns=N --header-timeout=D --idle-timeout=D --max-header-bytes=N
 		--max-body-bytes=N --body-timeout=D --handler-timeout=D --write-timeout=D --max-handlers=N --root=DIR
+		--tls-cert=FILE --tls-key=FILE --tls-client-ca=FILE --tls-self-signed --handshake-timeout=D --max-handshakes=N
 		--drain-spread=D --drain-timeout=D --on-term=abort|drain --access-log=FILE|- --shutdown-after=D --no-arm --reuseport --sweep --log-conns --log-format=text|json --quiet`)
 	for _, args := range [][]string{{"--help"}, {"-h"}, {"serve", "--help"}} {
 		for _, columns := range []string{"", "60", "500"} {
@@ -132,14 +144,14 @@ func TestHelp(t *testing.T) {
 // TestSameFlags has a bare rstserver take what rstserver serve takes.
 func TestSameFlags(t *testing.T) {
 	flags := strings.Fields(`--addr=127.0.0.1:0 --loops=1 --max-conns=10 --header-timeout=1m --idle-timeout=1h30m --max-header-bytes=1000
-		--max-body-bytes=1000 --body-timeout=1m --handler-timeout=1m --write-timeout=1m --max-handlers=10 --root=.
+		--handshake-timeout=1m --max-handshakes=10 --max-body-bytes=1000 --body-timeout=1m --handler-timeout=1m --write-timeout=1m --max-handlers=10 --root=.
 		--drain-spread=1m --drain-timeout=1m --on-term=abort --access-log=/dev/null --shutdown-after=24h --no-arm --reuseport --sweep --log-conns --log-format=json --quiet`)
 	spaced := strings.Fields(strings.ReplaceAll(strings.Join(flags, " "), "=", " "))
 	for name, args := range map[string][]string{
 		"bare":        flags,
 		"serve":       append([]string{"serve"}, flags...),
 		"bare spaced": spaced,
-		"zeroes": strings.Fields("--loops=0 --max-conns=0 --header-timeout=0s --idle-timeout=0 --max-body-bytes=0 --body-timeout=0 --handler-timeout=0 " +
+		"zeroes": strings.Fields("--loops=0 --max-conns=0 --handshake-timeout=0 --header-timeout=0s --idle-timeout=0 --max-body-bytes=0 --body-timeout=0 --handler-timeout=0 " +
 			"--write-timeout=0 --max-handlers=0 --drain-timeout=0 --shutdown-after=0"),
 	} {
 		t.Run(name, func(t *testing.T) {
