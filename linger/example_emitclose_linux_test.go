@@ -19,7 +19,7 @@ import (
 )
 
 // Where 'close' is emitted early so that a server with a renewed certificate can listen: a release gives up the port and
-// keeps the connections.
+// keeps the connections. Who wants a renewed certificate and nothing else need not let go of the port: see [rstserver/poller/certs].
 func Example_emitClose() {
 	old := listenTLS("127.0.0.1:0", "the old certificate")
 	before := dialTLS(old)
