@@ -31,11 +31,7 @@ func (c *conn) lend(data []byte, n int) {
 	r := l.run
 	x := &exchange{run: r, loop: l, conn: c, fd: c.sock.FD, head: bytes.Clone(data[:n]), peer: c.describe(), site: c.site, tls: c.tls, secure: c.tls != nil, behind: len(c.in) > 0, state: lent}
 	x.writer.x = x
-	rest := data[n:]
-	if len(c.in) == 0 {
-		rest = bytes.Clone(rest) // the engine's
-	}
-	if err := x.body.init(x, &l.request.Request, rest); err != nil {
+	if err := x.body.init(x, &l.request.Request, data[n:], len(c.in) == 0); err != nil {
 		c.refuse(err, data)
 		return
 	}

@@ -4,6 +4,7 @@ package poller
 
 import (
 	"bytes"
+	"sync"
 
 	"rstserver/httpcodec"
 )
@@ -173,6 +174,7 @@ func (c *conn) takeRequest(data []byte) (n int, answered bool) {
 type pending struct {
 	request Request // its slices are views into head
 	head    []byte
+	content *[]byte // from contents; what has come of it is request.Body
 	decoder httpcodec.BodyDecoder
 	// skip: it has been answered, and the rest of its content is thrown away. Of the fields above only decoder is in use.
 	skip    bool
@@ -201,10 +203,10 @@ func (c *conn) begin(data []byte, n int) (consumed int, answered bool) {
 	if r.ExpectContinue && m == 0 {
 		l.out = httpcodec.AppendContinue(l.out)
 	}
-	p := &pending{head: bytes.Clone(data[:n]), decoder: decoder}
+	p := &pending{head: bytes.Clone(data[:n]), decoder: decoder, content: contents.Get().(*[]byte)}
 	p.request.Request, r.Request = r.Request, httpcodec.Request{}
 	p.request.Move(data[:n], p.head)
-	p.request.Body = bytes.Clone(body)
+	p.request.Body = append((*p.content)[:0], body...)
 	c.pending = p
 	return n + m, false
 }
@@ -262,9 +264,15 @@ func (c *conn) receive(data []byte) (n int, answered bool) {
 	if !p.skip {
 		p.request.Trailers = p.decoder.Trailers()
 		c.answer(&p.request, p.head)
+		if *p.content = p.request.Body; cap(*p.content) <= keepCapacity {
+			contents.Put(p.content)
+		}
 	}
 	return n, true
 }
+
+// contents holds buffers for contents that do not come whole, which would be garbage as soon as they are answered.
+var contents = sync.Pool{New: func() any { return new([]byte) }}
 
 // headLate ends a connection that has not sent a request's head in time.
 func (c *conn) headLate() {

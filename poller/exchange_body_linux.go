@@ -46,10 +46,17 @@ var pieces = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 // has not read it, to keep the connection for the next request. net/http has the same bound. See also maxDiscard.
 const maxSkip = 256 << 10
 
-// init prepares for the content of the request head, of which input has come. A refusal is that of a content that is known
-// to be too long.
-func (b *body) init(x *exchange, head *httpcodec.Request, input []byte) error {
+// init prepares for the content of the request head, of which input has come. It is lent if it is in a buffer of the loop's. A refusal is that
+// of a content that is known to be too long.
+func (b *body) init(x *exchange, head *httpcodec.Request, input []byte, lent bool) error {
 	b.x, b.input, b.sized = x, input, restUnknown
+	if lent && len(input) > 0 {
+		b.buf = pieces.Get().(*[]byte)
+		if len(*b.buf) < len(input) {
+			*b.buf = make([]byte, len(input))
+		}
+		b.input = (*b.buf)[:copy(*b.buf, input)]
+	}
 	if !head.Chunked {
 		b.sized = max(head.ContentLength, 0)
 	}

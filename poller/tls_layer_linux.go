@@ -231,6 +231,8 @@ func (t *tlsLayer) Read(p []byte) (n int, err error) {
 	if c := t.taken.Load(); c != nil {
 		return c.Read(p)
 	}
+	// Crypto/tls keeps the memory of the most that it has been given at a time: that is to be a record.
+	p = p[:min(len(p), t.record.due())]
 	switch {
 	case t.user == nobody:
 		return 0, errOwned
@@ -345,3 +347,11 @@ func (r *recordCut) pass(b []byte) {
 }
 
 func (r *recordCut) inside() bool { return r.have > 0 }
+
+// due is how much is to come of the header, or behind it of the record.
+func (r *recordCut) due() int {
+	if r.have < recordHeader {
+		return int(recordHeader - r.have)
+	}
+	return int(r.left)
+}
