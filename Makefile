@@ -46,7 +46,7 @@ lint:
 # Many tests wait for what has a time of its own, so the modules are tested beside the rest, and more tests at a time than there are
 # processors, of those that say that they can be.
 # The race detector's second at every exit is for goroutines that end late: tests, and what they start, have waited for theirs.
-test: lint ## gofmt, vet, staticcheck and all tests under the race detector, then what that hides, and gnet built in its other way
+test: lint ## gofmt, vet, staticcheck and all tests under the race detector, then what that hides
 	@GORACE="atexit_sleep_ms=0 $$GORACE" $(MAKE) --no-print-directory -j2 test-own test-modules test-otherwise
 
 # go test begins with the packages that are named first: the longest last would have one processor idle.
@@ -59,7 +59,6 @@ test-modules:
 test-otherwise:
 	go test -vet=off -race -short -shuffle=on -run '$(OVERTLS)' ./poller -tls
 	go test -vet=off -run Alloc ./httpcodec ./poller
-	go test -short -tags gc_opt ./poller/internal/engine
 
 interop: ## the tests of chi, gin, echo, connect and others, on poller, and a table of them; linger under other people's servers
 	cd poller/interop/suites && go test -count=1 -timeout 60m -v ./...
@@ -72,7 +71,6 @@ soak: ## all tests, with every repetition and random schedule: before a release,
 	@for module in $(MODULES) $(SERVERS); do (set -x; cd $$module && go test -race -shuffle=on -count=1 -timeout 60m ./...) || exit 1; done
 	go test -race -shuffle=on -count=1 -timeout 60m ./poller -tls
 	go test -run Alloc -count=1 ./httpcodec ./poller
-	go test -count=1 -tags gc_opt ./poller/...
 
 fuzz: ## every fuzz target for FUZZTIME
 	@for package in $$(go list ./...); do \

@@ -12,8 +12,6 @@ import (
 	"syscall"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"rstserver/bench/internal/fleet"
 	"rstserver/bench/kinds"
 	"rstserver/internal/lingertest"
@@ -45,11 +43,7 @@ func TestMain(m *testing.M) {
 	if helped {
 		os.Exit(0)
 	}
-	lingertest.Main(m,
-		// gnet's worker pool, which its import starts for good.
-		goleak.IgnoreTopFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
-		goleak.IgnoreTopFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"),
-	)
+	lingertest.Main(m)
 }
 
 // peer is one of the servers in this program.

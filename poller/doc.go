@@ -4,7 +4,7 @@
 // keeps them.
 //
 // All event loops poll the same listening socket and take turns at it, so each accepts for itself and nothing is handed over
-// between them; what is below them, gnet, is behind package internal/engine. One loop owns a connection from accept to close:
+// between them; what is below them is package internal/engine. One loop owns a connection from accept to close:
 // its goroutine alone touches the connection's state and closes its descriptor. From elsewhere there are two ways in: the
 // [rstserver/linger.Table], through which any goroutine may abort any connection, and a task given to the loop, which is
 // never promised to run.
@@ -43,7 +43,7 @@
 //	server_*    the life cycle: any goroutine, under Server.mu, and that of the teardown
 //	handler     what a LoopHandler gets to see
 //
-// Below them are internal/engine, which has gnet, and internal/watch, which says when a connection can be read or written. The module's
+// Below them are internal/engine, which has the epolls, and internal/watch, which says when a connection can be read or written. The module's
 // internal/processors keeps loops apart during a teardown.
 //
 // # Backlog of bytes
@@ -75,14 +75,4 @@
 // disarms each connection that it accepts. A File of the listener, or of a connection,
 // that the process has not closed keeps the port, as does a child that has inherited it: the Report has it under Unowned with who
 // holds it, and the teardown is not complete. Where others hold the listener by intent, Server.Shared says so.
-//
-// # What is the process's
-//
-// Where descriptors or memory are short, accepting pauses. A gnet engine would end there, with its connections; the means
-// against it, a variable of gnet's, is the process's, so other engines of gnet in it do not end then either.
-//
-// Importing gnet starts two goroutines for good, which tests for leaked goroutines find. With go.uber.org/goleak one line at
-// the beginning of TestMain leaves them out:
-//
-//	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
 package poller

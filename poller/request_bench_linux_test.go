@@ -11,7 +11,7 @@ import (
 	"rstserver/poller/internal/engine"
 )
 
-// BenchmarkRequest is what a request costs from the bytes that gnet has read to the one write of the answers, which goes
+// BenchmarkRequest is what a request costs from the bytes that the loop has read to the one write of the answers, which goes
 // to /dev/null.
 func BenchmarkRequest(b *testing.B) {
 	null, err := os.OpenFile("/dev/null", os.O_WRONLY, 0)

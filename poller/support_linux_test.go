@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -99,11 +98,6 @@ func startOn(t testing.TB, srv *Server, ln net.Listener) *served {
 		}
 		if left := s.Report().Left.Unowned; left.Total() > 0 && !s.holds {
 			t.Errorf("this process holds sockets that no server of it knows: %s", left)
-		}
-		for line := range strings.Lines(s.log.String()) {
-			if strings.Contains(line, "gnet") && !strings.Contains(line, "stack=") {
-				t.Errorf("the log has words of gnet's: %s", line)
-			}
 		}
 		if t.Failed() {
 			t.Logf("the server's log:\n%s", s.log)

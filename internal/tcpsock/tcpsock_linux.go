@@ -58,17 +58,26 @@ func LocalAddr(fd int) (netip.AddrPort, error) {
 	if err != nil {
 		return netip.AddrPort{}, os.NewSyscallError("getsockname", err)
 	}
+	addr := AddrPort(sa)
+	if !addr.IsValid() {
+		return addr, fmt.Errorf("%w, but a %T", ErrNotTCP, sa)
+	}
+	return addr, nil
+}
+
+// AddrPort is a socket address of IPv4 or IPv6; it is not valid for others.
+func AddrPort(sa unix.Sockaddr) netip.AddrPort {
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port)), nil
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
 	case *unix.SockaddrInet6:
 		ip := netip.AddrFrom16(sa.Addr).Unmap()
 		if sa.ZoneId != 0 {
 			ip = ip.WithZone(zone(sa.ZoneId))
 		}
-		return netip.AddrPortFrom(ip, uint16(sa.Port)), nil
+		return netip.AddrPortFrom(ip, uint16(sa.Port))
 	}
-	return netip.AddrPort{}, fmt.Errorf("%w, but a %T", ErrNotTCP, sa)
+	return netip.AddrPort{}
 }
 
 // zone names the interface of an IPv6 address that is valid on one link only (RFC 4007).

@@ -196,15 +196,15 @@ func (p *Port) knock(to unix.Sockaddr) {
 	}
 }
 
-// isKnock reports whether c is the port's own. On the loop.
-func (p *Port) isKnock(c Conn) bool {
+// isKnock reports whether a connection from there is the port's own. On the loop.
+func (p *Port) isKnock(from netip.AddrPort) bool {
 	k := &p.knocks
 	if k.open.Load() == 0 {
 		return false
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.from[withoutZone(c.RemoteAddr())]
+	return k.from[withoutZone(from)]
 }
 
 func withoutZone(a netip.AddrPort) netip.AddrPort {

@@ -3,16 +3,17 @@
 package engine
 
 import (
-	"context"
-	"errors"
+	"fmt"
+	"net/netip"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
 
-	"github.com/panjf2000/gnet/v2"
-	gneterrors "github.com/panjf2000/gnet/v2/pkg/errors"
 	"golang.org/x/sys/unix"
+
+	"rstserver/internal/tcpsock"
+	"rstserver/linger"
 )
 
 // Handler is what a [Loop] works for. Its methods are called on the loop's goroutine and must not block.
@@ -21,7 +22,7 @@ type Handler interface {
 	// it as soon as Accepted has returned.
 	Accepted(Conn) (s Session, open bool)
 	// AcceptFailed is told that accept(2) failed in a way that has nothing to do with a single client, such as EMFILE, and
-	// reports whether that passes. If not, the engine ends.
+	// reports whether that passes. If not, the loop ends.
 	AcceptFailed(error) (passes bool)
 }
 
@@ -37,173 +38,279 @@ type Session interface {
 type Closer uint8
 
 const (
-	// Here is this side: Accepted or Received did not want it open, Conn.Close was called, or the engine is ending.
+	// Here is this side: Accepted or Received did not want it open, Conn.Close was called, or the loop is ending.
 	Here Closer = iota
 	// There is the client, by FIN or RST, or the network.
 	There
 )
+
+// readBuffer is how much is read at a time.
+const readBuffer = 64 << 10
 
 // Loop is one event loop. Run's caller owns it; Post may be called from any goroutine, and what else there is says itself.
 type Loop struct {
 	port    *Port // immutable, as is the next
 	handler Handler
 
-	mu     sync.Mutex // guards handle
-	handle gnet.EventLoop
+	epoll int // set before the loop accepts; valid until Run returns
+	wake  int // an eventfd in it
+
+	mu      sync.Mutex // guards what follows
+	running bool
+	tasks   []func()
+	woken   bool // since tasks were last taken
 
 	// Guarded by port.mu. They are valid while the loop is attached to the port.
-	epoll    int   // the engine's epoll descriptor
-	number   int   // under which the engine polls the port
-	attached bool  // number is the port's
+	number   int   // of the port's socket, for this loop
+	attached bool  // it is the port's
 	polling  bool  // number is in the epoll
 	seen     int64 // taken, when Rouse last looked
 
-	// Owned by the engine's goroutine.
-	boot   boot
-	ready  func()
-	ending bool
+	// Owned by the goroutine of Run.
+	entries []*entry // by descriptor
+	last    int32    // entry that was made
+	buf     []byte
+	spare   []func() // the memory of tasks that have run
+	ending  bool
+	failure error
 
-	live   atomic.Int64 // connections; stored by the engine's goroutine
+	live   atomic.Int64 // connections; stored by the goroutine of Run
 	taken  atomic.Int64 // connections accepted in this round
 	absent atomic.Bool  // the round does not wait for this loop; stored under port.mu
 }
 
-// NewLoop returns a loop that accepts from p, once it runs.
-func NewLoop(p *Port, h Handler) *Loop { return &Loop{port: p, handler: h} }
-
-// Run runs an engine to its end and returns why it ended, or nil after [Loop.End] or [Port.GiveUp]. ready is called on the loop
-// when it accepts connections. Every connection is closed when Run returns. It may be called again then.
-func (l *Loop) Run(ready func()) error {
-	g, c := &logger{acceptFailed: l.acceptFailed}, &callbacks{Loop: l}
-	l.boot = boot{fd: -1}
-	l.ready, l.ending = ready, false
-	c.restore = keepDefaultLogger()
-	err := gnet.Run(c, "tcp://127.0.0.1:0", gnet.WithNumEventLoop(1), gnet.WithReusePort(true), gnet.WithLogger(g))
-	c.restore()
-	l.forget()
-	l.boot.close()
-	// gnet remembers an engine that has ended until the next one starts, but need not remember all that it served.
-	c.Loop = nil
-	return errors.Join(err, l.boot.err, g.close())
+// entry is a connection. Owned by the goroutine of Run.
+type entry struct {
+	Conn
+	session Session
+	remote  netip.AddrPort
 }
 
-// Post has f run on the loop, and reports whether it was taken. A task that was taken is dropped all the same when the engine
-// ends before, so whoever waits for it waits for the end of Run too. Tasks run one after the other, for as long as there are
-// any, before the loop looks at its connections again.
-func (l *Loop) Post(f func()) bool {
-	// A task given to an engine that has closed its descriptors would write to whatever has their numbers by then.
+// The entries of what is no connection.
+const (
+	wakeEntry int32 = -1 - iota
+	portEntry
+)
+
+// NewLoop returns a loop that accepts from p, once it runs.
+func NewLoop(p *Port, h Handler) *Loop { return &Loop{port: p, handler: h, number: -1} }
+
+// Run accepts and serves connections until [Loop.End], or [Port.GiveUp] before it began, and returns nil then, or why it cannot go on. ready
+// is called on the loop when it accepts connections. Every connection is closed when Run returns. It may be called again then.
+func (l *Loop) Run(ready func()) error {
+	if err := l.open(); err != nil {
+		return fmt.Errorf("preparing the event loop: %w", err)
+	}
+	defer l.shut()
+	switch err := l.port.attach(l); {
+	case err == errGivenUp:
+		return nil
+	case err != nil:
+		return fmt.Errorf("preparing the event loop: %w", err)
+	}
+	ready()
+	events := make([]unix.EpollEvent, 256)
+	for timeout := -1; !l.ending; {
+		n, err := unix.EpollWait(l.epoll, events, timeout)
+		if n <= 0 {
+			if err != nil && err != unix.EINTR {
+				return os.NewSyscallError("epoll_wait", err)
+			}
+			// Whoever was woken up has this processor before the thread sleeps.
+			timeout = -1
+			runtime.Gosched()
+			continue
+		}
+		timeout = 0
+		woken := false
+		for i := range events[:n] {
+			switch ev := &events[i]; ev.Pad {
+			case wakeEntry:
+				woken = true
+			case portEntry:
+				l.accept()
+			default:
+				if e := l.find(int(ev.Fd), ev.Pad); e != nil {
+					l.happened(e, ev.Events)
+				}
+			}
+		}
+		if woken {
+			l.runTasks()
+		}
+	}
+	return l.failure
+}
+
+func (l *Loop) open() (err error) {
+	if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return os.NewSyscallError("epoll_create1", err)
+	}
+	if l.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		_ = unix.Close(l.epoll)
+		return os.NewSyscallError("eventfd", err)
+	}
+	// Edge-triggered, each write is an event, and nobody has to read.
+	if err = control(l.epoll, unix.EPOLL_CTL_ADD, l.wake, wakeEntry, unix.EPOLLIN|unix.EPOLLET); err != nil {
+		_, _ = unix.Close(l.wake), unix.Close(l.epoll)
+		return err
+	}
+	l.ending, l.failure = false, nil
+	l.buf = make([]byte, readBuffer)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.handle != nil && l.handle.Execute(context.Background(), task{l, f}) == nil
-}
-
-// task is what Post gives to gnet.
-type task struct {
-	l *Loop
-	f func()
-}
-
-func (t task) Run(context.Context) error {
-	t.f()
-	if t.l.ending {
-		t.l.port.detach(t.l)
-		return gneterrors.ErrEngineShutdown
-	}
+	l.running = true
 	return nil
 }
 
-// End has the engine end when the task that calls it has returned: connections are closed, and tasks that wait are dropped.
+// shut closes all that is open. Tasks that wait are dropped.
+func (l *Loop) shut() {
+	l.port.detach(l)
+	for _, e := range l.entries {
+		if e != nil {
+			l.close(e, Here)
+		}
+	}
+	l.mu.Lock()
+	l.running, l.tasks, l.woken = false, nil, false
+	l.mu.Unlock()
+	_, _ = unix.Close(l.wake), unix.Close(l.epoll)
+	l.entries, l.buf, l.spare = nil, nil, nil
+}
+
+// Post has f run on the loop, and reports whether it was taken. A task that was taken is dropped all the same when the loop
+// ends before, so whoever waits for it waits for the end of Run too. Tasks run one after the other, for as long as there are
+// any, before the loop looks at its connections again.
+func (l *Loop) Post(f func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.running {
+		return false
+	}
+	l.tasks = append(l.tasks, f)
+	if !l.woken {
+		l.woken = true
+		// It fails for nothing but a counter that is full, after which there is an event as well.
+		_, _ = unix.Write(l.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	}
+	return true
+}
+
+func (l *Loop) runTasks() {
+	for {
+		l.mu.Lock()
+		tasks := l.tasks
+		if len(tasks) == 0 {
+			l.woken = false
+			l.mu.Unlock()
+			return
+		}
+		l.tasks, l.spare = l.spare, nil
+		l.mu.Unlock()
+		for _, f := range tasks {
+			if f(); l.ending {
+				return
+			}
+		}
+		clear(tasks)
+		l.spare = tasks[:0]
+	}
+}
+
+// End has the loop end when the task that calls it has returned: connections are closed, and tasks that wait are dropped.
 // It is called in a task only.
 func (l *Loop) End() { l.ending = true }
 
 // LetGo has the kernel report nothing more on the loop's connections, which makes it quicker to reset and to close them. It is called in the
 // task that calls End.
 func (l *Loop) LetGo() error {
-	l.port.mu.Lock()
-	defer l.port.mu.Unlock()
 	none, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return os.NewSyscallError("epoll_create1", err)
 	}
 	defer unix.Close(none)
-	// The last reference to the epoll goes, and with it all entries; the number stays gnet's.
+	// The last reference to the epoll goes, and with it all entries; the number stays the loop's.
 	return os.NewSyscallError("dup3", unix.Dup3(none, l.epoll, unix.O_CLOEXEC))
 }
 
-// forget has no task reach an engine that is at its end.
-func (l *Loop) forget() {
-	l.mu.Lock()
-	l.handle = nil
-	l.mu.Unlock()
+// find returns the connection that an event is about, nil if that is closed.
+func (l *Loop) find(fd int, number int32) *entry {
+	if fd < len(l.entries) {
+		if e := l.entries[fd]; e != nil && e.entry == number {
+			return e
+		}
+	}
+	return nil
 }
 
-// callbacks are what gnet calls.
-type callbacks struct {
-	*Loop
-	restore func() // gnet's default logger
+// accept accepts one connection: if there are more, and it is this loop's to take them, there will be an event again.
+func (l *Loop) accept() {
+	l.port.keepNonblocking(l)
+	fd, from, err := unix.Accept4(l.number, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+	switch {
+	case err == unix.EAGAIN, err == unix.EINTR, err == unix.ECONNABORTED, err == unix.ECONNRESET:
+		return
+	case err != nil:
+		l.acceptFailed(os.NewSyscallError("accept", err))
+		return
+	}
+	remote := tcpsock.AddrPort(from)
+	if l.port.isKnock(remote) {
+		_ = linger.Abort(fd)
+		_ = unix.Close(fd)
+		return
+	}
+	l.port.accepted(l)
+	if l.last++; l.last < 0 {
+		l.last = 0
+	}
+	e := &entry{Conn: Conn{FD: fd, loop: l, entry: l.last}, remote: remote}
+	if err := control(l.epoll, unix.EPOLL_CTL_ADD, fd, e.entry, unix.EPOLLIN); err != nil {
+		_ = linger.Abort(fd)
+		_ = unix.Close(fd)
+		l.live.Add(-1)
+		l.acceptFailed(err)
+		return
+	}
+	if fd >= len(l.entries) {
+		l.entries = append(l.entries, make([]*entry, fd+1-len(l.entries))...)
+	}
+	l.entries[fd] = e
+	var open bool
+	if e.session, open = l.handler.Accepted(e.Conn); !open {
+		l.close(e, Here)
+	}
 }
 
-// OnBoot implements gnet.EventHandler: the engine has its listener and does not poll it yet.
-func (l *callbacks) OnBoot(e gnet.Engine) gnet.Action {
-	l.restore()
-	if err := l.boot.connect(e); err != nil {
-		l.boot.failed(err)
-		return gnet.Shutdown
+func (l *Loop) acceptFailed(err error) {
+	if !l.handler.AcceptFailed(err) {
+		l.failure, l.ending = err, true
 	}
-	return gnet.None
 }
 
-// OnOpen implements gnet.EventHandler: a connection was accepted.
-func (l *callbacks) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
-	if !l.boot.done {
-		return nil, l.bootConn(gc)
+// happened deals with the events of a connection.
+func (l *Loop) happened(e *entry, events uint32) {
+	if events&unix.EPOLLIN == 0 {
+		l.close(e, There)
+		return
 	}
-	c := Conn{FD: gc.Fd(), epoll: l.epoll, gc: gc}
-	l.port.keepNonblocking(l.Loop)
-	if l.port.isKnock(c) {
-		return nil, gnet.Close
+	n, err := unix.Read(e.FD, l.buf)
+	switch {
+	case err == unix.EAGAIN, err == unix.EINTR:
+	case err != nil, n == 0:
+		l.close(e, There)
+	case !e.session.Received(l.buf[:n]):
+		l.close(e, Here)
 	}
-	l.port.accepted(l.Loop)
-	s, open := l.handler.Accepted(c)
-	gc.SetContext(s)
-	return nil, action(open)
 }
 
-// OnTraffic implements gnet.EventHandler: bytes were read.
-func (l *callbacks) OnTraffic(gc gnet.Conn) gnet.Action {
-	s, ok := gc.Context().(Session)
-	data, _ := gc.Next(-1)
-	return action(ok && s.Received(data))
-}
-
-// OnClose implements gnet.EventHandler: the descriptor is about to be closed.
-func (l *callbacks) OnClose(gc gnet.Conn, err error) gnet.Action {
-	c, ok := gc.Context().(Session)
-	if !ok {
-		return gnet.None
+// close closes the connection. The epoll forgets it by itself.
+func (l *Loop) close(e *entry, by Closer) {
+	if l.find(e.FD, e.entry) != e {
+		return // it is being closed
 	}
-	by := Here
-	if err != nil {
-		by = There
-	}
-	c.Closed(by)
+	e.session.Closed(by)
+	l.entries[e.FD] = nil
+	_ = unix.Close(e.FD)
 	l.live.Add(-1)
-	return gnet.None
-}
-
-// OnShutdown implements gnet.EventHandler: the engine has closed its connections, and has not closed its own descriptors yet. It
-// runs on the goroutine of Run.
-func (l *callbacks) OnShutdown(gnet.Engine) {
-	l.port.detach(l.Loop)
-	l.forget()
-}
-
-// OnTick implements gnet.EventHandler. The engine runs without gnet's ticker, which is not on the loop.
-func (*callbacks) OnTick() (time.Duration, gnet.Action) { return time.Hour, gnet.None }
-
-func action(open bool) gnet.Action {
-	if open {
-		return gnet.None
-	}
-	return gnet.Close
 }

@@ -38,7 +38,7 @@ type Port struct {
 	roused int     // which of them was roused last
 }
 
-// errGivenUp is the end of an engine that finds no port.
+// errGivenUp is the end of a loop that finds no port.
 var errGivenUp = errors.New("engine: the port was given up")
 
 // NewPort takes over fd, a listening TCP socket that does not block. After an error fd is the caller's as before.
@@ -58,8 +58,8 @@ func NewPort(fd int) (*Port, error) {
 func (p *Port) Close() { _ = unix.Close(p.empty) }
 
 // openEmpty opens a listening socket that no connection will ever reach anybody through: a Unix socket under an abstract
-// name that the kernel chooses (autobind, unix(7)), never polled. It stands in for what is taken away from an engine: accept
-// finds it empty, whereas anything else would make accept fail, which ends an engine.
+// name that the kernel chooses (autobind, unix(7)), never polled. It stands in for what is taken away from a loop: accept
+// finds it empty.
 func openEmpty() (int, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -76,20 +76,18 @@ func openEmpty() (int, error) {
 	return fd, nil
 }
 
-// attach puts the socket under the number under which l's engine polls its listener.
-func (p *Port) attach(l *Loop, epoll, number int) error {
+// attach gives l the socket, under a number of its own: it can be taken away while l is about to accept.
+func (p *Port) attach(l *Loop) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.fd < 0 {
 		return errGivenUp
 	}
-	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_DEL, number, nil); err != nil {
-		return os.NewSyscallError("epoll_ctl", err)
+	number, err := unix.FcntlInt(uintptr(p.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("fcntl F_DUPFD_CLOEXEC", err)
 	}
-	if err := unix.Dup3(p.fd, number, unix.O_CLOEXEC); err != nil {
-		return os.NewSyscallError("dup3", err)
-	}
-	l.epoll, l.number, l.attached = epoll, number, true
+	l.number, l.attached = number, true
 	p.loops = append(p.loops, l)
 	if p.paused {
 		return nil
@@ -97,11 +95,15 @@ func (p *Port) attach(l *Loop, epoll, number int) error {
 	return l.join()
 }
 
-// detach takes the socket away from an engine that ends.
+// detach takes the socket away from a loop that ends.
 func (p *Port) detach(l *Loop) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_ = p.takeAway(l) // the engine closes the number all the same
+	_ = l.leave()
+	if l.number >= 0 {
+		_ = unix.Close(l.number)
+	}
+	l.number, l.attached = -1, false
 	for i, other := range p.loops {
 		if other == l {
 			p.loops = append(p.loops[:i:i], p.loops[i+1:]...)
@@ -111,8 +113,8 @@ func (p *Port) detach(l *Loop) {
 	p.nextRound()
 }
 
-// takeAway takes the socket away from l's engine; p.mu is held. The number stays taken. The order matters: once the number
-// refers to something else, the socket can no longer be deleted from the epoll, and the engine would spin while anybody else
+// takeAway takes the socket away from l; p.mu is held. The number stays taken. The order matters: once the number
+// refers to something else, the socket can no longer be deleted from the epoll, and the loop would spin while anybody else
 // holds it.
 func (p *Port) takeAway(l *Loop) error {
 	if !l.attached {
@@ -192,7 +194,7 @@ func (p *Port) Control(f func(fd int)) {
 // not close the connection meanwhile. After an error the loop polls the connection no more.
 func (p *Port) Vacate(c Conn) error {
 	// As for the listening socket, before the number refers to something else.
-	if err := unix.EpollCtl(c.epoll, unix.EPOLL_CTL_DEL, c.FD, nil); err != nil && err != unix.ENOENT {
+	if err := unix.EpollCtl(c.loop.epoll, unix.EPOLL_CTL_DEL, c.FD, nil); err != nil && err != unix.ENOENT {
 		return os.NewSyscallError("epoll_ctl", err)
 	}
 	return os.NewSyscallError("dup3", unix.Dup3(p.empty, c.FD, unix.O_CLOEXEC))

@@ -8,9 +8,7 @@ var all = []suite{
 		{"http.ServerContextKey holds the *poller.Server", []string{"v5.TestServerBaseContext"}},
 	}},
 	{name: "gorilla/websocket", module: "github.com/gorilla/websocket@v1.5.3", packages: []string{"."}},
-	{name: "coder/websocket", module: "github.com/coder/websocket@v1.8.15", packages: []string{"."}, differences: []difference{
-		{"it counts goroutines at the end, and importing gnet starts two for good", []string{"websocket."}},
-	}},
+	{name: "coder/websocket", module: "github.com/coder/websocket@v1.8.15", packages: []string{"."}},
 	{name: "gin", module: "github.com/gin-gonic/gin@v1.11.0", packages: []string{"./..."}, leftOut: map[string]string{
 		"TestSaveUploadedCreateFailed": "it saves a file to /, for which gin makes the mode of / 0750, if it is root",
 	}},
