@@ -46,21 +46,14 @@ func (c *conn) lend(data []byte, n int) {
 	r.pool.submit(x)
 }
 
-// lookOut has the loop hear of a reset by the client of a handler that is not quick, or learns that it was.
+// lookOut has a handler that is not quick hear of its client's FIN, or learns that it was.
 func (c *conn) lookOut() {
-	if c.catchUp() {
-		return
-	}
-	slow, err := c.lease.watch()
 	switch {
-	case err != nil:
-		c.loop.log.Error("connection is aborted, as what is polled for cannot be changed", "conn", c.id, "error", err)
-		c.abort()
-	case !slow:
-		c.catchUp() // or else it comes back by itself
-	default:
-		c.polls = hangUps
+	case c.catchUp():
+	case c.lease.watch():
 		c.become(handling)
+	default:
+		c.catchUp() // or else it comes back by itself
 	}
 }
 
@@ -108,7 +101,7 @@ func (c *conn) catchUp() bool {
 		return false
 	}
 	c.endLease(x)
-	c.state, c.polls, c.activity = left, once, table[left].activity // as the worker has it
+	c.state, c.activity = left, table[left].activity // as the worker has it
 	c.become(quiet)
 	return true
 }

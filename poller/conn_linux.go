@@ -38,7 +38,6 @@ type conn struct {
 
 	state    state
 	waits    timeoutKind
-	polls    polls
 	activity linger.Activity
 	then     outcomeKind // keepAlive, last or lastToEnd: what comes after the answers being sent
 }
@@ -47,9 +46,6 @@ type conn struct {
 func (c *conn) Received(data []byte) (open bool) {
 	c.loop.clock.tick()
 	c.catchUp()
-	if c.polls == once {
-		c.polls = nothing
-	}
 	table[c.state].received(c, data)
 	return !c.over()
 }

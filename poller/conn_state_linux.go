@@ -2,11 +2,7 @@
 
 package poller
 
-import (
-	"golang.org/x/sys/unix"
-
-	"rstserver/linger"
-)
+import "rstserver/linger"
 
 // state is what a connection is doing. All that follows from it stands in table, and [conn.become] is the one way to change it.
 //
@@ -46,7 +42,7 @@ const (
 	shaking         // makes a handshake, or waits for its turn
 	fresh           // has sent nothing
 	idle            // has every answer, and has sent nothing since
-	quiet           // as idle, after an answer of the http.Handler; see polls
+	quiet           // as idle, after an answer of the http.Handler
 	spread          // as one of these three, in a drain, until its turn to be reset
 	head            // has sent part of a request's head
 	content         // has sent part of the content, which the LoopHandler gets whole
@@ -54,7 +50,7 @@ const (
 	serving         // its loop is at it, and comes to another state before it turns to anybody else
 	sending         // has not taken all that it was answered
 	lent            // is with the http.Handler, or waits for a worker
-	handling        // as lent, for so long that a reset by the client is looked out for
+	handling        // as lent, for so long that a FIN of the client is looked out for
 	left            // the worker's half of quiet: the one state that is not its loop's to enter, but an exchange's
 	returned        // is with its loop again, which has been told; an exchange's view only
 	lingering       // has its last answer, and our FIN; what it still sends is read until its FIN comes
@@ -94,19 +90,19 @@ func init() {
 		opening:   {"opening", same, noTimeout, nil, asIs, drop, stays},
 		parked:    {"parked", linger.New, noTimeout, nil, hangUps, hold, stays},
 		greeting:  {"greeting", linger.Handshake, handshakeTimeout, (*conn).greetingLate, input, (*conn).greet, (*conn).between},
-		shaking:   {"shaking", linger.Handshake, handshakeTimeout, (*conn).endHandshake, noInput, hold, stays},
+		shaking:   {"shaking", linger.Handshake, handshakeTimeout, (*conn).endHandshake, hangUps, hold, stays},
 		fresh:     {"fresh", linger.New, headerTimeout, (*conn).headLate, input, serve, (*conn).between},
 		idle:      {"idle", linger.Idle, idleTimeout, (*conn).close, input, serve, (*conn).between},
-		quiet:     {"quiet", linger.Idle, idleTimeout, (*conn).close, once, serve, (*conn).between},
+		quiet:     {"quiet", linger.Idle, idleTimeout, (*conn).close, input, serve, (*conn).between},
 		spread:    {"spread", same, turnTimeout, (*conn).takeTurn, asIs, serve, stays},
 		head:      {"head", linger.Receiving, headerTimeout, (*conn).headLate, input, serve, stays},
 		content:   {"content", linger.Receiving, bodyTimeout, (*conn).requestLate, input, serve, stays},
 		skipping:  {"skipping", linger.Receiving, bodyTimeout, (*conn).stopSkipping, input, serve, stays},
 		serving:   {"serving", same, ongoing, nil, asIs, nil, stays},
 		sending:   {"sending", linger.Sending, writeTimeout, (*conn).sendingLate, hangUps, hold, stays},
-		lent:      {"lent", linger.Handling, quickTimeout, (*conn).lookOut, noInput, hold, stays},
+		lent:      {"lent", linger.Handling, quickTimeout, (*conn).lookOut, hangUps, hold, stays},
 		handling:  {"handling", linger.Handling, handlerTimeout, (*conn).endHandling, hangUps, hold, stays},
-		left:      {"left", linger.Idle, ongoing, nil, once, nil, stays},
+		left:      {"left", linger.Idle, ongoing, nil, input, nil, stays},
 		returned:  {"returned", same, ongoing, nil, asIs, nil, stays},
 		lingering: {"lingering", linger.Closing, lingerTimeout, (*conn).close, input, (*conn).discard, (*conn).acknowledge},
 		parting:   {"parting", linger.Closing, partTimeout, (*conn).awaitAck, input, (*conn).discard, stays},
@@ -157,45 +153,21 @@ func (c *conn) setActivity(a linger.Activity) {
 }
 
 // polls is what a connection's loop is told of by the kernel. Input is left there while output waits or a handler has the
-// connection, since an engine closes when it reads a FIN, and a half-closed client is to have its answer.
-//
-// Between two requests to the http.Handler a connection is polled for once: the kernel itself stops when the next one has
-// come, which saves a system call for each. The price is that a reset is not reported either then, so after a while a
-// handler has to be looked after.
+// connection, since a loop closes when it reads a FIN, and a half-closed client is to have its answer.
 type polls uint8
 
 const (
 	input   polls = iota // input, reset and hang-up
 	hangUps              // reset and hang-up, which cannot be switched off
-	once                 // as input, once (EPOLLONESHOT)
-	nothing              // what is left of once when it has happened
-	noInput              // hangUps or nothing, whichever is the case or costs less
 	asIs                 // what it was
 )
 
-func (p polls) events() uint32 {
-	switch p {
-	case input:
-		return unix.EPOLLIN
-	case once:
-		return unix.EPOLLIN | unix.EPOLLONESHOT
-	}
-	return 0
-}
-
-// poll has the kernel report what p says.
+// poll has the loop do what p says.
 func (c *conn) poll(p polls) {
-	if p == noInput {
-		p = hangUps
-		if c.polls == nothing {
-			return
-		}
-	}
-	if p == asIs || p == c.polls {
+	if p == asIs {
 		return
 	}
-	c.polls = p
-	if err := c.sock.Interest(p.events()); err != nil {
+	if err := c.sock.Want(p == input); err != nil {
 		c.loop.log.Error("connection is aborted, as what is polled for cannot be changed", "conn", c.id, "error", err)
 		c.abort()
 	}

@@ -219,7 +219,7 @@ func (x *exchange) giveBack(o outcome) (gave bool) {
 	x.outcome = o
 	// A drain notes that it has begun before it looks at the state.
 	quietly := nothingLeft && x.state == lent && x.run.reuses() && !x.tls.blocked() && !x.tls.ended() &&
-		x.conn.sock.Interest(table[left].polls.events()) == nil
+		x.conn.sock.Want(true) == nil
 	if quietly {
 		x.run.table.SetActivity(x.fd, table[left].activity)
 		x.becomeLocked(left)
@@ -309,17 +309,16 @@ func (x *exchange) now() state {
 	return x.state
 }
 
-// watch has the loop hear of a reset by the client, and the exchange of its FIN, as the handler is not quick. It reports
-// whether the handler's time is not over.
-func (x *exchange) watch() (slow bool, err error) {
+// watch has the exchange hear of the client's FIN, as the handler is not quick. It reports whether the handler's time is not over.
+func (x *exchange) watch() (slow bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.state != lent {
-		return false, nil
+		return false
 	}
 	x.state = handling
 	x.awaitFINLocked()
-	return true, x.conn.sock.Interest(table[handling].polls.events())
+	return true
 }
 
 // whyNotLocked is the error for a handler that goes on after its time.

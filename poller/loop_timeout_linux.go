@@ -28,7 +28,7 @@ const (
 	ongoing = timeoutKinds // in a row of states: what it has waited for before
 )
 
-// quickHandler is how long a handler may run before its client's reset is looked out for; see polls.
+// quickHandler is how long a handler may run before its client's FIN is looked out for.
 const quickHandler = 10 * time.Millisecond
 
 // timeoutSlack is the resolution of timeouts: they are never early, and this much late at the most when the loop is free. It

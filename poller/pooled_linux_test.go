@@ -718,6 +718,7 @@ func TestContexts(t *testing.T) {
 }
 
 func TestHijack(t *testing.T) {
+	plain(t, "a client ends its side in two steps, and the server may close in between")
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		conn, rw, err := http.NewResponseController(w).Hijack()
 		if err != nil {

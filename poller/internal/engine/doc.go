@@ -3,5 +3,5 @@
 // is, its [Session] knows.
 //
 // A Loop is one goroutine and one epoll (epoll(7)). It polls the same listening socket as the other loops do, so that nothing is handed over
-// between them. The kernel reports what is there for as long as it is (level-triggered), and [Conn.Interest] says what of it.
+// between them. The kernel reports what is there for as long as it is (level-triggered), and [Conn.Want] says whether it is read.
 package engine

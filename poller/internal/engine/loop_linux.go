@@ -4,7 +4,6 @@ package engine
 
 import (
 	"fmt"
-	"net/netip"
 	"os"
 	"runtime"
 	"sync"
@@ -55,6 +54,8 @@ type Loop struct {
 	epoll int // set before the loop accepts; valid until Run returns
 	wake  int // an eventfd in it
 
+	switching sync.Mutex // guards what is polled for on connections
+
 	mu      sync.Mutex // guards what follows
 	running bool
 	tasks   []func()
@@ -68,7 +69,7 @@ type Loop struct {
 
 	// Owned by the goroutine of Run.
 	entries []*entry // by descriptor
-	last    int32    // entry that was made
+	last    int32    // number of an entry
 	buf     []byte
 	spare   []func() // the memory of tasks that have run
 	ending  bool
@@ -79,17 +80,10 @@ type Loop struct {
 	absent atomic.Bool  // the round does not wait for this loop; stored under port.mu
 }
 
-// entry is a connection. Owned by the goroutine of Run.
-type entry struct {
-	Conn
-	session Session
-	remote  netip.AddrPort
-}
-
-// The entries of what is no connection.
+// The numbers of what is no connection.
 const (
-	wakeEntry int32 = -1 - iota
-	portEntry
+	wakeNumber int32 = -1 - iota
+	portNumber
 )
 
 // NewLoop returns a loop that accepts from p, once it runs.
@@ -125,9 +119,9 @@ func (l *Loop) Run(ready func()) error {
 		woken := false
 		for i := range events[:n] {
 			switch ev := &events[i]; ev.Pad {
-			case wakeEntry:
+			case wakeNumber:
 				woken = true
-			case portEntry:
+			case portNumber:
 				l.accept()
 			default:
 				if e := l.find(int(ev.Fd), ev.Pad); e != nil {
@@ -151,7 +145,7 @@ func (l *Loop) open() (err error) {
 		return os.NewSyscallError("eventfd", err)
 	}
 	// Edge-triggered, each write is an event, and nobody has to read.
-	if err = control(l.epoll, unix.EPOLL_CTL_ADD, l.wake, wakeEntry, unix.EPOLLIN|unix.EPOLLET); err != nil {
+	if err = control(l.epoll, unix.EPOLL_CTL_ADD, l.wake, wakeNumber, unix.EPOLLIN|unix.EPOLLET); err != nil {
 		_, _ = unix.Close(l.wake), unix.Close(l.epoll)
 		return err
 	}
@@ -235,10 +229,8 @@ func (l *Loop) LetGo() error {
 
 // find returns the connection that an event is about, nil if that is closed.
 func (l *Loop) find(fd int, number int32) *entry {
-	if fd < len(l.entries) {
-		if e := l.entries[fd]; e != nil && e.entry == number {
-			return e
-		}
+	if e := l.entries[fd]; e != nil && e.number == number {
+		return e
 	}
 	return nil
 }
@@ -264,8 +256,9 @@ func (l *Loop) accept() {
 	if l.last++; l.last < 0 {
 		l.last = 0
 	}
-	e := &entry{Conn: Conn{FD: fd, loop: l, entry: l.last}, remote: remote}
-	if err := control(l.epoll, unix.EPOLL_CTL_ADD, fd, e.entry, unix.EPOLLIN); err != nil {
+	e := &entry{fd: fd, number: l.last, loop: l, remote: remote}
+	e.input.Store(wanted | polled)
+	if err := e.control(unix.EPOLL_CTL_ADD, unix.EPOLLIN); err != nil {
 		_ = linger.Abort(fd)
 		_ = unix.Close(fd)
 		l.live.Add(-1)
@@ -277,7 +270,7 @@ func (l *Loop) accept() {
 	}
 	l.entries[fd] = e
 	var open bool
-	if e.session, open = l.handler.Accepted(e.Conn); !open {
+	if e.session, open = l.handler.Accepted(Conn{fd, e}); !open {
 		l.close(e, Here)
 	}
 }
@@ -290,11 +283,15 @@ func (l *Loop) acceptFailed(err error) {
 
 // happened deals with the events of a connection.
 func (l *Loop) happened(e *entry, events uint32) {
-	if events&unix.EPOLLIN == 0 {
-		l.close(e, There)
+	if events&unix.EPOLLIN == 0 || e.input.Load()&wanted == 0 {
+		if events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+			l.close(e, There)
+		} else {
+			e.unwanted()
+		}
 		return
 	}
-	n, err := unix.Read(e.FD, l.buf)
+	n, err := unix.Read(e.fd, l.buf)
 	switch {
 	case err == unix.EAGAIN, err == unix.EINTR:
 	case err != nil, n == 0:
@@ -306,11 +303,11 @@ func (l *Loop) happened(e *entry, events uint32) {
 
 // close closes the connection. The epoll forgets it by itself.
 func (l *Loop) close(e *entry, by Closer) {
-	if l.find(e.FD, e.entry) != e {
-		return // it is being closed
+	if e.fd >= len(l.entries) || l.entries[e.fd] != e {
+		return // it was closed before
 	}
 	e.session.Closed(by)
-	l.entries[e.FD] = nil
-	_ = unix.Close(e.FD)
+	l.entries[e.fd] = nil
+	_ = unix.Close(e.fd)
 	l.live.Add(-1)
 }

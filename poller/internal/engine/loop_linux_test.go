@@ -204,26 +204,48 @@ func TestWhatHappensToAConnection(t *testing.T) {
 	s.want("0 received hello", "0 closed there", "1 closed there")
 }
 
-func TestInterest(t *testing.T) {
+func TestWant(t *testing.T) {
 	s := newServer(t).run()
-	none, x := s.dial()
-	lingertest.Must(t, x.Interest(0))
-	write(t, none, "not read")
-	once, y := s.dial()
-	lingertest.Must(t, y.Interest(unix.EPOLLIN|unix.EPOLLONESHOT))
-	write(t, once, "a")
-	s.want("1 received a")
-	write(t, once, "b")
-	always, _ := s.dial()
-	write(t, always, "c")
-	s.want("1 received a", "2 received c")
-	lingertest.Must(t, y.Interest(unix.EPOLLIN))
-	s.want("1 received a", "2 received c", "1 received b")
-	lingertest.Must(t, x.Interest(unix.EPOLLIN))
-	s.want("1 received a", "2 received c", "1 received b", "0 received not read")
-	lingertest.Must(t, x.Interest(0))
-	reset(t, none) // which is told all the same
-	s.want("1 received a", "2 received c", "1 received b", "0 received not read", "0 closed there")
+	a, x := s.dial()
+	lingertest.Must(t, x.Want(false))
+	lingertest.Must(t, x.Want(true)) // before anything has come
+	write(t, a, "one")
+	s.want("0 received one")
+	lingertest.Must(t, x.Want(false))
+	write(t, a, "two")
+	lingertest.Wait(t, "nothing is polled for any more", func() bool { return x.e.input.Load() == 0 })
+	b, _ := s.dial()
+	write(t, b, "three")
+	s.want("0 received one", "1 received three")
+	lingertest.Must(t, x.Want(true))
+	s.want("0 received one", "1 received three", "0 received two")
+	lingertest.Must(t, x.Want(false))
+	reset(t, a) // which is told all the same
+	s.want("0 received one", "1 received three", "0 received two", "0 closed there")
+	c, y := s.dial()
+	lingertest.Must(t, y.Want(false))
+	lingertest.Must(t, c.CloseWrite()) // which is input
+	lingertest.Wait(t, "nothing is polled for any more", func() bool { return y.e.input.Load() == 0 })
+	lingertest.Must(t, y.Want(true))
+	s.want("0 received one", "1 received three", "0 received two", "0 closed there", "2 closed there")
+}
+
+// What is wanted again just as input comes is read, whoever is first.
+func TestWantFromElsewhere(t *testing.T) {
+	s := newServer(t)
+	got := make(chan struct{}, 1)
+	s.received = func(x *session, _ []byte) bool {
+		lingertest.Must(t, x.Want(false))
+		got <- struct{}{}
+		return true
+	}
+	s.run()
+	c, x := s.dial()
+	for range 2000 {
+		go write(t, c, "x")
+		<-got
+		lingertest.Must(t, x.Want(true))
+	}
 }
 
 func TestNotToStayOpen(t *testing.T) {
@@ -240,9 +262,6 @@ func TestNotToStayOpen(t *testing.T) {
 	s.do(func() {
 		x.Close() // is no more
 		y.Close()
-		if y.RemoteAddr().IsValid() {
-			t.Error("a connection that is closed has an address")
-		}
 	})
 	s.want("0 closed here", "1 received x", "1 closed here", "2 closed here")
 }

@@ -194,7 +194,7 @@ func (p *Port) Control(f func(fd int)) {
 // not close the connection meanwhile. After an error the loop polls the connection no more.
 func (p *Port) Vacate(c Conn) error {
 	// As for the listening socket, before the number refers to something else.
-	if err := unix.EpollCtl(c.loop.epoll, unix.EPOLL_CTL_DEL, c.FD, nil); err != nil && err != unix.ENOENT {
+	if err := unix.EpollCtl(c.e.loop.epoll, unix.EPOLL_CTL_DEL, c.FD, nil); err != nil && err != unix.ENOENT {
 		return os.NewSyscallError("epoll_ctl", err)
 	}
 	return os.NewSyscallError("dup3", unix.Dup3(p.empty, c.FD, unix.O_CLOEXEC))

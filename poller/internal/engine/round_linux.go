@@ -101,7 +101,7 @@ func (l *Loop) join() error {
 	if l.polling {
 		return nil
 	}
-	err := control(l.epoll, unix.EPOLL_CTL_ADD, l.number, portEntry, unix.EPOLLIN|unix.EPOLLEXCLUSIVE)
+	err := control(l.epoll, unix.EPOLL_CTL_ADD, l.number, portNumber, unix.EPOLLIN|unix.EPOLLEXCLUSIVE)
 	l.polling = err == nil
 	return err
 }
