@@ -3,9 +3,11 @@
 package lingertest
 
 import (
+	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -67,15 +69,18 @@ const (
 	Sources     = 4_500
 )
 
-// EachFrom is where clients of DialEach come from.
-var EachFrom = netip.MustParsePrefix("127.0.3.0/24")
+// EachFrom is where clients of DialEach come from, those of each process from addresses of its own: tests of several packages run beside each
+// other.
+var EachFrom = netip.MustParsePrefix("127.64.0.0/10")
 
 // DialEach connects n clients one after the other and calls f with each. They come from addresses of their own: the ports that the
 // kernel chooses recur before long, and one that recurs takes up its TIME_WAIT. Those that somebody has are passed over.
 func DialEach(t testing.TB, addr netip.AddrPort, n int, f func(c *net.TCPConn)) {
 	t.Helper()
 	for i := 0; n > 0; i++ {
-		from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 3, byte(1 + i/Sources)}), uint16(FirstSource+i%Sources))
+		const each = 16 // addresses of a process; the greatest pid_max is 1<<22
+		at := binary.BigEndian.Uint32(EachFrom.Addr().AsSlice()) + uint32(os.Getpid()*each%(1<<22)+i/Sources)
+		from := netip.AddrPortFrom(netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, at))), uint16(FirstSource+i%Sources))
 		c, err := (&net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(from)}).Dial("tcp", addr.String())
 		if errors.Is(err, unix.EADDRINUSE) {
 			continue
