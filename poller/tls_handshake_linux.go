@@ -132,7 +132,7 @@ func (x *exchange) handshake(ctx context.Context) error {
 	defer x.stopComputing()
 	x.tls.user = handshakeUser
 	err := x.tls.conn.HandshakeContext(ctx)
-	x.tls.user, x.tls.shake = nobody, nil
+	x.tls.user, x.tls.shake, x.tls.more = nobody, nil, true
 	return err
 }
 

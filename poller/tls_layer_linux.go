@@ -30,6 +30,7 @@ type tlsLayer struct {
 	user   layerUser
 	record recordCut
 	one    [1]byte
+	more   bool // conn may hold something that has been read
 	in     []byte  // that the loop has read, and conn has not taken
 	out    *[]byte // records that the kernel has not taken, from records; nil: it has them all
 	err    error   // what conn.Read has returned, and errNoData is not
@@ -86,18 +87,22 @@ func (t *tlsLayer) open(dst, data []byte) []byte {
 	if t == nil {
 		return append(dst, data...)
 	}
-	t.user, t.in = loopUser, data
-	for t.err == nil {
+	if len(data) == 0 && !t.more {
+		return dst
+	}
+	t.user, t.in, t.more = loopUser, data, true
+	for t.err == nil && t.more {
 		room := dst[len(dst):cap(dst)]
 		if len(room) == 0 {
 			room = t.one[:] // no memory for what is mostly nothing
 		}
 		n, err := t.conn.Read(room)
 		dst = append(dst, room[:n]...)
-		if err == errNoData {
-			break
+		// Of a record that is whole, and not the last, conn has read no more than that.
+		t.more = err == nil && (n == len(room) || len(t.in) > 0 || t.record.inside())
+		if err != errNoData {
+			t.err = err
 		}
-		t.err = err
 	}
 	t.user, t.in = nobody, nil
 	return dst
@@ -111,6 +116,7 @@ func (t *tlsLayer) read(p []byte) (n int, err error) {
 	t.user = handlerUser
 	n, err = t.conn.Read(p)
 	t.user = nobody
+	t.more = n == len(p)
 	if err == errNoData {
 		err = unix.EAGAIN
 	} else {
