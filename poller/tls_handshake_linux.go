@@ -22,40 +22,36 @@ var (
 // programs around them; with many a flood of them gets more than the loops.
 const computingPerProcessor = 4
 
-// helloCame reports whether enough of a connection's first bytes are there for crypto/tls to say something to them: a whole ClientHello, or
-// something that is none. Until then nobody is kept busy with the connection.
+// helloCame reports whether enough of a connection's first bytes are there for crypto/tls to answer them without waiting for more: a whole
+// ClientHello, or something that is none. Until then nobody is kept busy with the connection.
 func helloCame(b []byte) bool {
-	const handshake, clientHello, messageHeader = 22, 1, 4
+	const alert, handshake, messageHeader = 21, 22, 4
 	var head [messageHeader]byte
 	have := 0 // bytes of the message
 	for range maxHelloRecords {
+		if len(b) < recordHeader {
+			return false
+		}
+		kind, length := b[0], int(b[3])<<8|int(b[4])
 		switch {
-		case len(b) == 0:
-			return false
-		case b[0] != handshake:
+		case kind != handshake && kind != alert, length == 0, length > maxRecord:
 			return true
-		case len(b) < recordHeader:
+		case len(b) < recordHeader+length:
 			return false
-		}
-		length := int(b[3])<<8 | int(b[4])
-		if length == 0 || length > maxRecord {
+		case kind == alert:
 			return true
 		}
-		record := b[recordHeader:min(len(b), recordHeader+length)]
+		record := b[recordHeader : recordHeader+length]
 		if have < messageHeader {
 			copy(head[have:], record)
 		}
-		have += len(record)
-		if have > 0 && head[0] != clientHello {
-			return true
-		}
-		if have >= messageHeader {
+		if have += length; have >= messageHeader {
 			whole := messageHeader + (int(head[1])<<16 | int(head[2])<<8 | int(head[3]))
 			if have >= whole || whole > maxHello {
 				return true
 			}
 		}
-		b = b[recordHeader+len(record):]
+		b = b[recordHeader+length:]
 	}
 	return true
 }

@@ -67,9 +67,15 @@ func TestHelloCame(t *testing.T) {
 		t.Error("the number of records has no bound, or another")
 	}
 	for name, b := range map[string]string{
-		"HTTP": "G", "SSLv2": "\x80", "alert": "\x15", "empty record": "\x16\x03\x01\x00\x00", "long record": "\x16\x03\x01\xff\xff",
-		"another message": "\x16\x03\x01\x00\x01\x02", "long message": "\x16\x03\x01\x00\x04\x01\x01\x00\x01",
+		"HTTP": "GET /", "SSLv2": "\x80\x2e\x01\x03\x01", "alert": "\x15\x03\x01\x00\x02\x02\x28", "empty record": "\x16\x03\x01\x00\x00",
+		"long record": "\x16\x03\x01\xff\xff", "another message": "\x16\x03\x01\x00\x04\x02\x00\x00\x00",
+		"long message": "\x16\x03\x01\x00\x04\x01\x01\x00\x01",
 	} {
+		for i := range b {
+			if helloCame([]byte(b[:i])) {
+				t.Errorf("%s: crypto/tls would wait for more than %d of %d bytes", name, i, len(b))
+			}
+		}
 		if !helloCame([]byte(b)) {
 			t.Errorf("%s: more is waited for", name)
 		}
@@ -84,10 +90,11 @@ func TestTLSSilentClients(t *testing.T) {
 	first.get("/")
 	before := runtime.NumGoroutine()
 	const each = 20
-	for i := range 3 * each {
-		s.dialPlain(t).send([]string{"", "\x16\x03", hello[:len(hello)-1]}[i%3])
+	beginnings := []string{"", "\x16\x03", hello[:len(hello)-1], "G", "\x15\x03\x03\x40\x00", "\x16\x03\x01\x40\x00\x02"}
+	for i := range len(beginnings) * each {
+		s.dialPlain(t).send(beginnings[i%len(beginnings)])
 	}
-	lingertest.Wait(t, "all are known", func() bool { return s.Report().Connections[linger.Handshake] == 3*each })
+	lingertest.Wait(t, "all are known", func() bool { return s.Report().Connections[linger.Handshake] == len(beginnings)*each })
 	first.get("/")
 	if n := s.run.handshakes.handlers(); n != 0 {
 		t.Errorf("%d handshakes are under way", n)
