@@ -122,7 +122,7 @@ func (c *conn) unacked() int64 {
 }
 
 // between reports whether nothing has been read of what the client is to send next.
-func (c *conn) between() bool { return !c.begun() && !c.tls.cut() }
+func (c *conn) between() bool { return !c.begun() }
 
 // readable reports whether something waits in the kernel to be read, be it a FIN.
 func (c *conn) readable() bool { return len(silent([]*conn{c})) == 0 }

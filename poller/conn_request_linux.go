@@ -117,10 +117,10 @@ func (c *conn) await(from state, served bool) {
 	}
 }
 
-// begun reports whether part of a request's head has come. Some clients send an empty line behind a request's content, which
-// is not the beginning of another (RFC 9112, section 2.2).
+// begun reports whether part of a request's head has come, or part of the record that it may be in. Some clients send an empty line behind a
+// request's content, which is not the beginning of another (RFC 9112, section 2.2).
 func (c *conn) begun() bool {
-	return len(c.in) > 2 || len(c.in) > 0 && !bytes.HasPrefix([]byte("\r\n"), c.in)
+	return c.tls.cut() || len(c.in) > 2 || len(c.in) > 0 && !bytes.HasPrefix([]byte("\r\n"), c.in)
 }
 
 // isHead reports whether a request that may not have been understood has the method HEAD. data begins with it.

@@ -543,3 +543,54 @@ func TestTLSLettingGo(t *testing.T) {
 }
 
 func (c *conn) isHandled() bool { return c.state == handling }
+
+// A request of which part of a record has come before a drain has its answer, as one of which part of the head has come.
+func TestTLSDrainWithPartOfARecord(t *testing.T) {
+	eachVersion(t, func(t *testing.T, server, config *tls.Config) {
+		goOn, end := make(chan struct{}), make(chan struct{})
+		s := start(t, secureBoth(server, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Query().Has("stay") { // so that the drain does
+				<-end
+				return
+			}
+			w.Header().Set("Content-Length", "0")
+			w.(http.Flusher).Flush() // it does not say that it is the last
+			<-goOn
+		}))
+		defer close(end)
+		stays, _ := s.dialTLS(t, config)
+		stays.send("GET /handler?stay HTTP/1.1\r\nHost: x\r\n\r\n")
+		s.waitConn(t, "it is handled", (*conn).isHandled)
+		c, w := s.dialTLS(t, config)
+		c.send(getWorld)
+		var x *exchange
+		s.waitConn(t, "it is handled too", func(h *conn) bool {
+			if h.id == 2 && h.isHandled() {
+				x = h.lease
+			}
+			return x != nil
+		})
+		w.held = true
+		c.send(getRoot)
+		_, err := w.TCPConn.Write(w.hold.Next(w.hold.Len() / 2))
+		lingertest.Must(t, err)
+		lingertest.Wait(t, "it has been read", func() bool {
+			x.mu.Lock()
+			defer x.mu.Unlock()
+			return x.tls.cut()
+		})
+		go s.Shutdown(context.Background())
+		lingertest.Wait(t, "the drain has begun", s.run.draining)
+		onLoop(s.run.loops[0], func() {})
+		close(goOn)
+		lingertest.Wait(t, "the loop has it again", func() (back bool) {
+			onLoop(x.loop, func() { back = x.conn.lease == nil })
+			return back
+		})
+		c.answer("GET")
+		w.release(t)
+		if res, _ := c.answer("GET"); !res.Close {
+			t.Error("the last answer does not say so")
+		}
+	})
+}
