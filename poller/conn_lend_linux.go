@@ -74,6 +74,7 @@ func (c *conn) takeBack(x *exchange) {
 		c.established()
 	case o.kind == failedHandshake:
 		c.handshakeFailed(o.refusal)
+		c.then = lastToEnd // the answer to a client without TLS has no length
 		c.become(serving)
 		c.finish()
 	default:

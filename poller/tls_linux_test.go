@@ -594,3 +594,18 @@ func TestTLSDrainWithPartOfARecord(t *testing.T) {
 		}
 	})
 }
+
+// In a drain, too, a client without TLS gets an answer that ends: it has no length.
+func TestTLSDrainAnswersPlainHTTP(t *testing.T) {
+	s := start(t, &Server{Loops: 1, TLSConfig: serverTLS.Clone()})
+	c := s.dialPlain(t)
+	c.send(getRoot[:2])
+	s.waitConn(t, "some has come", func(c *conn) bool { return len(c.in) > 0 })
+	go s.Shutdown(context.Background())
+	lingertest.Wait(t, "the drain has begun", s.run.draining)
+	onLoop(s.run.loops[0], func() {})
+	c.send(getRoot[2:])
+	if got, err := c.ended(); got != string(plainRequest) || err != nil {
+		t.Errorf("it ended with %v after %q", err, got)
+	}
+}
