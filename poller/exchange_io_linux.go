@@ -200,7 +200,11 @@ func (x *exchange) Ready(events uint32) {
 // sends after that is the next request, and one that ends its side has most likely gone. A quick handler costs nothing so, and
 // another one an epoll_ctl.
 func (x *exchange) awaitFINLocked() {
-	if x.state == handling && x.body.rest.Load() == 0 && !x.run.server.AllowHalfClose {
+	switch {
+	case x.state != handling || x.body.rest.Load() != 0 || x.run.server.AllowHalfClose:
+	case x.tls.ended():
+		x.loop.post(func() { x.Ready(x.finEvents()) }) // the kernel has nothing to report: it was read with the request
+	default:
 		_ = x.run.watcher.Add(x.fd, x, x.finEvents()) // without it a reset is noticed still
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"rstserver/httpcodec"
 	"rstserver/internal/lingertest"
@@ -608,4 +609,31 @@ func TestTLSDrainAnswersPlainHTTP(t *testing.T) {
 	if got, err := c.ended(); got != string(plainRequest) || err != nil {
 		t.Errorf("it ended with %v after %q", err, got)
 	}
+}
+
+// A client that ends its side right behind its request ends the request's context, whether or not both are read at once.
+func TestTLSHalfCloseAtOnce(t *testing.T) {
+	eachVersion(t, func(t *testing.T, server, config *tls.Config) {
+		done := make(chan error, 1)
+		s := start(t, secureBoth(server, func(w http.ResponseWriter, r *http.Request) {
+			<-r.Context().Done()
+			done <- context.Cause(r.Context())
+		}))
+		c, w := s.dialTLS(t, config)
+		w.held = true
+		c.send(getWorld)
+		lingertest.Must(t, c.tls.CloseWrite()) // which sends no FIN, and sets a deadline
+		_ = c.SetDeadline(time.Now().Add(lingertest.Patience))
+		w.release(t)
+		select {
+		case err := <-done:
+			if err != errHalfClosed {
+				t.Errorf("the context ended with %v", err)
+			}
+		case <-time.After(lingertest.Patience):
+			t.Fatal("the context has not ended")
+		}
+		c.answer("GET")
+		c.wantEOF()
+	})
 }
