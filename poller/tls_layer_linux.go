@@ -30,7 +30,7 @@ type tlsLayer struct {
 	user   layerUser
 	record recordCut
 	one    [1]byte
-	more   bool // conn may hold something that has been read
+	more   bool    // conn may hold something that has been read
 	in     []byte  // that the loop has read, and conn has not taken
 	out    *[]byte // records that the kernel has not taken, from records; nil: it has them all
 	err    error   // what conn.Read has returned, and errNoData is not
