@@ -5,14 +5,12 @@ package poller
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"runtime"
 	"slices"
-	"sync"
-	"weak"
 )
 
 // ServeTLS is [Server.Serve] for HTTPS. The certificate, with those of its issuers behind it, and its key are read from files; both names
@@ -68,26 +66,28 @@ func (s *Server) tlsConfig(certFile, keyFile string) (*tls.Config, error) {
 		return nil, errors.New("poller: HTTPS needs a certificate: name its files, or set Certificates, GetCertificate or " +
 			"GetConfigForClient in Server.TLSConfig")
 	}
-	if get := config.GetConfigForClient; get != nil {
-		var adapted adaptedConfigs
-		config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			defer unoccupied(hello)()
-			config, err := get(hello)
-			if config == nil || err != nil {
-				return config, err
+	get, own := config.GetConfigForClient, config.Clone()
+	if get == nil && !mayWaitUnnamed(own) {
+		return config, nil
+	}
+	// What is returned is new each time. Keys of session tickets that have been set come with it, and others are those of config.
+	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		t := hello.Conn.(*tlsLayer)
+		if get != nil {
+			given, err := t.ask(get, hello)
+			if err != nil {
+				return nil, err
 			}
-			return adapted.of(config), nil
+			if given != nil {
+				return t.yieldIn(adapt(given)), nil
+			}
 		}
+		if !mayWaitUnnamed(own) {
+			return nil, nil
+		}
+		return t.yieldIn(own.Clone()), nil
 	}
 	return config, nil
-}
-
-// unoccupied has a handshake leave its token to others until the result is called: a function of the user's may wait, for the network or
-// for a file.
-func unoccupied(hello *tls.ClientHelloInfo) (again func()) {
-	x := hello.Conn.(*tlsLayer).shake
-	x.stopComputing()
-	return x.startComputing
 }
 
 // adapt returns a configuration that is like config, for HTTP/1.1, in records of full size: small ones at the beginning cost more than they
@@ -101,38 +101,63 @@ func adapt(config *tls.Config) *tls.Config {
 	}
 	if get := config.GetCertificate; get != nil {
 		config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			defer unoccupied(hello)()
+			defer hello.Conn.(*tlsLayer).yield()()
+			return get(hello)
+		}
+	}
+	if get := config.GetEncryptedClientHelloKeys; get != nil {
+		config.GetEncryptedClientHelloKeys = func(hello *tls.ClientHelloInfo) ([]tls.EncryptedClientHelloKey, error) {
+			defer hello.Conn.(*tlsLayer).yield()()
 			return get(hello)
 		}
 	}
 	return config
 }
 
-// adaptedConfigs remembers what adapt has made of configurations that come again: they hold the keys of session tickets, and
-// one that is new each time would resume no session. Any goroutine may call its method.
-type adaptedConfigs struct {
-	mu sync.Mutex // guards of
-	to map[weak.Pointer[tls.Config]]*tls.Config
+// yield has the handshake leave its token to others until the result is called: a function of the user's may wait, for the network or
+// for a file.
+func (t *tlsLayer) yield() (again func()) {
+	x := t.shake
+	x.stopComputing()
+	return x.startComputing
 }
 
-func (a *adaptedConfigs) of(config *tls.Config) *tls.Config {
-	key := weak.Make(config)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if known, ok := a.to[key]; ok {
-		return known
-	}
-	if a.to == nil {
-		a.to = make(map[weak.Pointer[tls.Config]]*tls.Config)
-	}
-	runtime.AddCleanup(config, a.forget, key)
-	adapted := adapt(config)
-	a.to[key] = adapted
-	return adapted
+// ask calls GetConfigForClient.
+func (t *tlsLayer) ask(get func(*tls.ClientHelloInfo) (*tls.Config, error), hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	defer t.yield()()
+	return get(hello)
 }
 
-func (a *adaptedConfigs) forget(key weak.Pointer[tls.Config]) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.to, key)
+// mayWaitUnnamed reports whether there is something for yieldIn to do.
+func mayWaitUnnamed(config *tls.Config) bool {
+	return config.VerifyPeerCertificate != nil || config.VerifyConnection != nil || config.WrapSession != nil || config.UnwrapSession != nil
+}
+
+// yieldIn has the functions of config yield that are not told whose handshake it is, so that config is for t alone.
+func (t *tlsLayer) yieldIn(config *tls.Config) *tls.Config {
+	if verify := config.VerifyPeerCertificate; verify != nil {
+		config.VerifyPeerCertificate = func(certs [][]byte, chains [][]*x509.Certificate) error {
+			defer t.yield()()
+			return verify(certs, chains)
+		}
+	}
+	if verify := config.VerifyConnection; verify != nil {
+		config.VerifyConnection = func(state tls.ConnectionState) error {
+			defer t.yield()()
+			return verify(state)
+		}
+	}
+	if wrap := config.WrapSession; wrap != nil {
+		config.WrapSession = func(state tls.ConnectionState, session *tls.SessionState) ([]byte, error) {
+			defer t.yield()()
+			return wrap(state, session)
+		}
+	}
+	if unwrap := config.UnwrapSession; unwrap != nil {
+		config.UnwrapSession = func(identity []byte, state tls.ConnectionState) (*tls.SessionState, error) {
+			defer t.yield()()
+			return unwrap(identity, state)
+		}
+	}
+	return config
 }

@@ -10,6 +10,7 @@ import (
 	"crypto/hkdf"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"io"
@@ -242,42 +243,75 @@ func (l *leaving) Write(p []byte) (int, error) {
 // Functions of the configuration may wait, and others make their handshakes meanwhile.
 func TestTLSCallbacksMayWait(t *testing.T) {
 	cert, pool := newCertificate("localhost", "slow.test")
-	given := &tls.Config{Certificates: []tls.Certificate{cert}}
-	for _, by := range []string{"GetCertificate", "GetConfigForClient"} {
-		t.Run(by, func(t *testing.T) {
-			waits := 2 * runtime.GOMAXPROCS(0)
-			called, goOn := make(chan struct{}, waits), make(chan struct{})
-			wait := func(hello *tls.ClientHelloInfo) {
-				if hello.ServerName == "slow.test" {
-					called <- struct{}{}
-					<-goOn
+	waits := computingPerProcessor * runtime.GOMAXPROCS(0) // as many as may compute
+	called, goOn := make(chan struct{}, waits), make(chan struct{}, waits)
+	wait := func(name string) {
+		if name == "slow.test" {
+			called <- struct{}{}
+			<-goOn
+		}
+	}
+	verify := func(state tls.ConnectionState) error { wait(state.ServerName); return nil }
+	for _, tt := range []struct {
+		by  string
+		set func(*tls.Config)
+	}{
+		{"GetCertificate", func(c *tls.Config) {
+			c.Certificates = nil
+			c.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { wait(hello.ServerName); return &cert, nil }
+		}},
+		{"GetConfigForClient", func(c *tls.Config) {
+			given := c.Clone()
+			c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) { wait(hello.ServerName); return given, nil }
+		}},
+		{"VerifyConnection", func(c *tls.Config) { c.VerifyConnection = verify }},
+		{"VerifyConnection behind GetConfigForClient", func(c *tls.Config) {
+			given := c.Clone()
+			given.VerifyConnection = verify
+			c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) { return given, nil }
+		}},
+		{"VerifyPeerCertificate", func(c *tls.Config) {
+			c.ClientAuth = tls.RequestClientCert
+			c.VerifyPeerCertificate = func(certs [][]byte, _ [][]*x509.Certificate) error {
+				if len(certs) > 0 {
+					wait("slow.test")
 				}
+				return nil
 			}
-			config := new(tls.Config)
-			if by == "GetCertificate" {
-				config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-					wait(hello)
-					return &cert, nil
-				}
-			} else {
-				config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-					wait(hello)
-					return given, nil
-				}
+		}},
+		{"WrapSession", func(c *tls.Config) {
+			c.WrapSession = func(state tls.ConnectionState, _ *tls.SessionState) ([]byte, error) {
+				wait(state.ServerName)
+				return []byte("x"), nil
 			}
+		}},
+	} {
+		t.Run(tt.by, func(t *testing.T) {
+			config := &tls.Config{Certificates: []tls.Certificate{cert}}
+			tt.set(config)
 			s := start(t, &Server{TLSConfig: config})
 			slow := make(chan error, waits)
+			client := &tls.Config{RootCAs: pool, ServerName: "slow.test", Certificates: []tls.Certificate{cert},
+				ClientSessionCache: tls.NewLRUClientSessionCache(1)}
 			for range waits {
 				c := s.dialPlain(t)
-				c.tls = tls.Client(c.TCPConn, &tls.Config{RootCAs: pool, ServerName: "slow.test"})
-				go func() { slow <- c.tls.Handshake() }()
+				c.tls = tls.Client(c.TCPConn, client)
+				go func() {
+					_, err := io.WriteString(c.tls, getRoot)
+					if err == nil {
+						_, err = c.tls.Read(make([]byte, 1))
+					}
+					slow <- err
+				}()
 			}
 			for range waits {
 				<-called
 			}
 			quick, _ := s.dialTLS(t, &tls.Config{RootCAs: pool, ServerName: "localhost"})
 			quick.get("/")
-			close(goOn)
+			for range waits {
+				goOn <- struct{}{}
+			}
 			for range waits {
 				lingertest.Must(t, <-slow)
 			}
@@ -297,7 +331,7 @@ func TestTLSCallbackPanics(t *testing.T) {
 		}
 		return &serverTLS.Certificates[0], nil
 	}}})
-	for range 2 * runtime.GOMAXPROCS(0) {
+	for range computingPerProcessor * runtime.GOMAXPROCS(0) { // as many as may compute
 		c := s.dialPlain(t)
 		c.tls = tls.Client(c.TCPConn, &tls.Config{ServerName: "panic.test"})
 		if err := c.tls.Handshake(); !errors.Is(err, syscall.ECONNRESET) {

@@ -215,7 +215,7 @@ func (t *tlsLayer) closeNotify() error {
 		return nil
 	}
 	t.user = loopUser
-	_ = t.conn.CloseWrite() // which fails where it would make no sense, after another alert or before the end of a handshake
+	_ = t.conn.CloseWrite() // which fails before the end of a handshake, and says what nobody reads after another alert
 	t.user = nobody
 	return t.flush()
 }

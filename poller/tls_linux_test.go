@@ -446,6 +446,32 @@ func TestTLSConfigForClient(t *testing.T) {
 	})
 }
 
+// Keys of session tickets that the configuration of GetConfigForClient is given, at any time, are those that count.
+func TestTLSTicketKeys(t *testing.T) {
+	eachVersion(t, func(t *testing.T, given, config *tls.Config) {
+		given.SetSessionTicketKeys([][32]byte{{1}})
+		s := start(t, &Server{TLSConfig: &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return given, nil }}})
+		config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+		resumes := func() bool {
+			c, _ := s.dialTLS(t, config)
+			c.get("/")
+			_ = c.tls.Close()
+			return c.tls.ConnectionState().DidResume
+		}
+		if resumes() || !resumes() {
+			t.Error("the second connection does not resume the session of the first")
+		}
+		given.SetSessionTicketKeys([][32]byte{{2}})
+		if resumes() {
+			t.Error("a session is resumed by a key that has been withdrawn")
+		}
+		given.SetSessionTicketKeys([][32]byte{{3}, {2}})
+		if !resumes() {
+			t.Error("a session is not resumed by the key before")
+		}
+	})
+}
+
 func TestTLSProtocols(t *testing.T) {
 	server := serverTLS.Clone()
 	server.NextProtos = []string{"h2", "http/1.1", "acme-tls/1"} // as autocert has it
