@@ -65,8 +65,15 @@ func (x *exchange) awaitLoop() {
 		done := make(chan bool, 1)
 		if !x.loop.post(func() {
 			c := x.conn
-			back := c.lease != x || x.now() == left // the loop may be in the middle of giving turns, and come to this one later
-			done <- c.over() || back && c.sentAll() && c.unacked() == 0
+			sent := false
+			switch {
+			case c.lease == x && x.now() != left: // the loop may be in the middle of giving turns, and come to this one later
+			case c.lease != nil && c.lease != x: // another request has the connection, for which all before it has been sent
+				sent = true
+			default:
+				sent = c.sentAll()
+			}
+			done <- c.over() || sent && c.unacked() == 0
 		}) {
 			return
 		}

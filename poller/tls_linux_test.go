@@ -663,3 +663,27 @@ func TestTLSHalfCloseAtOnce(t *testing.T) {
 		c.wantEOF()
 	})
 }
+
+// AfterAnswer waits for the answer of its own request, and leaves the connection to the request behind it.
+func TestTLSAfterAnswerBeforeAnother(t *testing.T) {
+	called := make(chan struct{})
+	s := start(t, secureBoth(serverTLS.Clone(), func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Has("first") {
+			AfterAnswer(r.Context(), func() { close(called) })
+			return
+		}
+		for {
+			select {
+			case <-called:
+				return
+			default:
+				w.Write(make([]byte, 1<<10))
+				w.(http.Flusher).Flush()
+			}
+		}
+	}))
+	c := s.dial(t)
+	c.send("GET /handler?first HTTP/1.1\r\nHost: x\r\n\r\n" + getWorld)
+	c.answer("GET")
+	c.answer("GET")
+}
