@@ -47,9 +47,11 @@ func (c *conn) finish() {
 			c.putOff() // after which it comes back to this
 			return
 		}
-		if err := unix.Shutdown(c.sock.FD, unix.SHUT_WR); err != nil {
-			c.close() // the client has reset it
-			return
+		if !c.tls.saidGoodbye() {
+			if err := unix.Shutdown(c.sock.FD, unix.SHUT_WR); err != nil {
+				c.close() // the client has reset it
+				return
+			}
 		}
 	}
 	switch {

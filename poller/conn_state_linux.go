@@ -53,7 +53,7 @@ const (
 	handling        // as lent, for so long that a FIN of the client is looked out for
 	left            // the worker's half of quiet: the one state that is not its loop's to enter, but an exchange's
 	returned        // is with its loop again, which has been told; an exchange's view only
-	lingering       // has its last answer, and our FIN; what it still sends is read until its FIN comes
+	lingering       // has its last answer, and our FIN or close_notify; what it still sends is read until its FIN comes
 	parting         // as lingering, without our FIN: the client knows that its answer is whole, and TIME_WAIT is to be its own
 	acking          // is reset when it has acknowledged all that it was sent
 	resting         // as acking, with an answer that does not say that it is the last

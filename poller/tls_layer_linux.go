@@ -206,6 +206,9 @@ func (t *tlsLayer) blocked() bool { return t != nil && t.out != nil }
 // ended reports whether the client's side of the connection has ended, with close_notify or with an error.
 func (t *tlsLayer) ended() bool { return t != nil && t.err != nil }
 
+// saidGoodbye reports whether it has ended with close_notify, behind which FIN is about to come.
+func (t *tlsLayer) saidGoodbye() bool { return t != nil && t.err == io.EOF }
+
 // cut reports whether part of a record has come.
 func (t *tlsLayer) cut() bool { return t != nil && t.record.inside() }
 

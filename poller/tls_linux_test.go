@@ -19,6 +19,7 @@ import (
 	"rstserver/httpcodec"
 	"rstserver/internal/lingertest"
 	"rstserver/linger"
+	"rstserver/linger/sockdiag"
 )
 
 // wire is the TCP connection below a client's TLS, as a test wants it.
@@ -686,4 +687,25 @@ func TestTLSAfterAnswerBeforeAnother(t *testing.T) {
 	c.send("GET /handler?first HTTP/1.1\r\nHost: x\r\n\r\n" + getWorld)
 	c.answer("GET")
 	c.answer("GET")
+}
+
+// TIME_WAIT is the client's, which has said that it ends the connection, even if its FIN comes later than its close_notify.
+func TestTLSTimeWaitIsTheClients(t *testing.T) {
+	eachVersion(t, func(t *testing.T, server, config *tls.Config) {
+		s := start(t, secureBoth(server, func(http.ResponseWriter, *http.Request) {}))
+		for _, request := range []string{getRoot, getWorld} {
+			c, _ := s.dialTLS(t, config)
+			c.send(request)
+			c.answer("GET")
+			lingertest.Must(t, c.tls.CloseWrite()) // which sends no FIN
+			c.wantEOF()
+			s.waitState(t, lingering)
+			if got := s.peerState(t, c); got != sockdiag.Established.String() {
+				t.Errorf("the server's end is in %s before the client has sent FIN", got)
+			}
+			_ = c.SetLinger(0)
+			_ = c.TCPConn.Close()
+			lingertest.Wait(t, "it is gone", func() bool { return s.run.live.Load() == 0 })
+		}
+	})
 }
