@@ -11,7 +11,7 @@ type serveCommand struct {
 	MaxConns         int           `default:"0" placeholder:"N" help:"Connections held at a time; further clients wait in the kernel's queue. Default: what the limit of open files allows."`
 	TLSCert          []string      `name:"tls-cert" sep:"none" placeholder:"FILE" help:"Serve over TLS with the certificate in this file: PEM, those that lead from it to one that clients know behind it. It is looked at again every few seconds, and on SIGHUP. May be given again, each with its --tls-key: clients are shown the one for the name that they ask for, or else the first. Default: none."`
 	TLSKey           []string      `name:"tls-key" sep:"none" placeholder:"FILE" help:"Private key of the certificate in --tls-cert: PEM, without a passphrase. It may be the same file."`
-	TLSClientCA      *string       `name:"tls-client-ca" placeholder:"FILE" help:"Serve only clients with a certificate that one of those in this file, which is read at the start, has signed. Default: all clients."`
+	TLSClientCA      *string       `name:"tls-client-ca" placeholder:"FILE" help:"Serve only clients whose certificate was signed by one in this file, which is read once, at the start. Default: all clients."`
 	TLSSelfSigned    bool          `name:"tls-self-signed" help:"Serve over TLS with a throw-away certificate, for trying things out: clients refuse it unless they are told to take it, such as by curl -k."`
 	HandshakeTimeout time.Duration `default:"10s" placeholder:"D" help:"Time for a TLS handshake, after which the client is reset, or closed if it has sent nothing. 0: none. Default: ${default}."`
 	MaxHandshakes    int           `default:"1024" placeholder:"N" help:"TLS handshakes under way at a time; further clients wait. Default: ${default}."`
