@@ -280,7 +280,7 @@ func (l *loop) abortOwn() {
 	l.sweeping.Store(true)
 	giveBack := r.processors.Take()
 	if r.server.ExitAfterClose {
-		_ = l.engine.LetGo() // without that all is as well, and slower
+		_ = l.engine.PollNothing() // without that all is as well, and slower
 	}
 	l.sweep = r.table.AbortOwned(l.index)
 	for _, other := range r.loops {

@@ -215,9 +215,9 @@ func (l *Loop) runTasks() {
 // It is called in a task only.
 func (l *Loop) End() { l.ending = true }
 
-// LetGo has the kernel report nothing more on the loop's connections, which makes it quicker to reset and to close them. It is called in the
+// PollNothing has the kernel report nothing more on the loop's connections, which makes it quicker to reset and to close them. It is called in the
 // task that calls End.
-func (l *Loop) LetGo() error {
+func (l *Loop) PollNothing() error {
 	none, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return os.NewSyscallError("epoll_create1", err)

@@ -327,7 +327,7 @@ func TestPostFromEverywhere(t *testing.T) {
 }
 
 func TestEndLeavesNothing(t *testing.T) {
-	for _, letGo := range []bool{false, true} {
+	for _, pollsNothing := range []bool{false, true} {
 		before := lingertest.Descriptors()
 		s := newServer(t)
 		for range 2 { // it can run again
@@ -339,10 +339,10 @@ func TestEndLeavesNothing(t *testing.T) {
 				c, _ := s.dial()
 				clients = append(clients, c)
 			}
-			if letGo {
+			if pollsNothing {
 				s.held(func() {
 					s.loop.Post(func() {
-						lingertest.Must(t, s.loop.LetGo())
+						lingertest.Must(t, s.loop.PollNothing())
 						s.loop.End()
 					})
 				})

@@ -1,8 +1,7 @@
 //go:build linux
 
 // Package watch tells when the kernel takes output of a connection again, and when there is input to read, to those who do
-// their own system calls. An engine reports output only for its own buffer, and input only to itself, so this is an epoll
-// beside those of the engines.
+// their own system calls. A loop polls for input only, and reads it itself, so this is an epoll beside those of the loops.
 package watch
 
 import (
