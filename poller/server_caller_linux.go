@@ -17,7 +17,7 @@ import (
 // holds back is not there to be sent. AfterAnswer needs no guess.
 
 // AfterAnswer has f called, on a goroutine of its own, when the answer to a request has been sent and its client has
-// acknowledged it, or does not do so within 100 ms, or the connection has ended. ctx is the context of the [http.Request], or
+// acknowledged it, or does not do so within a second, or the connection has ended. ctx is the context of the [http.Request], or
 // derived from it, whatever goroutine has it and whatever http.Handler stands between. It is for a handler that ends its server:
 //
 //	poller.AfterAnswer(r.Context(), func() { srv.Close() })
@@ -136,7 +136,7 @@ func (s *Server) completeCaller(ctx context.Context) (x *exchange, o outcome) {
 }
 
 // lastWords is how long is waited for the client of a handler that ends its server to take and acknowledge the answer.
-const lastWords = 100 * time.Millisecond
+const lastWords = time.Second
 
 // sayLastWords completes the answer of the handler that calls Close, and waits until the client has acknowledged all of it.
 func (s *Server) sayLastWords() {

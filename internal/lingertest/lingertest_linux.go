@@ -20,7 +20,7 @@ import (
 )
 
 // Patience bounds every wait of a test: long enough for a busy machine under the race detector, and no measure of speed.
-const Patience = 30 * time.Second
+const Patience = 2 * time.Minute
 
 // Main runs the tests of a package and exits. It fails them when goroutines or descriptors are left. Goroutines that a
 // library starts for good are named by opts.
