@@ -11,7 +11,7 @@ type BodyDecoder struct {
 	remaining int64 // bytes left of the content or of the chunk; in chunk-size, its value so far
 	overhead  int64 // see addOverhead
 	failed    *Error
-	trailer   trailer
+	trailer   *trailer // nil before the first line of a trailer section
 }
 
 // bodyState says what comes next. States from chunkSize on are those of chunked content; each of extName, extToken and
@@ -114,7 +114,7 @@ func (d *BodyDecoder) Next(src []byte) (data []byte, n int, err error) {
 // frame or route a message (Content-Length, Transfer-Encoding, Host) are refused with 400 where they are met. Others
 // that RFC 9110 6.5.1 keeps out of trailers, since they act on how a message is received, are dropped without a word.
 func (d *BodyDecoder) Trailers() []Field {
-	if !d.Done() {
+	if !d.Done() || d.trailer == nil {
 		return nil
 	}
 	return d.trailer.fields

@@ -16,24 +16,32 @@ type trailer struct {
 	fields []Field
 }
 
-// empty returns a trailer without content that reuses the memory of t.
-func (t *trailer) empty() trailer { return trailer{buf: t.buf[:0], fields: t.fields[:0]} }
+// empty removes the content of t, whose memory remains.
+func (t *trailer) empty() *trailer {
+	if t != nil {
+		*t = trailer{buf: t.buf[:0], fields: t.fields[:0]}
+	}
+	return t
+}
 
 // trailerSection takes bytes of the trailer section, up to the end of a line at most, and returns how many.
 func (d *BodyDecoder) trailerSection(src []byte) (n int, err *Error) {
-	t := &d.trailer
 	n = bytes.IndexByte(src, '\n') + 1
 	whole := n > 0
 	if !whole {
 		n = len(src)
 	}
-	if room := MaxTrailerBytes - len(t.buf); n > room {
-		return room, ErrTrailerTooLarge
-	}
 	// An empty line that came in one piece is seen where it is, so a message without trailers needs no memory.
-	if n == 2 && whole && src[0] == '\r' && t.line == len(t.buf) {
+	emptyLine := n == 2 && whole && src[0] == '\r'
+	if t := d.trailer; t == nil && !emptyLine {
+		d.trailer = new(trailer)
+	} else if emptyLine && (t == nil || t.line == len(t.buf) && len(t.buf)+n <= MaxTrailerBytes) {
 		d.endTrailers()
 		return n, nil
+	}
+	t := d.trailer
+	if room := MaxTrailerBytes - len(t.buf); n > room {
+		return room, ErrTrailerTooLarge
 	}
 	t.buf = append(t.buf, src[:n]...)
 	if !whole {
@@ -65,7 +73,10 @@ func (d *BodyDecoder) trailerSection(src []byte) (n int, err *Error) {
 // endTrailers makes the fields, now that buf moves no more. Its lines were checked as they came.
 func (d *BodyDecoder) endTrailers() {
 	d.state = bodyDone
-	t := &d.trailer
+	t := d.trailer
+	if t == nil {
+		return
+	}
 	for rest := t.buf; len(rest) > 0; {
 		end := bytes.IndexByte(rest, '\n')
 		name, value, _ := splitField(rest[:end-1])

@@ -36,7 +36,7 @@ func (c *conn) lend(data []byte, n int) {
 		return
 	}
 	if r.server.Answered != nil {
-		x.began = epoch.Add(l.clock.now)
+		x.writer.answer = &Answer{Began: epoch.Add(l.clock.now)}
 	}
 	x.request = requests.Get().(*httpcodec.Request)
 	*x.request, l.request.Request = l.request.Request, *x.request

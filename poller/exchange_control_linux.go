@@ -42,7 +42,7 @@ func (w *responseWriter) CloseNotify() <-chan bool {
 	w.mu.Lock()
 	defer w.unlock()
 	if w.gone == nil {
-		gone, ctx := make(chan bool, 1), w.ctx
+		gone, ctx := make(chan bool, 1), (*requestContext)(w.x)
 		w.gone = gone
 		context.AfterFunc(ctx, func() {
 			if context.Cause(ctx) != context.Canceled {

@@ -12,7 +12,6 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -27,16 +26,15 @@ import (
 // The loop remains the one that closes the descriptor, which can happen at any time: mu is held for each system call, and the
 // exchange makes none unless its state is lent or handling.
 type exchange struct {
-	run    *run // immutable, as are the next nine
+	run    *run // immutable, as are the next eight
 	loop   *loop
 	conn   *conn // the loop's
 	fd     int
 	peer   Conn
 	head   []byte // of the request; strings of the http.Request are views into it
-	began  time.Time
-	secure bool // there is TLS
-	behind bool // there was a request before it in the same input, the answer to which may not have been read
-	shakes bool // it is no request but a TLS handshake
+	secure bool   // there is TLS
+	behind bool   // there was a request before it in the same input, the answer to which may not have been read
+	shakes bool   // it is no request but a TLS handshake
 
 	queued *list.Element // in pool.queue; nil if it is not. Guarded by pool.mu.
 
@@ -48,16 +46,17 @@ type exchange struct {
 
 	mu          sync.Mutex // guards what follows; held for system calls, never while waiting
 	state       state      // lent, handling, left, returned, hijacked, lost, or ended: it was taken away
+	wrote       bool       // the kernel has got some of the final answer
+	continued   bool       // 100 (Continue) was sent
+	readClosed  bool       // the request's content is not wanted any more
+	served      bool       // what after holds has been called
+	after       []func()   // see AfterAnswer
 	outcome     outcome
-	tls         *tlsLayer // nil: there is none, or it has been hijacked
-	wrote       bool      // the kernel has got some of the final answer
-	continued   bool      // 100 (Continue) was sent
-	readClosed  bool      // the request's content is not wanted any more
-	taken       takenConn // by hijack
+	tls         *tlsLayer       // nil: there is none, or it has been hijacked
+	taken       takenConn       // by hijack
+	cancellable context.Context // see requestContext; nil until somebody asks for it
 	cancel      context.CancelCauseFunc
-	cause       error    // for cancel, if that comes before there is a context
-	after       []func() // see AfterAnswer
-	served      bool     // they have been called
+	cause       error // why the request's context has ended
 	read, write side
 }
 
@@ -138,18 +137,10 @@ func (x *exchange) prepare() (*http.Request, error) {
 		return nil, nil
 	}
 	x.findSite()
-	ctx, cancel := context.WithCancelCause((*requestContext)(x))
-	x.mu.Lock()
-	x.cancel = cancel
-	gone, cause := !x.isMineLocked(), x.cause
-	x.mu.Unlock()
-	if cause != nil {
-		cancel(cause) // which came while there was no worker
+	if !x.live() {
+		return nil, nil // findSite may have taken its time
 	}
-	if gone {
-		return nil, nil
-	}
-	req, err := x.newRequest(ctx, x.request)
+	req, err := x.newRequest(x.request)
 	requests.Put(x.request)
 	x.request = nil
 	return req, err

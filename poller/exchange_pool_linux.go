@@ -39,6 +39,7 @@ type worker struct {
 	fields  []httpcodec.HeaderField
 	out     []byte
 	content []byte
+	tail    [16]byte // what stands behind content
 }
 
 func newPool(most int) *pool { return &pool{max: most, all: make(map[*worker]struct{})} }

@@ -11,7 +11,6 @@ import (
 	"net/textproto"
 	"net/url"
 	"strings"
-	"time"
 	"unsafe"
 
 	"rstserver/httpcodec"
@@ -19,7 +18,7 @@ import (
 )
 
 // newRequest makes the http.Request of a parsed head. It has what net/http's server gives to a handler.
-func (x *exchange) newRequest(ctx context.Context, head *httpcodec.Request) (*http.Request, error) {
+func (x *exchange) newRequest(head *httpcodec.Request) (*http.Request, error) {
 	u, err := parseTarget(head)
 	if err != nil {
 		return nil, &httpcodec.Error{Status: http.StatusBadRequest, Reason: "malformed request-target"}
@@ -42,7 +41,6 @@ func (x *exchange) newRequest(ctx context.Context, head *httpcodec.Request) (*ht
 		req.Proto = "HTTP/1.0"
 	}
 	addFields(req.Header, head.Fields)
-	req.Header.Del("Host")
 	if head.Chunked {
 		req.ContentLength = -1
 		req.TransferEncoding = []string{"chunked"}
@@ -52,7 +50,7 @@ func (x *exchange) newRequest(ctx context.Context, head *httpcodec.Request) (*ht
 	if head.ContentLength > 0 {
 		req.ContentLength = head.ContentLength
 	}
-	r := req.WithContext(ctx)
+	r := req.WithContext((*requestContext)(x))
 	if head.HasBody() {
 		x.body.trailer = &r.Trailer
 		r.Body = &x.body
@@ -73,11 +71,14 @@ func parseTarget(head *httpcodec.Request) (*url.URL, error) {
 	return u, err
 }
 
-// addFields enters field lines under their canonical names.
+// addFields enters field lines under their canonical names. As in net/http, Host is not among them.
 func addFields(h http.Header, fields []httpcodec.Field) {
 	values := make([]string, len(fields)) // one piece for all, as nearly every name has one value
 	for i, f := range fields {
 		name := textproto.CanonicalMIMEHeaderKey(text(f.Name))
+		if name == "Host" {
+			continue
+		}
 		if before, ok := h[name]; ok {
 			h[name] = append(before, text(f.Value))
 			continue
@@ -161,20 +162,4 @@ func (x *exchange) connectionState() *tls.ConnectionState {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.tls.connectionState()
-}
-
-// requestContext is the context of an exchange's site, and leads back to the exchange.
-type requestContext exchange
-
-type exchangeKey struct{}
-
-func (c *requestContext) Deadline() (time.Time, bool) { return c.site.ctx.Deadline() }
-func (c *requestContext) Done() <-chan struct{}       { return c.site.ctx.Done() }
-func (c *requestContext) Err() error                  { return c.site.ctx.Err() }
-
-func (c *requestContext) Value(key any) any {
-	if key == (exchangeKey{}) {
-		return (*exchange)(c)
-	}
-	return c.site.ctx.Value(key)
 }

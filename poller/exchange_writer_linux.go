@@ -3,7 +3,6 @@
 package poller
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,8 +19,7 @@ import (
 // contentBuffer bytes have come together, at Flush, and when the handler has returned; Write waits while the client does not
 // take it. Unlike with net/http its methods may be called from several goroutines, in the time of the handler.
 type responseWriter struct {
-	x   *exchange
-	ctx context.Context // of the request
+	x *exchange
 
 	mu     sync.Mutex // guards what follows; held by a Write that waits
 	w      *worker    // lends its buffers; nil when the time is over
@@ -32,17 +30,16 @@ type responseWriter struct {
 	// status is 0 until WriteHeader.
 	status      int
 	framing     httpcodec.Framing
-	encoded     bool  // the head has been encoded
-	written     int64 // bytes of content that the handler has written
-	sent        int64 // bytes of content that have been sent
-	tooLong     bool  // a Write was refused as it went beyond Content-Length; what follows it would leave a hole
-	broken      error // the answer cannot be completed any more
-	unencodable bool  // that is because its head cannot be encoded
-	fullDuplex  bool  // the handler goes on to read when it has begun to answer
-	last        bool  // whatever else is said, the connection ends after this answer
-	tail        [16]byte
-	answer      Answer
+	encoded     bool      // the head has been encoded
+	written     int64     // bytes of content that the handler has written
+	sent        int64     // bytes of content that have been sent
+	tooLong     bool      // a Write was refused as it went beyond Content-Length; what follows it would leave a hole
+	broken      error     // the answer cannot be completed any more
+	unencodable bool      // that is because its head cannot be encoded
+	fullDuplex  bool      // the handler goes on to read when it has begun to answer
+	last        bool      // whatever else is said, the connection ends after this answer
 	reported    bool      // to Server.Answered
+	answer      *Answer   // what is known of it; nil without that hook
 	gone        chan bool // see CloseNotify
 	notes       []func()  // of what is to be logged, once mu is free
 }
@@ -55,15 +52,12 @@ const contentBuffer = 4 << 10
 
 func (w *responseWriter) init(worker *worker, req *http.Request) {
 	x := w.x
-	w.w, w.ctx = worker, req.Context()
+	w.w = worker
 	w.method, w.target = req.Method, req.RequestURI
 	w.head.minorVersion, w.head.keepAlive = req.ProtoMinor, !req.Close
 	worker.content = worker.content[:0]
-	if x.run.server.Answered != nil {
-		w.answer = Answer{
-			Conn: x.peer, RequestLine: requestLine(x.head), Referer: req.Referer(), UserAgent: req.UserAgent(),
-			Began: x.began,
-		}
+	if a := w.answer; a != nil {
+		a.Conn, a.RequestLine, a.Referer, a.UserAgent = x.peer, requestLine(x.head), req.Referer(), req.UserAgent()
 	}
 }
 
@@ -248,7 +242,7 @@ func (w *responseWriter) emit(p []byte, final bool) error {
 	case httpcodec.Chunked:
 		if n > 0 {
 			out = httpcodec.AppendChunkSize(out, n)
-			end = append(w.tail[:0], "\r\n"...)
+			end = append(w.w.tail[:0], "\r\n"...)
 		}
 		if final {
 			end = w.appendLastChunk(end)
@@ -379,11 +373,11 @@ var errInternal = &httpcodec.Error{Status: 500, Reason: "internal server error"}
 
 // report calls the Server's hook for the answer, once its bytes are out.
 func (w *responseWriter) report() {
-	if w.x.run.server.Answered == nil {
+	if w.answer == nil {
 		return
 	}
 	w.mu.Lock()
-	answer := w.answer
+	answer := *w.answer
 	answer.Status, answer.Bytes = w.status, w.sent
 	if w.framing.Kind == httpcodec.NoContent {
 		answer.Bytes = 0
