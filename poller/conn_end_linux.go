@@ -131,6 +131,19 @@ func (c *conn) drain() (resets bool) {
 	return table[c.state].drain(c)
 }
 
+// awaitTurn has the connection reset after a time, in a drain, and not before those whose turns have been planned, unless the client sends
+// something first.
+func (c *conn) awaitTurn(within time.Duration) {
+	l := c.loop
+	c.become(spread)
+	l.forget(c)
+	at := l.clock.now + within
+	if last := l.lists[turnTimeout].last; last != nil {
+		at = max(at, last.deadline)
+	}
+	l.list(c, turnTimeout, at)
+}
+
 // takeTurn is the end of a connection whose turn has come, unless it is about to be no longer idle.
 func (c *conn) takeTurn() {
 	switch {

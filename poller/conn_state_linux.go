@@ -24,6 +24,7 @@ import "rstserver/linger"
 //	lent, handling ─▶ serving                               the handler is done, and the loop has to go on
 //	lent, handling ─▶ hijacked                              the handler has taken it over, for good
 //	lent, handling ─▶ lost                                  the same, but an abort came first
+//	serving ─▶ spread                                       the handshake is over, in a drain
 //	greeting, fresh, idle, quiet ─▶ spread                  a drain has begun, and resets one after the other
 //	spread ─▶ head, greeting                                it is its turn, but a request waits, or a ClientHello
 //	lingering, parting ─▶ acking                            a drain has begun; the client did not close in time
@@ -94,7 +95,7 @@ func init() {
 		fresh:     {"fresh", linger.New, headerTimeout, (*conn).headLate, input, serve, (*conn).between},
 		idle:      {"idle", linger.Idle, idleTimeout, (*conn).close, input, serve, (*conn).between},
 		quiet:     {"quiet", linger.Idle, idleTimeout, (*conn).close, input, serve, (*conn).between},
-		spread:    {"spread", same, turnTimeout, (*conn).takeTurn, asIs, serve, stays},
+		spread:    {"spread", same, turnTimeout, (*conn).takeTurn, input, serve, stays},
 		head:      {"head", linger.Receiving, headerTimeout, (*conn).headLate, input, serve, stays},
 		content:   {"content", linger.Receiving, bodyTimeout, (*conn).requestLate, input, serve, stays},
 		skipping:  {"skipping", linger.Receiving, bodyTimeout, (*conn).stopSkipping, input, serve, stays},

@@ -133,8 +133,11 @@ func TestEdges(t *testing.T) {
 	quick := func(http.ResponseWriter, *http.Request) {}
 	shutdown := func(s *served) { go s.Shutdown(context.Background()) }
 	draining := func(t *testing.T, s *served) {
-		lingertest.Wait(t, "the drain has begun", s.run.draining)
-		onLoop(s.run.loops[0], func() {})
+		lingertest.Wait(t, "the drain has come to what is idle", func() (ending bool) {
+			l := s.run.loops[0]
+			onLoop(l, func() { ending = l.ending })
+			return ending
+		})
 	}
 
 	t.Run("TLS", func(t *testing.T) {

@@ -132,8 +132,7 @@ func (l *loop) spread(idle []*conn) {
 	for _, c := range idle {
 		passed, _ := pace.Next()
 		pace.Due(passed)
-		c.become(spread)
-		l.list(c, turnTimeout, l.clock.now+passed)
+		c.awaitTurn(passed)
 	}
 }
 

@@ -623,6 +623,37 @@ func TestTLSDrainWithPartOfARecord(t *testing.T) {
 	})
 }
 
+// TestTLSDrainAfterHandshake leaves a client that has made its handshake in a drain the time to send its request, and no more.
+func TestTLSDrainAfterHandshake(t *testing.T) {
+	for _, sends := range []bool{true, false} {
+		queue := lingertest.Patience
+		if !sends {
+			queue = 50 * time.Millisecond
+		}
+		s := start(t, &Server{TLSConfig: serverTLS.Clone(), Loops: 1, Spread: 10 * time.Millisecond, Queue: queue, Handler: newGate()})
+		busy := s.dial(t)
+		busy.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n") // it keeps the drain from its end
+		<-s.Handler.(*gate).entered
+		c := s.dialPlain(t)
+		s.waitState(t, greeting)
+		onLoop(s.run.loops[0], func() { s.run.loops[0].ending = true }) // as if the drain had come to it as its handshake began
+		result := s.shutdown(t, context.Background())
+		c.tls = tls.Client(c.TCPConn, s.tls)
+		lingertest.Must(t, c.tls.Handshake())
+		if sends {
+			s.waitState(t, spread)
+			c.get("/free")
+		}
+		c.wantReset()
+		close(s.Handler.(*gate).open)
+		busy.answer("GET")
+		_ = busy.Close()
+		if err := wait(t, "Shutdown", result); err != nil {
+			t.Errorf("Shutdown = %v", err)
+		}
+	}
+}
+
 // In a drain, too, a client without TLS gets an answer that ends: it has no length.
 func TestTLSDrainAnswersPlainHTTP(t *testing.T) {
 	s := start(t, &Server{Loops: 1, TLSConfig: serverTLS.Clone()})
