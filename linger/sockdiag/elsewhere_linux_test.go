@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -53,11 +54,13 @@ func TestElsewhere(t *testing.T) {
 	check := func(holders int) {
 		t.Helper()
 		found, err := Elsewhere(port)
-		if err != nil || len(found) != 1 {
-			t.Fatalf("Elsewhere(%d) = %+v, %v, want one namespace", port, found, err)
+		// There can be strangers' namespaces with the port, too.
+		of := slices.IndexFunc(found, func(ns Namespace) bool { return ns.PID == child.Process.Pid })
+		if err != nil || of < 0 {
+			t.Fatalf("Elsewhere(%d) = %+v, %v, want the namespace of pid %d", port, found, err, child.Process.Pid)
 		}
-		ns := found[0]
-		if ns.PID != child.Process.Pid || ns.Name != "sleep" || len(ns.Holders) != holders || len(ns.Sockets) != 1 || ns.Sockets[0].State != Listen {
+		ns := found[of]
+		if ns.Name != "sleep" || len(ns.Holders) != holders || len(ns.Sockets) != 1 || ns.Sockets[0].State != Listen {
 			t.Errorf("Elsewhere(%d) = %+v, want a listening socket of sleep (pid %d), %d holders", port, ns, child.Process.Pid, holders)
 		}
 	}
