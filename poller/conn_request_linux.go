@@ -104,8 +104,8 @@ func (c *conn) await(from state, served bool) {
 		c.pass(head) // further bytes of one head do not win it more time
 	case c.loop.run.closing():
 		c.become(idle) // for the sweep, which comes to it, and counts it
-	case c.loop.ending && from == fresh && c.loop.run.cfg.queue > 0:
-		c.awaitTurn(c.loop.run.cfg.queue) // it has only just made its handshake
+	case c.loop.ending && from == fresh && c.loop.timeForFirst() > 0:
+		c.awaitTurn(c.loop.timeForFirst()) // it has only just made its handshake
 	case c.loop.ending:
 		c.rest()
 	case !served:

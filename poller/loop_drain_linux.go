@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -135,6 +136,9 @@ func (l *loop) spread(idle []*conn) {
 		c.awaitTurn(passed)
 	}
 }
+
+// timeForFirst is how long a client that has just come has for its first request, in a drain: none where it could take any time.
+func (l *loop) timeForFirst() time.Duration { return min(l.run.cfg.queue, l.durations[headerTimeout]) }
 
 // arriving reports whether a client has connected of late and sent nothing yet. It runs on the loop.
 func (l *loop) arriving() bool {

@@ -54,7 +54,7 @@ func TestTableflip(t *testing.T) {
 			first := exec.Command("/proc/self/exe", "-test.run=^TestTableflip$")
 			first.Args[0] = os.Args[0] // which tableflip starts the successor by
 			first.Env = append(os.Environ(), tableflipEnv+"="+way)
-			first.Stdout, first.Stderr = in, os.Stderr
+			first.Stdout, first.Stderr = in, in
 			err = first.Start()
 			in.Close()
 			lingertest.Must(t, err)
@@ -70,7 +70,11 @@ func TestTableflip(t *testing.T) {
 				}
 				rest, ok := strings.CutPrefix(lines.Text(), word+" ")
 				if !ok {
-					t.Fatalf("a process said %q, want %q", lines.Text(), word)
+					said := lines.Text()
+					for lines.Scan() { // why, and who panics ends
+						said += "\n" + lines.Text()
+					}
+					t.Fatalf("a process said %q, want %q", said, word)
 				}
 				return rest
 			}

@@ -172,7 +172,7 @@ func (p *Family) Alive(ctx context.Context) error {
 // ended, and that it will end for that reason, which says more than how clients see it. So it is waited for as long as fewer listen than
 // there were.
 func (p *Family) Ending(ctx context.Context) error {
-	const longest = 5 * time.Second
+	const longest = 20 * time.Second
 	for until := time.Now().Add(longest); time.Now().Before(until) && ctx.Err() == nil; time.Sleep(time.Millisecond) {
 		if err := p.Alive(ctx); err != nil {
 			return err
