@@ -15,11 +15,12 @@ const (
 	Sending                   // part of an answer waits for the peer to read
 	Closing                   // last answer handed to the kernel, FIN sent or about to be sent
 	Hijacked                  // taken over from the server by a handler, which alone knows (WebSocket, for one)
+	HTTP2                     // speaks HTTP/2, on which several requests can be under way, or none
 	Open                      // accepted by a Listener: its server alone knows what it is doing, and in which protocol
 	activities
 )
 
-var activityNames = [activities]string{"new", "handshake", "idle", "receiving", "handling", "sending", "closing", "hijacked", "open"}
+var activityNames = [activities]string{"new", "handshake", "idle", "receiving", "handling", "sending", "closing", "hijacked", "HTTP/2", "open"}
 
 // String returns the name as the Report prints it.
 func (a Activity) String() string {

@@ -50,6 +50,8 @@ type Report struct {
 	// Queued is the number of connections that nobody had accepted when the port was given up: the kernel reset them with the
 	// listening socket. They are not among Connections. Where others hold that socket they live on, and are not counted.
 	Queued int `json:"reset_in_queue"`
+	// Streams is the number of requests that were under way on Connections of HTTP/2 when the teardown reset them, or are.
+	Streams int `json:"streams,omitempty"`
 	// HandlersRunning is the number of handlers that had not returned when the teardown was done. It is negative where
 	// nobody knows: a Listener knows no handlers.
 	HandlersRunning int `json:"handlers_running"`

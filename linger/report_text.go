@@ -44,6 +44,9 @@ func (r Report) writeAtWork(b *strings.Builder) {
 	if r.Closed > 0 {
 		row(b, "", prose.Grouped(r.Closed)+" closed in order")
 	}
+	if r.Streams > 0 {
+		row(b, "HTTP/2 streams", prose.Grouped(r.Streams))
+	}
 }
 
 // writeDone writes what a teardown has come to.
@@ -57,6 +60,9 @@ func (r Report) writeDone(b *strings.Builder) {
 	row(b, "verified", r.verified())
 	row(b, "done", step(r.Steps.Done))
 	r.writeConnections(b)
+	if r.Streams > 0 {
+		row(b, "HTTP/2 streams", prose.Grouped(r.Streams))
+	}
 	if r.HandlersRunning >= 0 {
 		row(b, "handlers running", prose.Grouped(r.HandlersRunning))
 	}

@@ -29,6 +29,7 @@ type conn struct {
 	source  io.Reader // content to be sent behind out
 	left    int64     // bytes still to be read from source
 	tls     *tlsLayer // nil: there is none, or no ClientHello yet
+	asked   bool      // a request has come
 	padded  bool      // the last request had content, behind which there may be two empty lines
 
 	prev, next *conn         // within the timeout list of what it waits for

@@ -139,6 +139,12 @@ func (c *conn) takeRequest(data []byte) (n int, answered bool) {
 	if len(data) == 0 {
 		return 0, false
 	}
+	if is, may := c.mayBeH2(data); is {
+		c.turnToH2(data)
+		return len(data), false
+	} else if may {
+		return 0, false
+	}
 	l := c.loop
 	if c.padded && len(data) > 2 && bytes.HasPrefix([]byte("\r\n\r\n"), data[:min(len(data), 4)]) {
 		if len(data) < 4 {
@@ -151,6 +157,7 @@ func (c *conn) takeRequest(data []byte) (n int, answered bool) {
 		return n + 2, answered
 	}
 	n, err := c.parser.Parse(data, l.limits(), &l.request.Request)
+	c.asked = c.asked || n > 0
 	c.padded = n > 0 && l.request.HasBody() || n == 0 && c.padded
 	switch {
 	case err != nil:

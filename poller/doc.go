@@ -1,4 +1,4 @@
-// Package poller is an HTTP/1.1 server on event loops that lets go of its port at once: [Server.Close] resets every
+// Package poller is an HTTP server on event loops that lets go of its port at once: [Server.Close] resets every
 // connection (RST) on the loop that owns it, so that clients know immediately, no TIME_WAIT is left, and the port can be
 // bound again before Close has returned. [Server.Shutdown] lets them finish first, and [Server.Release] gives up the port and
 // keeps them.
@@ -31,6 +31,30 @@
 // take an answer that was cut for the whole. FIN without close_notify ends no content: reading it fails with [io.ErrUnexpectedEOF]. A
 // client that speaks HTTP without TLS gets a 400 that says so.
 //
+// # HTTP/2
+//
+// A client that chooses h2 in its TLS handshake (ALPN), or begins with the preface of HTTP/2 without TLS, is served by net/http's own HTTP/2, with the
+// Server's handlers; Server.Protocols turns that off. Its loop gives the connection up, as for a hijack, and keeps it among those that Close
+// resets. LoopHandlers get every request as it would stand in HTTP/1.1, read by the same parser, but on a goroutine of net/http's.
+//
+// Close resets the connections without a word. Shutdown sends GOAWAY when the port has been given up and those who have only just come have had
+// Server.Queue; streams that are under way come to their ends; a connection without any is reset, at once or within Server.Spread, and one
+// whose last stream has ended when the client has acknowledged all of it and has not closed it within half a second. Release keeps them, and
+// [Server.SetKeepAlivesEnabled] has them all go away. The Report counts them under [linger.HTTP2], and their streams.
+//
+// What holds for HTTP/1.1 holds here: MaxConns, MaxHandlers (for both together), MaxBodyBytes, MaxFields, MaxHeaderBytes, StrictTargets,
+// HandlerTimeout, IdleTimeout, HandshakeTimeout, BodyTimeout, WriteTimeout (of a stream, and of the connection), the hooks, ConnContext, and
+// AfterAnswer. What is different:
+//
+//   - An answer that breaks off, or a handler that panics, ends its stream with RST_STREAM; the connection lives on.
+//   - A handler that calls Close has nothing more sent to its client: AfterAnswer is the way.
+//   - The cause of a context (context.Cause) is context.Canceled, but for HandlerTimeout.
+//   - HeaderTimeout bounds the time up to the preface. There is no Hijack, and no AllowHalfClose.
+//   - The window of a connection and of each stream is net/http's: 1 MiB of content that a handler has not read can wait for each.
+//
+// A connection costs two goroutines and some 50 KB while it is idle, where one of HTTP/1.1 costs a few hundred bytes. A browser has one where it
+// would have six. For a hundred thousand clients that hold one connection each, such as those that wait for events, offer HTTP/1.1 alone.
+//
 // # Files
 //
 // The name of a file begins with the room that it stands in, and so says who may touch what is in it:
@@ -39,6 +63,7 @@
 //	exchange_*  a request at the http.Handler: its worker, and whoever the handler shares it with, under exchange.mu
 //	loop_*      an event loop: its goroutine, to which others give tasks
 //	port_*      the listening socket, and who is let in: any goroutine, under locks of their own
+//	h2_*        HTTP/2: any goroutine, under h2.mu; streams are on goroutines of net/http's
 //	tls_*       TLS between the descriptor and HTTP: whoever has the connection; its handshake is an exchange
 //	server_*    the life cycle: any goroutine, under Server.mu, and that of the teardown
 //	handler     what a LoopHandler gets to see

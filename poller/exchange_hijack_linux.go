@@ -21,7 +21,7 @@ import (
 // nothing under the number that it knows. user is what is for the handler: c, or the tls.Conn above it. Where that came too late, c can
 // come with an error, for tooLate.
 func (x *exchange) hijack() (c *linger.Conn, user net.Conn, rw *bufio.ReadWriter, err error) {
-	c, layer, ok, err := x.takeOver()
+	c, layer, ok, err := x.takeOver(&x.run.hijacked)
 	if x.now() == lost {
 		x.loop.takeBack(x)
 	}
@@ -55,8 +55,8 @@ func (x *exchange) tooLate(c *linger.Conn) {
 	}
 }
 
-// takeOver is the part of hijack during which the loop must not close the connection. ok is false if it came too late.
-func (x *exchange) takeOver() (c *linger.Conn, layer *tlsLayer, ok bool, err error) {
+// takeOver is the part of hijack during which the loop must not close the connection, which it enters in set. ok is false if it came too late.
+func (x *exchange) takeOver(set *linger.Conns) (c *linger.Conn, layer *tlsLayer, ok bool, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if why := x.whyNotLocked(); why != nil {
@@ -90,7 +90,7 @@ func (x *exchange) takeOver() (c *linger.Conn, layer *tlsLayer, ok bool, err err
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, 0)
 	})
 	// It is armed from birth, so that the death of the process resets it; its Close disarms it.
-	c, ok = x.run.hijacked.Add(tcp, x.run.hijackedClosed(x.peer))
+	c, ok = set.Add(tcp, x.run.hijackedClosed(x.peer))
 	x.taken = weak.Make(c)
 	if layer = x.tls; layer != nil {
 		layer.taken.Store(c)

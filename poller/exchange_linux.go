@@ -118,7 +118,7 @@ func (x *exchange) serve(w *worker) {
 		x.refuse(err)
 	case req != nil:
 		x.writer.init(w, req)
-		x.handler(req).ServeHTTP(&x.writer, req)
+		x.run.handlerOf(req).ServeHTTP(&x.writer, req)
 		o, ok := x.writer.finish(false)
 		removeParts(req)
 		if ok {
@@ -146,12 +146,12 @@ func (x *exchange) prepare() (*http.Request, error) {
 	return req, err
 }
 
-// handler is what answers req.
-func (x *exchange) handler(req *http.Request) http.Handler {
+// handlerOf is what answers req.
+func (r *run) handlerOf(req *http.Request) http.Handler {
 	if req.RequestURI == "*" && req.Method == http.MethodOptions {
 		return http.HandlerFunc(answerAsterisk)
 	}
-	return x.run.cfg.handler
+	return r.cfg.handler
 }
 
 // answerAsterisk answers OPTIONS *, which asks about the server and no resource of it (RFC 9110, section 9.3.7), as

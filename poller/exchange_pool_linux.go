@@ -4,6 +4,7 @@ package poller
 
 import (
 	"container/list"
+	"context"
 	"sync"
 	"time"
 
@@ -20,7 +21,7 @@ type pool struct {
 	idle    []*worker // the last one is the one that was busy last
 	unused  int       // how many of idle, from the first one on, have not been needed since trim
 	running int       // exchanges that workers have
-	queue   list.List // of *exchange
+	queue   list.List // of *exchange, and of chan struct{} for those who only ask to be counted
 	trimmer *time.Timer
 	stopped bool
 }
@@ -47,25 +48,75 @@ func newPool(most int) *pool { return &pool{max: most, all: make(map[*worker]str
 // submit has x served as soon as there is a worker for it.
 func (p *pool) submit(x *exchange) {
 	p.mu.Lock()
-	switch {
-	case p.stopped:
+	if p.stopped {
 		p.mu.Unlock()
-	case len(p.idle) > 0:
-		w := p.idle[len(p.idle)-1]
-		p.idle = p.idle[:len(p.idle)-1]
-		p.unused = min(p.unused, len(p.idle))
-		p.running++
-		w.x = x
-		p.mu.Unlock()
-		w.next <- x
-	case p.max == 0 || len(p.all) < p.max:
-		w := p.startLocked(x)
-		p.mu.Unlock()
-		go w.run(x)
-	default:
+		return
+	}
+	if p.fullLocked() {
 		x.queued = p.queue.PushBack(x)
 		p.mu.Unlock()
+		return
 	}
+	p.running++
+	begin := p.giveLocked(x)
+	p.mu.Unlock()
+	begin()
+}
+
+// fullLocked reports whether whoever comes has to wait.
+func (p *pool) fullLocked() bool { return p.max != 0 && p.running >= p.max }
+
+// giveLocked gives x, which is counted, to a worker. That begins with it by what is returned.
+func (p *pool) giveLocked(x *exchange) (begin func()) {
+	if len(p.idle) == 0 {
+		w := p.startLocked(x)
+		return func() { go w.run(x) }
+	}
+	w := p.idle[len(p.idle)-1]
+	p.idle = p.idle[:len(p.idle)-1]
+	p.unused = min(p.unused, len(p.idle))
+	w.x = x
+	return func() { w.next <- x }
+}
+
+// enter counts the caller, who has a goroutine of his own, among those who run, and waits until that is allowed, or ctx ends. It reports
+// whether the caller has to call leave.
+func (p *pool) enter(ctx context.Context) bool {
+	p.mu.Lock()
+	if !p.fullLocked() {
+		p.running++
+		p.mu.Unlock()
+		return true
+	}
+	turn := make(chan struct{})
+	place := p.queue.PushBack(turn)
+	p.mu.Unlock()
+	select {
+	case <-turn:
+		return true
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-turn:
+		return true
+	default:
+		p.queue.Remove(place) // which does nothing when the pool has stopped
+		return false
+	}
+}
+
+// leave is the end of enter.
+func (p *pool) leave() {
+	p.mu.Lock()
+	p.running--
+	begin := func() {}
+	if x := p.nextLocked(); x != nil {
+		begin = p.giveLocked(x)
+	}
+	p.mu.Unlock()
+	begin()
 }
 
 // withdraw drops x if it waits for a worker: its time is over, and however long others wait, nothing is to be held for it.
@@ -85,7 +136,6 @@ func (p *pool) withdraw(x *exchange) {
 func (p *pool) startLocked(x *exchange) *worker {
 	w := &worker{pool: p, next: make(chan *exchange, 1), x: x}
 	p.all[w] = struct{}{}
-	p.running++
 	return w
 }
 
@@ -118,9 +168,8 @@ func (p *pool) proceed(w *worker) *exchange {
 		p.mu.Unlock()
 		return nil
 	}
-	if x := p.dequeueLocked(); x != nil {
+	if x := p.nextLocked(); x != nil {
 		w.x = x
-		p.running++
 		p.mu.Unlock()
 		return x
 	}
@@ -132,14 +181,21 @@ func (p *pool) proceed(w *worker) *exchange {
 	return <-w.next // nil when closed
 }
 
-func (p *pool) dequeueLocked() *exchange {
+// nextLocked lets the next one run who waits, and returns it if it needs a worker.
+func (p *pool) nextLocked() *exchange {
 	first := p.queue.Front()
-	if first == nil {
+	if first == nil || p.stopped {
 		return nil
 	}
-	x := p.queue.Remove(first).(*exchange)
-	x.queued = nil
-	return x
+	p.running++
+	switch next := p.queue.Remove(first).(type) {
+	case *exchange:
+		next.queued = nil
+		return next
+	case chan struct{}:
+		close(next)
+	}
+	return nil
 }
 
 // replace drops a worker whose goroutine has ended, and starts another one if there is work for it.
@@ -148,7 +204,7 @@ func (p *pool) replace(w *worker) {
 	defer p.mu.Unlock()
 	delete(p.all, w)
 	p.running--
-	if x := p.dequeueLocked(); x != nil {
+	if x := p.nextLocked(); x != nil {
 		go p.startLocked(x).run(x)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 
 	"rstserver/httpcodec"
 )
@@ -28,7 +29,8 @@ type Request struct {
 	Body     []byte            // the decoded content
 	Trailers []httpcodec.Field // of a chunked request
 
-	conn *conn
+	conn   *conn         // nil with HTTP/2
+	stream *http.Request // nil without
 }
 
 // ErrOutputTooLarge is returned by [Responder.Write] when the content would exceed Server.MaxOutputBytes.

@@ -40,7 +40,7 @@ var (
 	ErrServing = errors.New("poller: server serves already, and a Server serves one listener once")
 )
 
-// Server serves HTTP/1.1 on one listener, once. The zero value is ready to use. The fields must not be changed after Serve
+// Server serves HTTP/1.1, and HTTP/2 to those who ask for it, on one listener, once. The zero value is ready to use. The fields must not be changed after Serve
 // or ListenAndServe was called; the methods may be called from any goroutine, and from handlers.
 //
 // An answer comes from one of two handlers. Handler is any http.Handler: it runs on a goroutine of its own and may block.
@@ -70,9 +70,13 @@ type Server struct {
 	ConnContext func(ctx context.Context, c net.Conn) context.Context
 
 	// TLSConfig is for ServeTLS and ListenAndServeTLS, which work on a copy of it; Serve is not concerned. Nil means an empty one. As in
-	// package tls the least version is TLS 1.2. Its functions run on goroutines of their own, and may wait. HTTP/2 is not offered, whatever
-	// NextProtos says.
+	// package tls the least version is TLS 1.2. Its functions run on goroutines of their own, and may wait. NextProtos comes to
+	// have what Protocols says.
 	TLSConfig *tls.Config
+	// Protocols are those that are served, with the meaning that they have for net/http: HTTP2 is offered to TLS clients (ALPN), and
+	// UnencryptedHTTP2 is for clients that begin with it without TLS. HTTP1 has to be among them. Nil means all three. See "HTTP/2" in the
+	// documentation of the package.
+	Protocols *http.Protocols
 	// HandshakeTimeout bounds the time from accept to the end of a TLS handshake. Then the connection is reset, or closed if nothing has
 	// come on it. Zero means DefaultHandshakeTimeout, negative none.
 	HandshakeTimeout time.Duration

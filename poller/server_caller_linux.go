@@ -27,6 +27,9 @@ import (
 // and f is called when the handler has returned. AfterAnswer reports whether f will be called: not for a context that is none of a
 // request of this package's Server, or after the handler has returned. Any goroutine may call it.
 func AfterAnswer(ctx context.Context, f func()) bool {
+	if w, ok := ctx.Value(h2WriterKey{}).(*h2Writer); ok {
+		return w.afterAnswer(f)
+	}
 	x, ok := ctx.Value(exchangeKey{}).(*exchange)
 	if !ok {
 		return false

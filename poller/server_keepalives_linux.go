@@ -13,5 +13,6 @@ func (s *Server) SetKeepAlivesEnabled(enabled bool) {
 		for _, l := range r.loops {
 			l.post(l.closeIdle)
 		}
+		go r.h2.goAway()
 	}
 }

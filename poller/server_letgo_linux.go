@@ -221,9 +221,11 @@ func (r *run) drain() {
 			return
 		}
 	}
+	r.h2.goAway()
 	if !r.pause(r.cfg.lameDuck) {
 		return
 	}
+	r.h2.endIdle(r.cfg.spread)
 	r.endIdle()
 }
 

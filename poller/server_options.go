@@ -39,7 +39,8 @@ type config struct {
 	sweep            bool
 	loopHandler      LoopHandler // nil if there is none
 	handler          http.Handler
-	tls              *tls.Config                   // nil: there is no TLS
+	tls              *tls.Config // nil: there is no TLS
+	protocols        http.Protocols
 	onLoop           func(*httpcodec.Request) bool // nil: one of the handlers answers everything
 	log              *slog.Logger
 }
@@ -79,6 +80,13 @@ func (s *Server) config() (config, error) {
 	}
 	if c.log == nil {
 		c.log = slog.Default()
+	}
+	if s.Protocols == nil {
+		c.protocols.SetHTTP1(true)
+		c.protocols.SetHTTP2(true)
+		c.protocols.SetUnencryptedHTTP2(true)
+	} else if c.protocols = *s.Protocols; !c.protocols.HTTP1() {
+		return c, fmt.Errorf("poller: Server.Protocols is %s; HTTP/1 is always served: call SetHTTP1(true)", s.Protocols)
 	}
 	if err := c.checkHandlers(); err != nil {
 		return c, err

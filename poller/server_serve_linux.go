@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,6 +55,7 @@ type run struct {
 	handshakes *pool
 	computing  chan struct{} // holds one element for each handshake that computes
 	hijacked   linger.Conns
+	h2         h2
 	claim      *claims.Claim
 	residue    *linger.Residue // nil: what ordinary closes have left stays
 	date       date
@@ -123,7 +125,7 @@ func (s *Server) ListenAndServe() error {
 //   - The deadlines of http.ResponseController end with the request, and one that has been exceeded cannot be extended.
 //   - In place of ConnState there are Server.ConnOpened, ConnClosed and ConnAborted, and the connections of Server.Report; in
 //     place of ErrorLog there is Server.Logger, and slog.NewTextHandler(errorLog.Writer(), nil) leads to it. OPTIONS * is always
-//     answered by the server. HTTP/2 is missing.
+//     answered by the server.
 func ListenAndServe(addr string, handler http.Handler) error {
 	return (&Server{Addr: addr, Handler: handler}).ListenAndServe()
 }
@@ -216,6 +218,7 @@ func (s *Server) start(ln net.Listener, config *tls.Config) (*run, error) {
 		r.residue = new(linger.Residue)
 	}
 	r.hijacked.Armed, r.hijacked.Residue = cfg.arm, r.residue
+	r.h2.run, r.h2.conns.Armed, r.h2.conns.Residue = r, cfg.arm, r.residue
 	r.admission = newAdmission(r)
 	for i := range cfg.loops {
 		r.loops = append(r.loops, newLoop(r, i, logs[i]))
@@ -266,7 +269,7 @@ func (r *run) watch(serving func()) error {
 
 // cookies are those of all sockets that the server has on its port.
 func (r *run) cookies() (cookies []uint64, more bool) {
-	cookies = append(r.table.Cookies(), r.hijacked.Cookies()...)
+	cookies = slices.Concat(r.table.Cookies(), r.hijacked.Cookies(), r.h2.conns.Cookies())
 	if !latch.IsClosed(r.refused) {
 		cookies = append(cookies, r.listener.cookie)
 	}

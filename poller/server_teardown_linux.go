@@ -48,6 +48,8 @@ func (s *Server) Report() linger.Report {
 	rep.Mode, rep.Started = s.mode, s.began
 	rep.Connections = s.run.table.Live()
 	rep.Connections[linger.Hijacked] = s.run.hijacked.Len()
+	rep.Connections[linger.HTTP2] = s.run.h2.conns.Len()
+	rep.Streams = int(s.run.h2.streams.Load())
 	rep.HandlersRunning = s.run.pool.handlers()
 	rep.Closed = int(s.run.closedInOrder.Load())
 	if s.mode != linger.ModeNone && latch.IsClosed(s.run.refused) {
@@ -69,6 +71,7 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 	// After a Release that came before, the port was given up before this began.
 	rep.Steps.Refused = max(r.refusedAt.Sub(began), 1)
 
+	rep.Streams = int(r.h2.streams.Load())
 	sweep, errsOutside := r.abortAll(&rep)
 	errs = append(errs, errsOutside...)
 	rep.Steps.PortFree = time.Since(rep.Started)
@@ -86,6 +89,7 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 			sweep.Add(l.drained)
 		}
 	}
+	sweep.Add(r.h2.drained())
 
 	// The loops close the descriptors meanwhile.
 	if rep.Swept = r.destroyResidue(sweep.Cookies); rep.Swept != nil {
@@ -129,6 +133,7 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 	r.admission.stop()
 	r.watcher.Close()
 	late := r.hijacked.Late()
+	late.Add(r.h2.conns.Late())
 	sweep.Add(late)
 	rep.HandlersRunning = r.pool.handlers()
 	var still []*loop
@@ -199,6 +204,7 @@ func (r *run) abortAll(rep *linger.Report) (sweep linger.Sweep, errs []error) {
 	}
 	close(r.sweeps)
 	sweep = r.hijacked.AbortAll(linger.Hijacked)
+	sweep.Add(r.h2.abortAll())
 	grace := time.NewTimer(r.cfg.stuckGrace)
 	defer grace.Stop()
 	expired := make(chan struct{})

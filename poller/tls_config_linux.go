@@ -54,6 +54,7 @@ func (s *Server) tlsConfig(certFile, keyFile string) (*tls.Config, error) {
 	if config == nil {
 		config = new(tls.Config)
 	}
+	adapt := s.adapt
 	config = adapt(config)
 	if certFile != "" || keyFile != "" {
 		pair, err := tls.LoadX509KeyPair(certFile, keyFile)
@@ -90,14 +91,17 @@ func (s *Server) tlsConfig(certFile, keyFile string) (*tls.Config, error) {
 	return config, nil
 }
 
-// adapt returns a configuration that is like config, for HTTP/1.1, in records of full size: small ones at the beginning cost more than they
-// win for the client.
-func adapt(config *tls.Config) *tls.Config {
+// adapt returns a configuration that is like config, for the server's protocols, in records of full size: small ones at the beginning cost more
+// than they win for the client.
+func (s *Server) adapt(config *tls.Config) *tls.Config {
 	config = config.Clone()
 	config.DynamicRecordSizingDisabled = true
-	config.NextProtos = slices.DeleteFunc(slices.Clone(config.NextProtos), func(p string) bool { return p == "h2" })
-	if !slices.Contains(config.NextProtos, "http/1.1") {
-		config.NextProtos = append(config.NextProtos, "http/1.1")
+	withH2 := s.Protocols == nil || s.Protocols.HTTP2()
+	config.NextProtos = slices.DeleteFunc(slices.Clone(config.NextProtos), func(p string) bool { return p == "h2" && !withH2 })
+	for _, p := range []string{"h2", "http/1.1"} {
+		if !slices.Contains(config.NextProtos, p) && (p != "h2" || withH2) {
+			config.NextProtos = append(config.NextProtos, p)
+		}
 	}
 	if get := config.GetCertificate; get != nil {
 		config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {

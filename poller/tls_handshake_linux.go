@@ -158,6 +158,10 @@ func isHTTP(head [recordHeader]byte) bool {
 // established begins with HTTP on a connection that has made its handshake, in which part of the first request can have come.
 func (c *conn) established() {
 	c.become(serving)
+	if c.isH2() {
+		c.turnToH2(nil)
+		return
+	}
 	c.loop.out = c.loop.out[:0]
 	c.proceed(c.tls.open(nil, nil), fresh)
 }

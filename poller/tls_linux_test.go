@@ -477,13 +477,21 @@ func TestTLSProtocols(t *testing.T) {
 	server := serverTLS.Clone()
 	server.NextProtos = []string{"h2", "http/1.1", "acme-tls/1"} // as autocert has it
 	s := start(t, &Server{TLSConfig: server})
-	config := clientTLS.Clone()
-	config.NextProtos = []string{"h2", "http/1.1"}
-	c, _ := s.dialTLS(t, config)
-	if got := c.tls.ConnectionState().NegotiatedProtocol; got != "http/1.1" {
-		t.Errorf("the protocol is %q", got)
+	for _, offers := range [][]string{{"http/1.1"}, {"http/1.0", "http/1.1"}, nil, {"h2", "http/1.1"}} {
+		config := clientTLS.Clone()
+		config.NextProtos = offers
+		c, _ := s.dialTLS(t, config)
+		want := ""
+		if len(offers) > 0 {
+			want = strings.Replace(offers[0], "http/1.0", "http/1.1", 1)
+		}
+		if got := c.tls.ConnectionState().NegotiatedProtocol; got != want {
+			t.Errorf("of %q it chose %q, want %q", offers, got, want)
+		}
+		if want != "h2" {
+			c.get("/")
+		}
 	}
-	c.get("/")
 }
 
 func TestTLSClientCertificates(t *testing.T) {

@@ -15,6 +15,7 @@ type serveCommand struct {
 	TLSSelfSigned    bool          `name:"tls-self-signed" help:"Serve over TLS with a throw-away certificate, for trying things out: clients refuse it unless they are told to take it, such as by curl -k."`
 	HandshakeTimeout time.Duration `default:"10s" placeholder:"D" help:"Time for a TLS handshake, after which the client is reset, or closed if it has sent nothing. 0: none. Default: ${default}."`
 	MaxHandshakes    int           `default:"1024" placeholder:"N" help:"TLS handshakes under way at a time; further clients wait. Default: ${default}."`
+	HTTP2            string        `name:"http2" enum:"all,tls,none" default:"all" placeholder:"all|tls|none" help:"Where HTTP/2 is spoken with clients that want it: with TLS (ALPN) and without (prior knowledge), with TLS only, or nowhere. Default: ${default}."`
 	HeaderTimeout    time.Duration `default:"60s" placeholder:"D" help:"Time for a request's head, after which the client gets 408. 0: none. Default: ${default}."`
 	BodyTimeout      time.Duration `default:"60s" placeholder:"D" help:"Time between two reads of a request's content, after which the client gets 408. 0: none. Default: ${default}."`
 	HandlerTimeout   time.Duration `default:"0s" placeholder:"D" help:"Time for the answer of /slow, /stream and /files/, after which the client gets 503, or a reset if it has begun. Default: none."`

@@ -33,7 +33,7 @@ func TestRefusals(t *testing.T) {
 		{"endless field", "GET / HTTP/1.1\r\nHost: a\r\nX: ", junk, 431},
 		{"endless fields", "GET / HTTP/1.1\r\nHost: a\r\n", "X: y\r\n", 431},
 		{"unknown transfer coding", head("POST", "/echo", "Transfer-Encoding: gzip, chunked"), junk, 501},
-		{"HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", junk, 505},
+		{"HTTP/2 behind an empty line", "\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", junk, 505},
 		{"HTTP/3.0", "GET / HTTP/3.0\r\nHost: a\r\n\r\n", junk, 505},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/signal"
@@ -42,6 +43,10 @@ func (c *serveCommand) server(s *site, log *slog.Logger) *poller.Server {
 		ReusePort:        c.Reuseport,
 		Logger:           log,
 	}
+	srv.Protocols = new(http.Protocols)
+	srv.Protocols.SetHTTP1(true)
+	srv.Protocols.SetHTTP2(c.HTTP2 != "none")
+	srv.Protocols.SetUnencryptedHTTP2(c.HTTP2 == "all")
 	// Whatever may come in has to be allowed out again.
 	srv.MaxOutputBytes = max(poller.DefaultMaxOutputBytes, int(min(c.MaxBodyBytes, maxEcho)))
 	if c.MaxBodyBytes == 0 {

@@ -11,9 +11,9 @@ import (
 func upgrade(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Connection", "Upgrade")
 	w.Header().Set("Upgrade", "echo")
-	if r.Method != http.MethodGet || !r.ProtoAtLeast(1, 1) ||
+	if r.Method != http.MethodGet || !r.ProtoAtLeast(1, 1) || r.ProtoMajor > 1 ||
 		!lists(r.Header["Connection"], "Upgrade") || !lists(r.Header["Upgrade"], "echo") {
-		refuse(w, http.StatusUpgradeRequired, "this is for GET with Upgrade: echo and Connection: Upgrade")
+		refuse(w, http.StatusUpgradeRequired, "this is for GET with Upgrade: echo and Connection: Upgrade, by HTTP/1.1")
 		return
 	}
 	// The other protocol begins behind the content.

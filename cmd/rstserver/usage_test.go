@@ -114,7 +114,7 @@ func TestExit(t *testing.T) {
 func TestHelp(t *testing.T) {
 	flags := strings.Fields(`--addr=HOST:PORT --loops=N --max-conns=N --header-timeout=D --idle-timeout=D --max-header-bytes=N
 		--max-body-bytes=N --body-timeout=D --handler-timeout=D --write-timeout=D --max-handlers=N --root=DIR
-		--tls-cert=FILE --tls-key=FILE --tls-client-ca=FILE --tls-self-signed --handshake-timeout=D --max-handshakes=N
+		--tls-cert=FILE --tls-key=FILE --tls-client-ca=FILE --tls-self-signed --handshake-timeout=D --max-handshakes=N --http2=all|tls|none
 		--drain-spread=D --drain-timeout=D --on-term=abort|drain --access-log=FILE|- --shutdown-after=D --no-arm --reuseport --sweep --log-conns --log-format=text|json --quiet`)
 	for _, args := range [][]string{{"--help"}, {"-h"}, {"serve", "--help"}} {
 		for _, columns := range []string{"", "60", "500"} {
@@ -144,7 +144,7 @@ func TestHelp(t *testing.T) {
 // TestSameFlags has a bare rstserver take what rstserver serve takes.
 func TestSameFlags(t *testing.T) {
 	flags := strings.Fields(`--addr=127.0.0.1:0 --loops=1 --max-conns=10 --header-timeout=1m --idle-timeout=1h30m --max-header-bytes=1000
-		--handshake-timeout=1m --max-handshakes=10 --max-body-bytes=1000 --body-timeout=1m --handler-timeout=1m --write-timeout=1m --max-handlers=10 --root=.
+		--handshake-timeout=1m --max-handshakes=10 --http2=tls --max-body-bytes=1000 --body-timeout=1m --handler-timeout=1m --write-timeout=1m --max-handlers=10 --root=.
 		--drain-spread=1m --drain-timeout=1m --on-term=abort --access-log=/dev/null --shutdown-after=24h --no-arm --reuseport --sweep --log-conns --log-format=json --quiet`)
 	spaced := strings.Fields(strings.ReplaceAll(strings.Join(flags, " "), "=", " "))
 	for name, args := range map[string][]string{

@@ -1,0 +1,400 @@
+//go:build linux
+
+package poller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"rstserver/httpcodec"
+)
+
+// ServeHTTP implements http.Handler for net/http: it answers a stream with the Server's handlers, under the Server's bounds.
+func (h *h2) ServeHTTP(out http.ResponseWriter, req *http.Request) {
+	h.streams.Add(1)
+	defer h.streams.Add(-1)
+	r := h.run
+	began := time.Now()
+	w := &h2Writer{run: r, out: out, control: http.NewResponseController(out)}
+	req = req.WithContext(&h2Context{req.Context(), w})
+	if r.cfg.bodyTimeout > 0 && req.Body != http.NoBody {
+		req.Body = &h2Body{req.Body, w, r.cfg.bodyTimeout}
+	}
+	if r.server.Answered != nil {
+		defer func() { r.report(w.answer(req, began)) }()
+	}
+	defer w.runAfter(req)
+	loop := &h2LoopHandler{h, h2Loops.Get().(*h2Loop)}
+	defer loop.close()
+	switch onLoop, err := h.choose(loop, req); {
+	case err != nil:
+		w.refuse(err)
+	case onLoop:
+		loop.ServeHTTP(w, req)
+	case r.cfg.handlerTimeout > 0:
+		h.serveWithin(r.cfg.handlerTimeout, w, req)
+	default:
+		if !r.pool.enter(req.Context()) {
+			panic(http.ErrAbortHandler)
+		}
+		defer r.pool.leave()
+		defer h.broken(req)
+		r.handlerOf(req).ServeHTTP(w, req)
+		w.finish()
+	}
+}
+
+// choose reports whether loop answers req, or Handler. The error is a refusal.
+func (h *h2) choose(loop *h2LoopHandler, req *http.Request) (onLoop bool, err error) {
+	cfg := &h.run.cfg
+	n := 0
+	for _, values := range req.Header {
+		n += len(values)
+	}
+	if n > cfg.maxFields {
+		return false, httpcodec.ErrTooManyFields
+	}
+	if cfg.loopHandler != nil || h.run.server.StrictTargets {
+		if err := loop.parse(req); err != nil {
+			return false, err
+		}
+		if cfg.loopHandler != nil && loop.answers() {
+			return true, nil
+		}
+	}
+	if limit := cfg.maxBodyBytes; limit > 0 {
+		if req.ContentLength > limit {
+			return false, httpcodec.ErrBodyTooLarge
+		}
+		req.Body = http.MaxBytesReader(nil, req.Body, limit)
+	}
+	return false, nil
+}
+
+// broken logs that a handler did not return, and has net/http end the stream with RST_STREAM. It is called by defer.
+func (h *h2) broken(req *http.Request) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	h.logPanic(p, req)
+	panic(http.ErrAbortHandler)
+}
+
+func (h *h2) logPanic(p any, req *http.Request) {
+	if p != http.ErrAbortHandler {
+		h.run.cfg.log.Error("the handler panicked", "conn", h2ConnOf(req).ID, "request", req.Method+" "+req.RequestURI,
+			"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	}
+}
+
+// serveWithin has handler answer in the given time. After that the client gets 503, or RST_STREAM if the answer had begun; the handler may run on.
+func (h *h2) serveWithin(long time.Duration, w *h2Writer, req *http.Request) {
+	ctx, cancel := context.WithCancelCause(req.Context())
+	defer cancel(context.Canceled)
+	timer := time.NewTimer(long)
+	defer timer.Stop()
+	req = req.WithContext(ctx)
+	w.header = make(http.Header) // which the handler can change when its time is over
+	maps.Copy(w.header, w.out.Header())
+	done := make(chan any, 1)
+	go func() {
+		returned := false
+		defer func() {
+			if p := recover(); p != nil || !returned {
+				done <- p
+			}
+		}()
+		if h.run.pool.enter(ctx) {
+			defer h.run.pool.leave()
+			h.run.handlerOf(req).ServeHTTP(w, req)
+			close(done)
+		}
+		returned = true
+	}()
+	select {
+	case p, broken := <-done:
+		if broken {
+			h.logPanic(p, req)
+			panic(http.ErrAbortHandler)
+		}
+		w.finish()
+	case <-timer.C:
+		unanswered := w.expire()
+		cancel(errHandlerTimeout)
+		if !unanswered {
+			panic(http.ErrAbortHandler)
+		}
+	}
+}
+
+// h2Context is the context of a request: net/http's, with the Server in place of its own, and its writer.
+type h2Context struct {
+	context.Context
+	w *h2Writer
+}
+
+type h2WriterKey struct{}
+
+func (c *h2Context) Value(key any) any {
+	switch key {
+	case http.ServerContextKey:
+		return c.w.run.server
+	case h2WriterKey{}:
+		return c.w
+	}
+	return c.Context.Value(key)
+}
+
+// h2Writer is what a handler answers a stream with. It has what the writer of net/http has.
+type h2Writer struct {
+	run     *run
+	control *http.ResponseController // of out
+
+	mu     sync.Mutex // guards what follows; held by a Write that waits
+	out    http.ResponseWriter
+	header http.Header // the handler's; nil: that of out
+	status int         // 0 before WriteHeader
+	bytes  int64
+	late   error    // why the handler can answer no more
+	after  []func() // see AfterAnswer
+	served bool     // they have been called
+}
+
+func (w *h2Writer) Header() http.Header {
+	if w.header != nil {
+		return w.header
+	}
+	return w.out.Header()
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *h2Writer) WriteHeader(code int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.writeHeaderLocked(code)
+}
+
+func (w *h2Writer) writeHeaderLocked(code int) {
+	if w.late != nil {
+		return
+	}
+	if w.status == 0 {
+		h := w.out.Header()
+		if w.header != nil {
+			clear(h)
+			maps.Copy(h, w.header)
+		}
+		w.settle(h)
+		if code >= 200 {
+			w.status = code
+		}
+	}
+	w.out.WriteHeader(code)
+}
+
+// settle takes out of a header what HTTP/1.1 alone has (RFC 9113, section 8.2.2), and says whether the connection ends.
+func (w *h2Writer) settle(h http.Header) {
+	for _, name := range []string{"Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade"} {
+		delete(h, name)
+	}
+	if !w.run.reuses() {
+		h["Connection"] = []string{"close"} // of which net/http makes GOAWAY
+	}
+}
+
+// Write implements http.ResponseWriter. A client that takes nothing for Server.WriteTimeout loses the stream.
+func (w *h2Writer) Write(p []byte) (int, error) {
+	return w.write(func() (int, error) { return w.out.Write(p) })
+}
+
+// WriteString implements io.StringWriter.
+func (w *h2Writer) WriteString(s string) (int, error) {
+	return w.write(func() (int, error) { return io.WriteString(w.out, s) })
+}
+
+func (w *h2Writer) write(f func() (int, error)) (n int, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.late != nil {
+		return 0, w.late
+	}
+	if w.status == 0 {
+		w.writeHeaderLocked(http.StatusOK)
+	}
+	defer w.inTime()()
+	n, err = f()
+	w.bytes += int64(n)
+	return n, err
+}
+
+// inTime ends the stream if what it returns is not called in time.
+func (w *h2Writer) inTime() (over func()) {
+	timeout := w.run.cfg.writeTimeout
+	if timeout <= 0 {
+		return func() {}
+	}
+	t := time.AfterFunc(timeout, func() { _ = w.control.SetWriteDeadline(time.Unix(1, 0)) })
+	return func() { t.Stop() }
+}
+
+// FlushError sends what has been written.
+func (w *h2Writer) FlushError() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.late != nil {
+		return w.late
+	}
+	if w.status == 0 {
+		w.writeHeaderLocked(http.StatusOK)
+	}
+	defer w.inTime()()
+	return w.control.Flush()
+}
+
+// Flush implements http.Flusher.
+func (w *h2Writer) Flush() { _ = w.FlushError() }
+
+// Push implements http.Pusher.
+func (w *h2Writer) Push(target string, o *http.PushOptions) error {
+	if pusher, ok := w.out.(http.Pusher); ok {
+		return pusher.Push(target, o)
+	}
+	return http.ErrNotSupported
+}
+
+// CloseNotify implements http.CloseNotifier, which is deprecated.
+func (w *h2Writer) CloseNotify() <-chan bool {
+	return w.out.(interface{ CloseNotify() <-chan bool }).CloseNotify()
+}
+
+// Unwrap is for http.ResponseController.
+func (w *h2Writer) Unwrap() http.ResponseWriter { return w.out }
+
+// finish completes the answer of a handler that has returned.
+func (w *h2Writer) finish() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.status == 0 {
+		w.writeHeaderLocked(http.StatusOK)
+	} else if w.header != nil {
+		maps.Copy(w.out.Header(), w.header) // trailers
+	}
+}
+
+// expire ends the handler's time, and reports whether the client gets an answer: not if the handler's has begun.
+func (w *h2Writer) expire() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.late = http.ErrHandlerTimeout
+	if w.status != 0 {
+		return false
+	}
+	w.refuseLocked(errUnavailable)
+	return true
+}
+
+// refuse answers in the handler's place.
+func (w *h2Writer) refuse(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.refuseLocked(err)
+}
+
+func (w *h2Writer) refuseLocked(err error) {
+	refusal := &httpcodec.Error{Status: http.StatusBadRequest, Reason: "bad request"}
+	errors.As(err, &refusal)
+	text := fmt.Sprintf("%d %s\n", refusal.Status, refusal.Reason)
+	h := w.out.Header()
+	clear(h)
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	w.settle(h)
+	w.out.WriteHeader(refusal.Status)
+	w.status = refusal.Status
+	n, _ := io.WriteString(w.out, text)
+	w.bytes += int64(n)
+}
+
+// afterAnswer is AfterAnswer.
+func (w *h2Writer) afterAnswer(f func()) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.served {
+		w.after = append(w.after, f)
+	}
+	return !w.served
+}
+
+// runAfter calls what AfterAnswer was given, when the client has acknowledged what is sent when the handler has returned. Net/http sends the
+// rest after that, at least the end of the stream.
+func (w *h2Writer) runAfter(req *http.Request) {
+	w.mu.Lock()
+	after := w.after
+	w.served = true
+	w.mu.Unlock()
+	c, _ := req.Context().Value(h2ConnKey{}).(*h2Conn)
+	if len(after) == 0 || c == nil {
+		return
+	}
+	sent := sentOn(c.conn)
+	go func() {
+		ticker := time.NewTicker(queueInterval)
+		defer ticker.Stop()
+		for over := time.Now().Add(lastWords); time.Now().Before(over); <-ticker.C {
+			if now := sentOn(c.conn); now == 0 || now > sent && unackedOf(c.conn) == 0 {
+				break
+			}
+		}
+		for _, f := range after {
+			f()
+		}
+	}()
+}
+
+// answer is what Server.Answered gets to know.
+func (w *h2Writer) answer(req *http.Request, began time.Time) Answer {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a := Answer{
+		Conn: h2ConnOf(req), RequestLine: req.Method + " " + req.RequestURI + " " + req.Proto,
+		Referer: req.Referer(), UserAgent: req.UserAgent(), Status: w.status, Bytes: w.bytes, Began: began,
+	}
+	if req.Method == http.MethodHead {
+		a.Bytes = 0
+	}
+	return a
+}
+
+// h2Body is the content of a request, of which more has to come in time.
+type h2Body struct {
+	io.ReadCloser
+	w       *h2Writer
+	timeout time.Duration
+}
+
+func (b *h2Body) Read(p []byte) (int, error) {
+	t := time.AfterFunc(b.timeout, func() { _ = b.w.control.SetReadDeadline(time.Unix(1, 0)) })
+	n, err := b.ReadCloser.Read(p)
+	if !t.Stop() && errors.Is(err, os.ErrDeadlineExceeded) {
+		b.w.refuseUnanswered(errRequestTimeout)
+	}
+	return n, err
+}
+
+// refuseUnanswered answers in the place of a handler that has not begun to.
+func (w *h2Writer) refuseUnanswered(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.status == 0 && w.late == nil {
+		w.refuseLocked(err)
+		w.late = errNotLent
+	}
+}

@@ -1,0 +1,345 @@
+//go:build linux
+
+package poller
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"rstserver/internal/pace"
+	"rstserver/linger"
+)
+
+// h2Preface is what a client that speaks HTTP/2 begins with (RFC 9113, section 3.4).
+var h2Preface = []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+
+// h2 has the connections that speak HTTP/2, each from when its loop has given it up, as for a hijack: net/http serves them, on descriptors of
+// Go's own, and they are in a set by which others reset them. Any goroutine may call the methods.
+type h2 struct {
+	run     *run
+	conns   linger.Conns
+	streams atomic.Int64 // requests that handlers have
+
+	mu      sync.Mutex // guards what follows
+	server  *http.Server
+	waiting *h2Listener // of server; both are nil before the first connection, and when it was told to go away
+	all     map[net.Conn]*h2Conn
+	ending  bool         // in a drain: who has no stream is reset
+	ended   linger.Sweep // what that did
+}
+
+// h2Conn is one connection.
+type h2Conn struct {
+	Conn
+	conn *linger.Conn
+	busy bool // it has streams
+}
+
+// isH2 reports whether the handshake has chosen HTTP/2.
+func (c *conn) isH2() bool {
+	return c.tls != nil && c.tls.connectionState().NegotiatedProtocol == "h2"
+}
+
+// mayBeH2 reports whether data, the first that came without TLS, is the preface of HTTP/2, or may become it.
+func (c *conn) mayBeH2(data []byte) (is, may bool) {
+	if c.asked || c.tls != nil || !c.loop.run.cfg.protocols.UnencryptedHTTP2() {
+		return false, false
+	}
+	return bytes.HasPrefix(data, h2Preface), bytes.HasPrefix(h2Preface, data)
+}
+
+// turnToH2 gives the connection up to net/http. data is what came without TLS.
+func (c *conn) turnToH2(data []byte) {
+	r := c.loop.run
+	x := &exchange{run: r, loop: c.loop, conn: c, fd: c.sock.FD, peer: c.describe(), tls: c.tls, secure: c.tls != nil, state: lent}
+	x.writer.x = x
+	c.in, c.lease = nil, x
+	c.become(lent)
+	taken, layer, ok, err := x.takeOver(&r.h2.conns)
+	if err != nil && x.now() == lent {
+		c.loop.log.Error("connection is aborted, as net/http cannot take it over for HTTP/2", "conn", c.id, "error", err)
+		c.lease = nil
+		c.abort()
+		return
+	}
+	c.endLease(x)
+	switch {
+	case err != nil: // an abort came first
+	case !ok: // a teardown
+		_ = taken.Close()
+	case layer != nil:
+		r.h2.take(layer.conn, taken, x.peer)
+	default:
+		r.h2.take(&h2Clear{Conn: taken, begun: bytes.Clone(data)}, taken, x.peer)
+	}
+}
+
+// h2Clear is a connection without TLS, of which the loop has read the beginning.
+type h2Clear struct {
+	*linger.Conn
+	begun []byte // used by the one goroutine of net/http that reads
+}
+
+func (c *h2Clear) Read(p []byte) (int, error) {
+	if len(c.begun) == 0 {
+		return c.Conn.Read(p)
+	}
+	n := copy(p, c.begun)
+	c.begun = c.begun[n:]
+	return n, nil
+}
+
+// take has net/http serve c. user is what it gets of it: a *tls.Conn, which alone it takes for TLS, or c without that.
+func (h *h2) take(user net.Conn, c *linger.Conn, who Conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.all == nil {
+		h.all = make(map[net.Conn]*h2Conn)
+	}
+	h.all[user] = &h2Conn{Conn: who, conn: c}
+	if h.server == nil {
+		h.server, h.waiting = h.newServer(), newH2Listener(h.run.listener.addr)
+		go h.server.Serve(h.waiting)
+	}
+	h.waiting.push(user)
+}
+
+// newServer is net/http as it serves HTTP/2 here.
+func (h *h2) newServer() *http.Server {
+	r := h.run
+	protocols := new(http.Protocols)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true)
+	return &http.Server{
+		Handler:                      h,
+		Protocols:                    protocols,
+		DisableGeneralOptionsHandler: true, // see handlerOf
+		// Connections of one process share its memory: a client that takes nothing is not to hold up the others of its kind.
+		HTTP2:          &http.HTTP2Config{WriteByteTimeout: r.cfg.writeTimeout},
+		IdleTimeout:    r.cfg.idleTimeout,
+		MaxHeaderBytes: r.cfg.maxHeaderBytes,
+		ErrorLog:       slog.NewLogLogger(r.cfg.log.Handler(), slog.LevelDebug),
+		BaseContext:    func(net.Listener) context.Context { return r.ctx },
+		ConnContext:    h.connContext,
+		ConnState:      h.connState,
+	}
+}
+
+// connContext is the context that those of the requests of a connection are derived from.
+func (h *h2) connContext(ctx context.Context, c net.Conn) context.Context {
+	h.mu.Lock()
+	ctx = context.WithValue(ctx, h2ConnKey{}, h.all[c])
+	h.mu.Unlock()
+	derive := h.run.server.ConnContext
+	if derive == nil {
+		return ctx
+	}
+	if _, ok := c.(*tls.Conn); !ok {
+		c = lentConn{c.LocalAddr(), c.RemoteAddr()}
+	}
+	ctx = context.WithValue(context.WithValue(ctx, http.ServerContextKey, h.run.server), http.LocalAddrContextKey, c.LocalAddr())
+	if ctx = derive(ctx, c); ctx == nil {
+		panic("poller: Server.ConnContext returned nil")
+	}
+	return ctx
+}
+
+type h2ConnKey struct{}
+
+// h2ConnOf is the connection that a request came on.
+func h2ConnOf(req *http.Request) Conn {
+	if c, _ := req.Context().Value(h2ConnKey{}).(*h2Conn); c != nil {
+		return c.Conn
+	}
+	return Conn{}
+}
+
+// connState is told by net/http what a connection does.
+func (h *h2) connState(user net.Conn, s http.ConnState) {
+	h.mu.Lock()
+	c := h.all[user]
+	if c == nil {
+		h.mu.Unlock()
+		return
+	}
+	c.busy = s == http.StateActive
+	switch s {
+	case http.StateClosed, http.StateHijacked:
+		delete(h.all, user)
+	case http.StateIdle:
+		if h.ending {
+			time.AfterFunc(h2Farewell, func() { h.part(user) })
+		}
+	}
+	h.mu.Unlock()
+}
+
+// h2Farewell is how long a client has, in a drain, to close a connection whose last stream has ended, and which was told to go away. It is less
+// than the second after which net/http closes it, so that TIME_WAIT would be ours.
+const h2Farewell = 500 * time.Millisecond
+
+// part resets a connection in a drain, unless it has streams again, or has not acknowledged what it was sent.
+func (h *h2) part(user net.Conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c := h.all[user]; c != nil && !c.busy && unackedOf(c.conn) == 0 {
+		h.endLocked(user, c)
+	}
+}
+
+// endLocked resets a connection that has no streams.
+func (h *h2) endLocked(user net.Conn, c *h2Conn) {
+	delete(h.all, user) // to close it is net/http's affair, which learns of it by reading
+	if c.conn.Abort() == nil {
+		h.ended.Aborted[linger.HTTP2]++
+	}
+}
+
+// goAway has every connection told that no new stream is served on it (GOAWAY; RFC 9113, section 6.8).
+func (h *h2) goAway() {
+	h.mu.Lock()
+	server := h.server
+	h.server, h.waiting = nil, nil // those who come from now on are told with their first answer
+	h.mu.Unlock()
+	if server == nil {
+		return
+	}
+	now, cancel := context.WithCancel(context.Background())
+	cancel() // it does not wait for them
+	_ = server.Shutdown(now)
+}
+
+// endIdle resets the connections that have no stream: one after the other over the time spread, or all at once. From now on one whose last
+// stream ends is reset too.
+func (h *h2) endIdle(spread time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ending = true
+	var idle []net.Conn
+	for user, c := range h.all { // in no order
+		if !c.busy {
+			idle = append(idle, user)
+		}
+	}
+	h.endSomeLocked(idle, pace.New(len(idle), spread), time.Now())
+}
+
+// endSomeLocked resets those of idle whose turn has come, unless they have streams by now, and comes back for the others.
+func (h *h2) endSomeLocked(idle []net.Conn, turns *pace.Pace, began time.Time) {
+	n := turns.Due(time.Since(began))
+	for _, user := range idle[:n] {
+		if c := h.all[user]; c != nil && !c.busy {
+			h.endLocked(user, c)
+		}
+	}
+	next, more := turns.Next()
+	if !more || h.run.closing() {
+		return
+	}
+	time.AfterFunc(next-time.Since(began), func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.endSomeLocked(idle[n:], turns, began)
+	})
+}
+
+// abortAll resets all connections, also those that are still to come.
+func (h *h2) abortAll() linger.Sweep {
+	sweep := h.conns.AbortAll(linger.HTTP2)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.waiting != nil {
+		_ = h.waiting.Close()
+	}
+	return sweep
+}
+
+// drained counts what was reset in a drain, before all were.
+func (h *h2) drained() linger.Sweep {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ended
+}
+
+// unackedOf is how much the client has not acknowledged (SIOCOUTQ, tcp(7)), 0 when there is no connection any more.
+func unackedOf(c *linger.Conn) (n int) {
+	if raw, err := c.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
+	}
+	return n
+}
+
+// sentOn is how many bytes have been sent (TCP_INFO, tcp(7)), 0 when there is no connection any more.
+func sentOn(c *linger.Conn) (n uint64) {
+	if raw, err := c.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) {
+			if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+				n = info.Bytes_sent
+			}
+		})
+	}
+	return n
+}
+
+// h2Listener is what net/http accepts the connections from. Any goroutine may call the methods.
+type h2Listener struct {
+	addr net.Addr
+
+	mu     sync.Mutex // guards what follows
+	some   *sync.Cond // there is a connection, or the end
+	conns  []net.Conn
+	closed bool
+}
+
+func newH2Listener(addr netip.AddrPort) *h2Listener {
+	l := &h2Listener{addr: net.TCPAddrFromAddrPort(addr)}
+	l.some = sync.NewCond(&l.mu)
+	return l
+}
+
+func (l *h2Listener) push(c net.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		go c.Close() // it has been reset
+		return
+	}
+	l.conns = append(l.conns, c)
+	l.some.Signal()
+}
+
+// Accept implements net.Listener. After Close it returns those that had come before first.
+func (l *h2Listener) Accept() (net.Conn, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.conns) == 0 {
+		if l.closed {
+			return nil, net.ErrClosed
+		}
+		l.some.Wait()
+	}
+	c := l.conns[0]
+	l.conns[0] = nil
+	l.conns = l.conns[1:]
+	return c, nil
+}
+
+func (l *h2Listener) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.some.Broadcast()
+	return nil
+}
+
+func (l *h2Listener) Addr() net.Addr { return l.addr }
