@@ -61,11 +61,23 @@ const shutdownPatience = time.Second
 // A Drain that comes while another is at work waits for the same end, the context that ends first counts, and its shutdown is
 // not called.
 func (l *Listener) Drain(ctx context.Context, shutdown func(context.Context) error) (Report, error) {
+	return l.drainBy(ctx, ModeDrain, shutdown)
+}
+
+// HandOver is the Drain of a Listener whose socket a successor accepts from by now (see [rstserver/linger/handover]). There is no Delay,
+// since nobody is refused; a LameDuck of zero is [DefaultLameDuck], in which the server says in its answers that they are the last of their
+// connections, as the handler of package handover does; and when that is over, idle connections are reset, as in a Spread.
+func (l *Listener) HandOver(ctx context.Context, shutdown func(context.Context) error) (Report, error) {
+	return l.drainBy(ctx, ModeHandover, shutdown)
+}
+
+// drainBy is Drain and HandOver.
+func (l *Listener) drainBy(ctx context.Context, mode Mode, shutdown func(context.Context) error) (Report, error) {
 	l.mu.Lock()
 	ours := l.state == listenerServing || l.state == listenerReleased
 	if ours {
 		l.state = listenerDraining
-		l.mode, l.began = ModeDrain, time.Now()
+		l.mode, l.began = mode, time.Now()
 	}
 	l.mu.Unlock()
 	if !ours {
@@ -76,7 +88,13 @@ func (l *Listener) Drain(ctx context.Context, shutdown func(context.Context) err
 		}
 		return l.report, l.err
 	}
-	d := &drain{Listener: l, ctx: ctx}
+	d := &drain{Listener: l, ctx: ctx, delay: l.config.Delay, lameDuck: l.config.LameDuck}
+	if mode == ModeHandover {
+		d.delay, d.endsIdle = 0, true
+		if d.lameDuck == 0 {
+			d.lameDuck = DefaultLameDuck
+		}
+	}
 	err := d.run(shutdown)
 	return l.report, errors.Join(l.err, err)
 }
@@ -98,9 +116,12 @@ func (l *Listener) endDrain(because error) {
 // drain is a Drain at work. The goroutine that called it uses it.
 type drain struct {
 	*Listener
-	ctx     context.Context
-	stopped chan error // what the server's graceful stop returns; nil before it is called, and when it has returned
-	stopErr error
+	ctx      context.Context
+	delay    time.Duration
+	lameDuck time.Duration
+	endsIdle bool       // in turns without a time, too
+	stopped  chan error // what the server's graceful stop returns; nil before it is called, and when it has returned
+	stopErr  error
 	// called: the server's graceful stop was called.
 	called bool
 	// unacknowledged: a sweep takes something from a peer that it was sent.
@@ -110,9 +131,12 @@ type drain struct {
 // run goes through the parts that [ListenConfig] names. What it returns comes beside the error of the teardown.
 func (d *drain) run(shutdown func(context.Context) error) error {
 	d.letting.Store(true)
-	over := d.waitFor(d.config.Delay)
+	over := d.waitFor(d.delay)
 	_ = d.letGo(d.ctx.Done()) // the teardown returns its error
-	over = over || d.awaitBegun() || d.waitFor(d.config.LameDuck) || d.wait(nil, d.pace())
+	over = over || d.awaitBegun() || d.waitFor(d.lameDuck) || d.wait(nil, d.pace())
+	if d.endsIdle {
+		over = over || d.awaitBegun() // what came at the last moment
+	}
 
 	ctx, cancel := context.WithCancel(d.ctx)
 	defer cancel()
@@ -237,10 +261,10 @@ type pacing struct {
 }
 
 // pace begins the spread, in which each connection that exists has its turn.
-func (l *Listener) pace() *pacing {
-	p := &pacing{entries: l.conns.snapshot(), began: time.Now(), turn: l.takeTurn}
+func (d *drain) pace() *pacing {
+	p := &pacing{entries: d.conns.snapshot(), began: time.Now(), turn: d.takeTurn}
 	rand.Shuffle(len(p.entries), func(i, k int) { p.entries[i], p.entries[k] = p.entries[k], p.entries[i] })
-	p.pace = pace.New(len(p.entries), l.config.Spread)
+	p.pace = pace.New(len(p.entries), d.config.Spread)
 	next, _ := p.pace.Next()
 	p.timer = time.NewTimer(next)
 	return p
@@ -269,13 +293,14 @@ func (p *pacing) step() bool {
 }
 
 // takeTurn tells whoever has asked for the turn of the connection, or ends it if it is idle.
-func (l *Listener) takeTurn(e *entry) {
-	if e.tellTurn() || !e.isSilent() && (l.config.Spread == 0 || !e.isIdle(l.config.Idle)) {
+func (d *drain) takeTurn(e *entry) {
+	endsIdle := d.endsIdle || d.config.Spread > 0
+	if e.tellTurn() || !e.isSilent() && !(endsIdle && e.isIdle(d.config.Idle)) {
 		return
 	}
-	l.pacing.Lock()
-	defer l.pacing.Unlock()
+	d.pacing.Lock()
+	defer d.pacing.Unlock()
 	if r := newResetter(); e.abort(r) {
-		l.paced.count(r.fd, ended{Open, e.cookie}, r.err)
+		d.paced.count(r.fd, ended{Open, e.cookie}, r.err)
 	}
 }

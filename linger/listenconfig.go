@@ -47,7 +47,8 @@ type ListenConfig struct {
 	// been begun it takes no time. Zero means [DefaultQueue], negative none.
 	Queue time.Duration
 	// LameDuck is how long all connections are kept after that: those that are busy have time to end, by a "Connection: close" that
-	// the server adds or in whatever way, and nobody is told to go. Zero: not at all.
+	// the server adds or in whatever way, and nobody is told to go. Zero: not at all in a Drain, and DefaultLameDuck in a
+	// HandOver.
 	LameDuck time.Duration
 	// Spread is the time over which the connections have their turn, one after the other, in random order, so that the clients of a
 	// large server do not all come back in the same millisecond. One whose turn it is ends if it is idle; if somebody has asked for
@@ -63,8 +64,9 @@ type ListenConfig struct {
 
 // Defaults of the fields of [ListenConfig].
 const (
-	DefaultQueue = 500 * time.Millisecond // several round trips on most ways
-	DefaultIdle  = time.Second
+	DefaultQueue    = 500 * time.Millisecond // several round trips on most ways
+	DefaultLameDuck = 2 * time.Second        // of a HandOver: a client that is busy has had an answer, and none is kept from the new server for long
+	DefaultIdle     = time.Second
 )
 
 // maxPart bounds the parts of a drain. No fleet waits so long; what exceeds it is a number in the wrong unit.

@@ -111,7 +111,16 @@ func (l *Listener) Release() error {
 
 // Drain closes the listener below and calls the server's graceful stop. The error is that of the stop, or of ctx if that ends before.
 func (l *Listener) Drain(ctx context.Context, shutdown func(context.Context) error) (Report, error) {
-	if !l.begin(ModeDrain) {
+	return l.drainBy(ctx, ModeDrain, shutdown)
+}
+
+// HandOver is Drain.
+func (l *Listener) HandOver(ctx context.Context, shutdown func(context.Context) error) (Report, error) {
+	return l.drainBy(ctx, ModeHandover, shutdown)
+}
+
+func (l *Listener) drainBy(ctx context.Context, mode Mode, shutdown func(context.Context) error) (Report, error) {
+	if !l.begin(mode) {
 		return l.Report(), l.error()
 	}
 	err := l.refuse()

@@ -17,12 +17,19 @@ const (
 	ModeAbort Mode = "abort"
 	// ModeDrain finishes what is in flight, aborts idle connections, and aborts the rest at a deadline.
 	ModeDrain Mode = "drain"
+	// ModeHandover is a drain by a server to whose listening socket a successor has been let: the port is that one's, and does not
+	// refuse.
+	ModeHandover Mode = "handover"
 	// ModeRelease gives up the port at once and serves the connections that exist until the last has ended by itself.
 	ModeRelease Mode = "release"
 )
 
+// Drains reports whether a server that lets go by mode m has its connections come to their last answers, and aborts the rest at a
+// deadline: in a drain, or in a handover.
+func (m Mode) Drains() bool { return m == ModeDrain || m == ModeHandover }
+
 // patient reports whether the connections of a server that lets go by mode m may end in order.
-func (m Mode) patient() bool { return m == ModeDrain || m == ModeRelease }
+func (m Mode) patient() bool { return m.Drains() || m == ModeRelease }
 
 // Report says what a teardown did and what the kernel says is left. A drain or a release that is still at work (its
 // Steps.Done is zero) has a Report too, which says how far it is. The JSON form has names in snake_case with units.
@@ -36,8 +43,8 @@ type Report struct {
 	// Connections counts, by what they were doing, those that the teardown aborted; before a teardown, and while a drain or a
 	// release is at work, those that are alive.
 	Connections Tally `json:"connections"`
-	// Closed is the number of connections that ended in order (FIN) from the start of a drain or a release to its end. They
-	// are not among Connections. The JSON form has it, and AtDeadline, for these two modes only, zero or not.
+	// Closed is the number of connections that ended in order (FIN) from the start of a drain, a handover or a release to its end. They
+	// are not among Connections. The JSON form has it, and AtDeadline, for these modes only, zero or not.
 	Closed int `json:"closed_in_order"`
 	// AtDeadline counts those of Connections that a drain cut at its deadline, which is the end of its context, or a Close or Abort
 	// that came before. The others had nothing in flight when the drain aborted them.
@@ -65,7 +72,7 @@ type Report struct {
 
 // Steps holds how long after the call each step of a teardown was complete; zero means that it was not reached.
 type Steps struct {
-	// Refused: from here on the port refuses new connections.
+	// Refused: from here on the port refuses new connections; in a handover, it is the successor's alone.
 	Refused time.Duration
 	// Drained: the last connection that was to finish has, or the deadline came (see Report.AtDeadline). An abort waits for
 	// none, and leaves it zero.

@@ -28,17 +28,23 @@ func (r Report) String() string {
 // writeAtWork writes how far a drain or a release is.
 func (r Report) writeAtWork(b *strings.Builder) {
 	doing, how := "draining", "the port refuses, what is in flight is being finished"
-	if r.Mode == ModeRelease {
+	switch r.Mode {
+	case ModeRelease:
 		doing, how = "released", "the port refuses, its connections live on"
+	case ModeHandover:
+		doing, how = "handed over", "the port is a successor's, what is in flight is being finished"
 	}
 	if r.Steps.Refused == 0 {
 		how = "the port does not refuse yet"
-		if r.Mode == ModeRelease {
+		switch r.Mode {
+		case ModeRelease:
 			doing = "releasing"
+		case ModeHandover:
+			doing, how = "handing over", "the port is a successor's, and still served here"
 		}
 	}
 	title(b, fmt.Sprintf("%s %s:", doing, r.Address), how)
-	row(b, "listener refused", step(r.Steps.Refused))
+	row(b, r.refused(), step(r.Steps.Refused))
 	row(b, "drained", step(r.Steps.Drained))
 	row(b, "connections", counts(r.Connections, "alive"))
 	if r.Closed > 0 {
@@ -52,7 +58,7 @@ func (r Report) writeAtWork(b *strings.Builder) {
 // writeDone writes what a teardown has come to.
 func (r Report) writeDone(b *strings.Builder) {
 	title(b, fmt.Sprintf("teardown of %s by %s:", r.Address, r.Mode), r.verdict())
-	row(b, "listener refused", step(r.Steps.Refused))
+	row(b, r.refused(), step(r.Steps.Refused))
 	if r.Mode.patient() {
 		row(b, "drained", step(r.Steps.Drained))
 	}
@@ -77,6 +83,14 @@ func (r Report) writeDone(b *strings.Builder) {
 			row(b, "left, unowned", r.Left.Unowned.String()+", held by "+r.Left.heldBy())
 		}
 	}
+}
+
+// refused names the first step.
+func (r Report) refused() string {
+	if r.Mode == ModeHandover {
+		return "listener left"
+	}
+	return "listener refused"
 }
 
 func (r Report) verdict() string {
@@ -125,7 +139,7 @@ func (r Report) writeConnections(b *strings.Builder) {
 		row(b, name, prose.Grouped(r.Closed)+" closed in order")
 		name = ""
 	}
-	if r.Mode == ModeDrain {
+	if r.Mode.Drains() {
 		atOnce := r.Connections
 		for a, n := range r.AtDeadline {
 			atOnce[a] -= n

@@ -163,7 +163,7 @@ func (t *teardown) count() {
 	t.all.Add(t.cut)
 	t.rep.Connections, t.rep.Refused = t.all.Aborted, t.all.Refused
 	t.rep.Closed = int(t.closedInOrder.Load())
-	if t.rep.Mode == ModeDrain {
+	if t.rep.Mode.Drains() {
 		t.rep.AtDeadline = t.cut.Aborted
 	}
 	if !t.tcp.IsValid() {

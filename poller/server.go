@@ -30,10 +30,11 @@ const (
 	DefaultMaxOutputBytes   = 16 << 20
 	DefaultStuckGrace       = time.Second
 	DefaultQueue            = linger.DefaultQueue
+	DefaultLameDuck         = linger.DefaultLameDuck // in a HandOver
 )
 
 var (
-	// ErrServerClosed is returned by Serve and ListenAndServe after Close, Shutdown or Release, once the teardown is
+	// ErrServerClosed is returned by Serve and ListenAndServe after Close, Shutdown, HandOver or Release, once the teardown is
 	// complete. It is that of net/http, so that callers which compare with either understand the other.
 	ErrServerClosed = http.ErrServerClosed
 	// ErrServing is returned by Serve and ListenAndServe of a Server that serves already.
@@ -112,7 +113,7 @@ type Server struct {
 	// IdleTimeout bounds the time between two requests, after which the connection is closed. Zero means
 	// DefaultIdleTimeout, negative none.
 	IdleTimeout time.Duration
-	// Delay, Queue, LameDuck and Spread are the parts of a Shutdown, in this order, each counted from the end of the one before, and
+	// Delay, Queue, LameDuck and Spread are the parts of a Shutdown or HandOver, in this order, each counted from the end of the one before, and
 	// over early when no connection is left. Every answer is its connection's last from the beginning. The end of Shutdown's
 	// context cuts all of them short, and a Close has none of them. They are those of [linger.ListenConfig].
 	//
@@ -122,7 +123,8 @@ type Server struct {
 	// Queue bounds how long a client that has only just connected when the port is given up has to send its request. Without such
 	// clients it takes no time. Zero means DefaultQueue, negative none. Without a HeaderTimeout nobody is waited for.
 	Queue time.Duration
-	// LameDuck is how long idle connections are kept after that, each for one request and an answer that is its last. Zero: not at all.
+	// LameDuck is how long idle connections are kept after that, each for one request and an answer that is its last. Zero: not at all in a
+	// Shutdown, and DefaultLameDuck in a HandOver.
 	LameDuck time.Duration
 	// Spread has Shutdown reset idle connections one after the other over this time, at an even rate and in random order,
 	// so that a great many clients do not come back in the same instant. Until its turn a connection can still have a request
@@ -172,6 +174,10 @@ type Server struct {
 
 	// Logger takes the server's messages. Nil means slog.Default().
 	Logger *slog.Logger
+	// Ready is called once, when all is prepared and before the first connection is accepted, on the goroutine of Serve. It may wait:
+	// clients wait in the kernel's queue meanwhile. An error ends Serve, which returns it. It is for the Ready of
+	// [rstserver/linger/handover.Handover], behind which the predecessor accepts no more.
+	Ready func() error
 	// Serving is called once, with the address served, when all loops accept connections.
 	Serving func(netip.AddrPort)
 	// ConnOpened, ConnClosed and ConnAborted are called when a connection was accepted, ended with FIN (or was ended by its

@@ -23,12 +23,20 @@ import (
 // It may be called from any goroutine, repeatedly and concurrently: the context that ends first counts. A call by a Handler
 // itself, on its own goroutine, completes the answer as it stands, since Shutdown waits for it. A Server that does not serve
 // yet will not.
-func (s *Server) Shutdown(ctx context.Context) error {
+func (s *Server) Shutdown(ctx context.Context) error { return s.drain(ctx, linger.ModeDrain) }
+
+// HandOver is the Shutdown of a Server whose listening socket a successor accepts from by now (see [rstserver/linger/handover]). There
+// is no Delay, since nobody is refused, and a LameDuck of zero is [DefaultLameDuck]: for that time idle connections are kept, each for one
+// request and an answer that says "Connection: close", after which its client comes to the successor.
+func (s *Server) HandOver(ctx context.Context) error { return s.drain(ctx, linger.ModeHandover) }
+
+// drain is Shutdown and HandOver.
+func (s *Server) drain(ctx context.Context, mode linger.Mode) error {
 	s.mu.Lock()
 	done := s.doneLocked(true)
 	switch s.state.Load() {
 	case stateServing, stateReleased:
-		s.drainLocked()
+		s.drainLocked(mode)
 	}
 	s.mu.Unlock()
 	if x, o := s.completeCaller(ctx); x != nil && ctx.Err() == nil {
@@ -41,7 +49,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	if s.state.Load() < stateClosing {
-		s.teardownLocked(linger.ModeDrain)
+		s.teardownLocked(mode)
 	}
 	s.mu.Unlock()
 	<-done
@@ -77,17 +85,21 @@ func (s *Server) Release() error {
 }
 
 // drainLocked begins the drain of a server that serves or has released its port.
-func (s *Server) drainLocked() {
+func (s *Server) drainLocked(mode linger.Mode) {
 	released := s.state.Load() == stateReleased
 	s.state.Store(stateDraining)
-	s.mode, s.began = linger.ModeDrain, time.Now()
+	s.mode, s.began = mode, time.Now()
+	delay, lameDuck := s.run.cfg.delay, s.run.cfg.lameDuck
+	if mode == linger.ModeHandover {
+		delay, lameDuck = 0, or(lameDuck, DefaultLameDuck)
+	}
 	for _, f := range s.onShutdown {
 		go f()
 	}
 	if !released {
-		go s.letGo(s.run.cfg.delay)
+		go s.letGo(delay)
 	}
-	go s.run.drain()
+	go s.run.drain(lameDuck)
 }
 
 // letGo gives up the port, after the delay, and begins the teardown when no connection is left. It ends at the latest when the teardown
@@ -119,7 +131,7 @@ func (s *Server) letGo(delay time.Duration) {
 func (s *Server) teardownLocked(mode linger.Mode) {
 	s.state.Store(stateClosing)
 	close(s.run.closingC)
-	if s.mode != mode && s.mode != linger.ModeDrain {
+	if s.mode != mode && !s.mode.Drains() {
 		s.mode, s.began = mode, time.Now()
 	}
 	go s.teardown(s.mode, s.began)
@@ -210,7 +222,7 @@ func (r *run) onLoops(f func(l *loop, done chan<- struct{})) {
 }
 
 // drain goes through the parts of a drain that come when the port was given up. It ends at the latest when the teardown begins.
-func (r *run) drain() {
+func (r *run) drain(lameDuck time.Duration) {
 	select {
 	case <-r.settled:
 	case <-r.closingC:
@@ -222,7 +234,7 @@ func (r *run) drain() {
 		}
 	}
 	r.h2.goAway()
-	if !r.pause(r.cfg.lameDuck) {
+	if !r.pause(lameDuck) {
 		return
 	}
 	r.h2.endIdle(r.cfg.spread)

@@ -68,6 +68,7 @@ func (s *Server) Serve(ln net.Listener) error {
 
 func (s *Server) Close() error                       { return nil }
 func (s *Server) Shutdown(ctx context.Context) error { return nil }
+func (s *Server) HandOver(ctx context.Context) error { return nil }
 func (s *Server) Release() error                     { return nil }
 
 // SetKeepAlivesEnabled has no effect.

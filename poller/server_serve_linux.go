@@ -145,11 +145,7 @@ func (s *Server) serve(ln net.Listener, config *tls.Config) error {
 	if err != nil {
 		return err
 	}
-	err = r.watch(func() {
-		if s.Serving != nil {
-			s.Serving(r.listener.addr)
-		}
-	})
+	err = r.watch()
 	if err != nil {
 		return errors.Join(err, s.Close())
 	}
@@ -220,6 +216,9 @@ func (s *Server) start(ln net.Listener, config *tls.Config) (*run, error) {
 	r.hijacked.Armed, r.hijacked.Residue = cfg.arm, r.residue
 	r.h2.run, r.h2.conns.Armed, r.h2.conns.Residue = r, cfg.arm, r.residue
 	r.admission = newAdmission(r)
+	if s.Ready != nil {
+		_ = r.port.Pause() // there is no loop yet that could fail
+	}
 	for i := range cfg.loops {
 		r.loops = append(r.loops, newLoop(r, i, logs[i]))
 	}
@@ -245,9 +244,9 @@ func (s *Server) startable() error {
 	return ErrServerClosed
 }
 
-// watch calls serving once all loops accept, and returns when the teardown begins, or with the reason for which it has to:
-// a loop that does not start or that gave up.
-func (r *run) watch(serving func()) error {
+// watch calls Server.Ready and Server.Serving when it is their time, and returns when the teardown begins, or with the reason for which
+// it has to: a loop that does not start or that gave up, or an error of Ready.
+func (r *run) watch() error {
 	for _, l := range r.loops {
 		select {
 		case <-l.ready:
@@ -257,8 +256,18 @@ func (r *run) watch(serving func()) error {
 			return err
 		}
 	}
+	if ready := r.server.Ready; ready != nil {
+		if err := ready(); err != nil {
+			return err
+		}
+		if err := r.port.Resume(); err != nil {
+			return err
+		}
+	}
 	r.serving.Store(true)
-	serving()
+	if serving := r.server.Serving; serving != nil {
+		serving(r.listener.addr)
+	}
 	select {
 	case <-r.closingC:
 		return nil

@@ -81,7 +81,7 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 	}
 	// The handlers of a stuck loop have to be told by others, too, and those that have hijacked their connections, which no loop has.
 	r.tellHandlers()
-	if mode == linger.ModeDrain {
+	if mode.Drains() {
 		rep.AtDeadline = sweep.Aborted
 	}
 	for _, l := range r.loops {
