@@ -152,7 +152,7 @@ type Server struct {
 	StuckGrace time.Duration
 	// ExitAfterClose says that the process ends once Close or Shutdown has returned. They then leave the descriptors of
 	// connections that they have reset to the kernel, which closes them when the process ends, with less work. ConnAborted is
-	// not called for those, and the loops' goroutines and the memory of the Server are not given back.
+	// not called for those, and the loops' goroutines and the memory of the Server are not given back. It has no effect on a HandOver.
 	ExitAfterClose bool
 	// NoArm leaves the listener unarmed: a process that dies without a teardown then leaves its connections in TIME_WAIT.
 	NoArm bool

@@ -70,6 +70,7 @@ func (s *Server) Close() error                       { return nil }
 func (s *Server) Shutdown(ctx context.Context) error { return nil }
 func (s *Server) HandOver(ctx context.Context) error { return nil }
 func (s *Server) Release() error                     { return nil }
+func (s *Server) Ping(ctx context.Context) error     { return nil }
 
 // SetKeepAlivesEnabled has no effect.
 func (s *Server) SetKeepAlivesEnabled(enabled bool) {}

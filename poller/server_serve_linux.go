@@ -44,6 +44,7 @@ type run struct {
 	closingC  chan struct{} // closed when the teardown begins
 	sweeps    chan struct{} // closed when each loop has been given its part of the teardown
 	aborted   chan struct{} // closed when all connections are reset
+	exits     bool          // the process ends behind the teardown; set before closingC is closed
 	refused   chan struct{} // closed when the port has been given up
 	settled   chan struct{} // closed when that is so and nothing more can come from it
 	closers   chan struct{} // holds one element for each loop that closes its descriptors
@@ -312,6 +313,33 @@ func (r *run) call(f func(Conn), describe func() Conn) {
 		c := describe()
 		guard(r.cfg.log, c.ID, "connection hook", func() { f(c) })
 	}
+}
+
+// Ping returns nil when every event loop has run something that it is given now, as one that a [LoopHandler] blocks does not. When ctx ends
+// before that it returns an error that names a loop which has not. It is for watchdogs. A Server that does not serve, or not any more, has no
+// loop that could be stuck. Any goroutine may call it that is no loop's.
+func (s *Server) Ping(ctx context.Context) error {
+	s.mu.Lock()
+	r := s.run
+	s.mu.Unlock()
+	if r == nil {
+		return nil
+	}
+	for _, l := range r.loops {
+		done := make(chan struct{})
+		if !l.post(func() { close(done) }) {
+			continue
+		}
+		select {
+		case <-done:
+		case <-l.ended:
+		case <-r.closingC:
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("poller: event loop %d does not respond: %w", l.index, ctx.Err())
+		}
+	}
+	return nil
 }
 
 // ListenerAddr is the address served, and not valid before Serve has taken a listener over.

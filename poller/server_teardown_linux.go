@@ -75,7 +75,7 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 	sweep, errsOutside := r.abortAll(&rep)
 	errs = append(errs, errsOutside...)
 	rep.Steps.PortFree = time.Since(rep.Started)
-	exits := s.ExitAfterClose
+	exits := r.exits
 	if !exits {
 		close(r.aborted)
 	}
@@ -285,7 +285,7 @@ func (l *loop) abortOwn() {
 	r := l.run
 	l.sweeping.Store(true)
 	giveBack := r.processors.Take()
-	if r.server.ExitAfterClose {
+	if r.exits {
 		_ = l.engine.PollNothing() // without that all is as well, and slower
 	}
 	l.sweep = r.table.AbortOwned(l.index)

@@ -26,9 +26,11 @@ type serveCommand struct {
 	MaxBodyBytes     int64         `default:"10485760" placeholder:"N" help:"Bytes of a request's content; more are answered with 413. 0: no bound. Default: ${default}."`
 	Root             *string       `placeholder:"DIR" help:"Serve the files in this directory under /files/. Default: none."`
 	ShutdownAfter    time.Duration `default:"0s" placeholder:"D" help:"Count down this long, then abort. Default: serve until a signal comes."`
+	DrainDelay       time.Duration `default:"0s" placeholder:"D" help:"Time for which a drain goes on to accept connections, each for one answer that is its last, for load balancers to learn meanwhile that this server is to be left alone. It is part of --drain-timeout. 0: none. Default: 0."`
 	DrainSpread      time.Duration `default:"0s" placeholder:"D" help:"Time over which a drain resets idle connections, one after the other, so that clients do not all come back at once. 0: at once. Default: 0."`
 	DrainTimeout     time.Duration `default:"30s" placeholder:"D" help:"Time for a drain, after which what is left is aborted. 0: no limit. Default: ${default}."`
 	OnTerm           string        `enum:"abort,drain" default:"abort" placeholder:"abort|drain" help:"What SIGTERM and SIGINT do. Default: ${default}."`
+	PIDFile          *string       `name:"pid-file" placeholder:"FILE" help:"Write the number of the process that serves to this file, which a successor replaces. Default: none."`
 	NoArm            bool          `help:"Do not arm the connections from birth: if the process is killed, they are left in TIME_WAIT."`
 	Reuseport        bool          `help:"Set SO_REUSEPORT, so that several processes can serve one port."`
 	Sweep            bool          `help:"At the end destroy what ordinary closes have left on the port (TIME_WAIT and the like). Needs CAP_NET_ADMIN; without that the report says so."`
@@ -36,6 +38,8 @@ type serveCommand struct {
 	AccessLog        *string       `placeholder:"FILE|-" help:"Append a line for each answer to this file, or to stdout, in the combined format. Default: none."`
 	LogFormat        string        `enum:"text,json" default:"text" placeholder:"text|json" help:"Form of the logs on stderr and of the output on stdout. Default: ${default}."`
 	Quiet            bool          `help:"Log nothing below errors."`
+
+	addrGiven bool // Addr is not the default
 }
 
 // check refuses values that no server could work with.
@@ -70,6 +74,7 @@ func (c *serveCommand) check() error {
 		{"--write-timeout", c.WriteTimeout},
 		{"--idle-timeout", c.IdleTimeout},
 		{"--shutdown-after", c.ShutdownAfter},
+		{"--drain-delay", c.DrainDelay},
 		{"--drain-spread", c.DrainSpread},
 		{"--drain-timeout", c.DrainTimeout},
 	} {
@@ -82,6 +87,7 @@ func (c *serveCommand) check() error {
 		value      *string
 	}{
 		{"--root", "a directory", c.Root},
+		{"--pid-file", "a file", c.PIDFile},
 		{"--access-log", "a file, or - for stdout", c.AccessLog},
 		{"--tls-client-ca", "a file", c.TLSClientCA},
 	} {

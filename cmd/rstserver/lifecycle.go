@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"syscall"
 	"time"
 
+	"rstserver/internal/latch"
 	"rstserver/linger"
 	"rstserver/poller"
 )
@@ -19,6 +21,10 @@ type life struct {
 	shutdown func(context.Context) error
 	close    func() error
 	report   func() linger.Report
+	handOver func(context.Context) error // as Server.HandOver
+
+	succession *succession     // nil where there can be no successor; the next two too
+	exit, lost <-chan struct{} // as Handover.Exit and Lost, from the start of this server on
 
 	drainTimeout time.Duration // 0: none
 	termDrains   bool          // SIGTERM and SIGINT drain first
@@ -26,6 +32,14 @@ type life struct {
 	over         <-chan struct{} // closed at the end of the countdown
 	log          *slog.Logger
 	print        func(linger.Report)
+}
+
+// succession is what a process hands over by.
+type succession struct {
+	start  func() error // starts a successor, as Handover.HandOver
+	close  func() error // as Handover.Close
+	notify func(state string)
+	again  func(before *life) (*life, error) // has another server serve, as the successor is lost, while the one before comes to its end
 }
 
 // run serves until signals or the countdown have ended it; see phase.
@@ -43,15 +57,35 @@ func (l *life) run() error {
 		go func() { calls <- call{p, l.enter(p)} }()
 	}
 	var errs []error
+	end := func(err error) error {
+		// What has called for the end has returned, or is about to.
+		for rep := l.report(); open > 0 && errors.Is(err, poller.ErrServerClosed) && rep.Mode != linger.ModeNone; open-- {
+			errs = append(errs, l.logEnd(<-calls))
+		}
+		return l.end(err, errs)
+	}
+	exit, lost := l.exit, l.lost
+	successors := make(chan error, 1)
+	starting := false // a successor
 	for {
 		select {
 		case sig := <-l.signals:
+			if sig == syscall.SIGUSR2 && l.succession != nil && now == serving && !starting {
+				l.log.Info("starting a successor", "reason", signalName(sig))
+				starting = true
+				go func() { successors <- l.succession.start() }()
+				continue
+			}
 			switch next := now.after(sig, l.termDrains); {
 			case next == exiting && len(served) == 0: // what is complete needs no haste
 				return fmt.Errorf("%s during the teardown: exiting at once", signalName(sig))
 			case next == exiting:
 			case next == now:
-				l.log.Info("signal without effect", "signal", signalName(sig), "during", now.String())
+				during := now.String()
+				if starting {
+					during = "the start of a successor"
+				}
+				l.log.Info("signal without effect", "signal", signalName(sig), "during", during)
 			default:
 				begin(next, signalName(sig))
 			}
@@ -60,27 +94,52 @@ func (l *life) run() error {
 			if now < aborting {
 				begin(aborting, "countdown")
 			}
+		case err := <-successors:
+			starting = false
+			if err != nil {
+				l.log.Error("there is no successor, and this process goes on", "error", err)
+			}
+		case <-exit:
+			exit = nil
+			if now < leaving {
+				begin(leaving, "successor")
+			}
+		case <-lost:
+			lost = nil
+			if now != leaving {
+				continue
+			}
+			l.log.Warn("the successor has died: serving again")
+			rest := make(chan error, 1)
+			go func() { rest <- end(<-served) }()
+			next, err := l.succession.again(l)
+			if err == nil {
+				err = next.run()
+			}
+			return errors.Join(<-rest, err)
 		case c := <-calls:
 			open--
 			errs = append(errs, l.logEnd(c))
 		case err := <-served:
-			rep := l.report()
-			ended := errors.Is(err, poller.ErrServerClosed) && rep.Mode != linger.ModeNone
-			for ; ended && open > 0; open-- {
-				errs = append(errs, l.logEnd(<-calls))
-			}
-			if rep.Mode != linger.ModeNone { // otherwise it had not begun to serve
-				l.print(rep)
-			}
-			switch {
-			case ended:
-				return outcome(rep, errors.Join(errs...), l.log)
-			case errors.Is(err, poller.ErrServerClosed):
-				return nil
-			}
-			return err // the server gave up by itself
+			return end(err)
 		}
 	}
+}
+
+// end prints the report, and returns what the server's end has come to. served is what Serve has returned, errs are failures of the
+// teardown.
+func (l *life) end(served error, errs []error) error {
+	rep := l.report()
+	if rep.Mode != linger.ModeNone { // otherwise it had not begun to serve
+		l.print(rep)
+	}
+	switch {
+	case errors.Is(served, poller.ErrServerClosed) && rep.Mode != linger.ModeNone:
+		return outcome(rep, errors.Join(errs...), l.log)
+	case errors.Is(served, poller.ErrServerClosed):
+		return nil
+	}
+	return served // the server gave up by itself
 }
 
 // call is what the method that a phase began with has returned.
@@ -91,15 +150,24 @@ type call struct {
 
 // enter has the server enter a phase.
 func (l *life) enter(p phase) error {
+	if l.succession != nil && p != leaving {
+		if p != releasing && !latch.IsClosed(l.exit) { // or the unit is a successor's
+			l.succession.notify("STOPPING=1")
+		}
+		_ = l.succession.close() // from here on the port is the server's alone, or a successor's
+	}
 	switch p {
 	case releasing:
 		return l.release()
-	case draining:
+	case leaving, draining:
 		ctx := context.Background()
 		if l.drainTimeout > 0 {
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeout(ctx, l.drainTimeout)
 			defer cancel()
+		}
+		if p == leaving {
+			return l.handOver(ctx)
 		}
 		return l.shutdown(ctx)
 	default:
@@ -111,6 +179,8 @@ func (l *life) logBegin(p phase, why string) {
 	switch p {
 	case releasing:
 		l.log.Info("releasing the port", "reason", why)
+	case leaving:
+		l.log.Info("handed over: a successor serves, and this process ends with its last connection", "timeout", orUnlimited(l.drainTimeout))
 	case draining:
 		l.log.Info("draining", "reason", why, "timeout", orUnlimited(l.drainTimeout))
 	default:
@@ -126,7 +196,7 @@ func (l *life) logEnd(c call) error {
 	case c.phase == releasing:
 		// The process lives on, so it is said now.
 		l.log.Error("the port was not released in order", "error", c.err)
-	case c.phase == draining && errors.Is(c.err, context.DeadlineExceeded):
+	case (c.phase == leaving || c.phase == draining) && errors.Is(c.err, context.DeadlineExceeded):
 		l.log.Warn("the drain reached its timeout: what was left has been aborted", "timeout", l.drainTimeout)
 		if c.err != context.DeadlineExceeded {
 			return c.err // there is more to it

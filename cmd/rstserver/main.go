@@ -58,7 +58,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		printError(stderr, err)
 		return exitFailed
 	}
-	command, err := parse(parser, args)
+	command, err := parse(parser, args, &cl.Serve)
 	switch {
 	case err != nil:
 	case command == "free":
@@ -106,7 +106,7 @@ func usage(format string, args ...any) error {
 }
 
 // parse fills in what parser is for and returns the command's name.
-func parse(parser *kong.Kong, args []string) (command string, err error) {
+func parse(parser *kong.Kong, args []string, serve *serveCommand) (command string, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			e, ok := p.(*exitError)
@@ -122,6 +122,11 @@ func parse(parser *kong.Kong, args []string) (command string, err error) {
 			err = errors.New(m[1] + ": missing value")
 		}
 		return "", &exitError{exitUsage, err}
+	}
+	for _, element := range ctx.Path {
+		if element.Flag != nil && element.Flag.Name == "addr" {
+			serve.addrGiven = true
+		}
 	}
 	return ctx.Selected().Name, nil
 }

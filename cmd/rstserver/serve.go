@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"rstserver/linger"
+	"rstserver/linger/handover"
 	"rstserver/poller"
 )
 
@@ -30,6 +32,7 @@ func (c *serveCommand) server(s *site, log *slog.Logger) *poller.Server {
 		HeaderTimeout:    orNone(c.HeaderTimeout),
 		BodyTimeout:      orNone(c.BodyTimeout),
 		HandlerTimeout:   c.HandlerTimeout,
+		Delay:            c.DrainDelay,
 		Spread:           c.DrainSpread,
 		WriteTimeout:     orNone(c.WriteTimeout),
 		IdleTimeout:      orNone(c.IdleTimeout),
@@ -40,7 +43,6 @@ func (c *serveCommand) server(s *site, log *slog.Logger) *poller.Server {
 		ExitAfterClose:   !c.LogConns,
 		NoArm:            c.NoArm,
 		Sweep:            c.Sweep,
-		ReusePort:        c.Reuseport,
 		Logger:           log,
 	}
 	srv.Protocols = new(http.Protocols)
@@ -71,9 +73,6 @@ func orNone[T time.Duration | int64](v T) T {
 
 // run serves until a signal or the countdown ends it.
 func (c *serveCommand) run(stdout, stderr io.Writer) error {
-	if err := c.check(); err != nil {
-		return err
-	}
 	buffer := newLogBuffer(stderr, func(lines int) []byte {
 		var b bytes.Buffer
 		c.logger(&b).Error("lines of the log were dropped, as nobody read stderr", "lines", lines)
@@ -82,7 +81,8 @@ func (c *serveCommand) run(stdout, stderr io.Writer) error {
 	log := c.logger(buffer)
 	defer buffer.close()
 	err := c.serve(stdout, log)
-	if err != nil && c.LogFormat == "json" {
+	var exited *exitError
+	if err != nil && c.LogFormat == "json" && !errors.As(err, &exited) {
 		// Whoever reads stderr expects nothing else.
 		log.Error(err.Error())
 		return &exitError{code: exitFailed}
@@ -90,7 +90,24 @@ func (c *serveCommand) run(stdout, stderr io.Writer) error {
 	return err
 }
 
-func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) error {
+func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) (err error) {
+	var pidFile string
+	if c.PIDFile != nil {
+		pidFile = *c.PIDFile
+	}
+	h, err := handover.New(handover.Options{PIDFile: pidFile, Open: c.open, Drain: -1, Logger: log})
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	defer func() {
+		if err != nil {
+			h.Fail(err)
+		}
+	}()
+	if err := c.check(); err != nil {
+		return err
+	}
 	s := &site{}
 	if c.Root != nil {
 		root, err := os.OpenRoot(*c.Root)
@@ -100,36 +117,29 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) error {
 		defer root.Close()
 		s.files = newFiles(root)
 	}
-	srv := c.server(s, log)
 	secure, err := c.secure(log)
 	if err != nil {
 		return err
 	}
-	srv.TLSConfig = secure.config
 	var out io.Writer = &reportingWriter{w: stdout, log: log}
+	var answered func(poller.Answer)
 	if c.AccessLog != nil {
 		access, err := openAccessLog(*c.AccessLog, stdout, log)
 		if err != nil {
 			return err
 		}
 		defer access.close()
-		srv.Answered = access.answered
+		answered = access.answered
 		if *c.AccessLog == "-" {
 			out = access // so that no line comes between the parts of another
 		}
 	}
 	countdown := newCountdown(c.ShutdownAfter, log)
 	defer countdown.stop()
-	served := false // what Serve calls and what comes after Serve are one after the other
-	srv.Serving = func(addr netip.AddrPort) {
-		served = true
-		c.printListening(out, addr)
-		countdown.begin()
-	}
 
 	// Before the port is open, so that no signal meets the default action once somebody can connect.
 	signals, hangups := make(chan os.Signal, 8), make(chan os.Signal, 1)
-	signal.Notify(signals, phaseSignals...)
+	signal.Notify(signals, lifeSignals...)
 	defer signal.Stop(signals)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
@@ -139,30 +149,81 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) error {
 	// A reader of stdout or stderr that goes away must not take the server with it.
 	signal.Ignore(syscall.SIGPIPE)
 	defer signal.Reset(syscall.SIGPIPE)
+	manager := newManager(log)
+	defer manager.stop()
 
-	ln, err := poller.Listen(context.Background(), c.Addr, c.Reuseport)
-	if err != nil {
-		return explainListen(c.Addr, err)
-	}
-	l := life{
-		serve:    func() error { return c.explainServe(secure.serve(srv, ln)) },
-		release:  srv.Release,
-		shutdown: srv.Shutdown,
-		close:    srv.Close,
-		report:   srv.Report,
-
-		drainTimeout: c.DrainTimeout,
-		termDrains:   c.OnTerm == "drain",
-		signals:      signals,
-		over:         countdown.over,
-		log:          log,
-		print: func(rep linger.Report) {
-			if served { // a start that failed has nothing to report but the failure
-				c.printReport(out, rep)
+	first := true
+	var newLife func(before *life) (*life, error)
+	newLife = func(before *life) (*life, error) {
+		addr := c.Addr
+		if !c.addrGiven && len(h.Passed()) > 0 {
+			addr = "" // what systemd has passed
+		}
+		ln, err := h.Listen("tcp", addr)
+		if err != nil {
+			return nil, explainListen(c.Addr, err)
+		}
+		srv := c.server(s, log)
+		srv.TLSConfig, srv.Answered = secure.config.Clone(), answered
+		served := false // what Serve calls and what comes after Serve are one after the other
+		if first {
+			srv.Ready = h.Ready
+		}
+		srv.Serving = func(addr netip.AddrPort) {
+			served = true
+			manager.watch(srv, h.Exit())
+			if before != nil {
+				return // all of this was said
 			}
-		},
+			c.printListening(out, addr)
+			countdown.begin()
+		}
+		first = false
+		l := &life{
+			serve:    func() error { return c.explainServe(secure.serve(srv, ln)) },
+			release:  srv.Release,
+			handOver: srv.HandOver,
+			shutdown: srv.Shutdown,
+			close:    srv.Close,
+			report:   srv.Report,
+
+			exit: h.Exit(), lost: h.Lost(),
+			succession: &succession{
+				start:  func() error { return h.HandOver(context.Background()) },
+				close:  h.Close,
+				notify: manager.notify,
+			},
+
+			drainTimeout: c.DrainTimeout,
+			termDrains:   c.OnTerm == "drain",
+			signals:      signals,
+			over:         countdown.over,
+			log:          log,
+			print: func(rep linger.Report) {
+				if served { // a start that failed has nothing to report but the failure
+					c.printReport(out, rep)
+				}
+			},
+		}
+		if before != nil {
+			l.close = func() error {
+				go before.close() // whose end is waited for all the same
+				return srv.Close()
+			}
+		}
+		l.succession.again = newLife
+		return l, nil
+	}
+	l, err := newLife(nil)
+	if err != nil {
+		return err
 	}
 	return l.run()
+}
+
+// open opens a socket that nobody has passed.
+func (c *serveCommand) open(ctx context.Context, _, addr string) (net.Listener, error) {
+	return poller.Listen(ctx, addr, c.Reuseport)
 }
 
 // explainServe puts the flag's name in the place of the option's, and says what can be done.
