@@ -1,0 +1,89 @@
+package main
+
+import (
+	"crypto/tls"
+	"flag"
+	"strconv"
+	"testing"
+	"time"
+
+	"rstserver/internal/lingertest"
+	"rstserver/internal/restartload"
+)
+
+var handovers = flag.Int("handovers", 0, "handovers under load; 0: 3, and without -short 10. From 10 on equal windows without are measured beside them")
+
+// The windows whose latency is compared: around a handover from its beginning to when the predecessor has gone, and as long without.
+const window = 2500 * time.Millisecond
+
+// Under load, from clients that repeat nothing, a handover loses no request.
+func TestHandoverUnderLoad(t *testing.T) {
+	n, scale := *handovers, 1
+	switch {
+	case n == 0 && testing.Short():
+		n, scale = 2, 8
+	case n == 0:
+		n = 10
+	}
+	for _, variant := range []string{"plain", "TLS"} {
+		t.Run(variant, func(t *testing.T) {
+			if testing.Short() {
+				t.Parallel()
+			}
+			c := restartload.Config{New: 64 / scale, Kept: 64 / scale, Idle: 1000 / scale, PostPath: "/echo"}
+			var args []string
+			if variant == "TLS" {
+				c.TLS = &tls.Config{InsecureSkipVerify: true}
+				args = append(args, "--tls-self-signed")
+			}
+			d := startDynasty(t, args...)
+			c.Addr = d.addr.String()
+			underLoad(t, d, c, n)
+			if lost := d.logs.count("level=ERROR"); lost > 0 {
+				t.Errorf("%d errors were logged", lost)
+			}
+		})
+	}
+}
+
+// underLoad has d hand over n times.
+func underLoad(t *testing.T, d *dynasty, c restartload.Config, n int) {
+	l := restartload.Start(c)
+	settled := func() {
+		lingertest.Wait(t, "all idle clients are idle", func() bool { return l.Idle() == int64(c.Idle) })
+	}
+	var with, without []restartload.Window
+	for range n {
+		settled()
+		began := l.Since()
+		before := d.last()
+		d.handOver()
+		d.awaitEnd(before)
+		if n < 10 {
+			continue
+		}
+		for _, windows := range []*[]restartload.Window{&with, &without} {
+			time.Sleep(max(0, began+window+200*time.Millisecond-l.Since()))
+			*windows = append(*windows, restartload.Window{From: began, To: began + window})
+			began = l.Since()
+		}
+	}
+	settled()
+	result := l.Stop()
+	t.Logf("%d handovers under %s", n, result)
+	for kind, requests := range map[string][]restartload.Request{"new connections": result.New, "kept connections": result.Kept} {
+		if with != nil {
+			t.Logf("%s: with a handover %s", kind, restartload.LatencyOf(requests, with))
+			t.Logf("%s: without %s", kind, restartload.LatencyOf(requests, without))
+		}
+	}
+	if len(result.Lost) > 0 {
+		t.Errorf("lost were %d of %d requests: %s", len(result.Lost), result.Requests(), result)
+	}
+	if len(result.New) == 0 || len(result.Kept) == 0 || len(result.Idle) < c.Idle*(n+1) {
+		t.Errorf("the load was too little to tell: %s", result)
+	}
+	if len(d.pids) != n+1 {
+		t.Errorf("processes = %d, want %s", len(d.pids), strconv.Itoa(n+1))
+	}
+}
