@@ -37,7 +37,8 @@ func (*serveCommand) Help() string {
 		"stderr.\n\n" +
 		"SIGTERM and SIGINT abort: every connection is reset at once; or drain, with --on-term. SIGQUIT drains: answers in " +
 		"flight are finished, and idle connections reset. SIGUSR1 releases the port for others, and the process ends with its " +
-		"last connection. SIGTERM or SIGINT during a drain aborts, and one more during the teardown exits at once. SIGHUP has the " +
+		"last connection. SIGUSR2 starts a successor, of the program file that is there by then, and hands the port over to it without a " +
+		"client being refused. SIGTERM or SIGINT during a drain aborts, and one more during the teardown exits at once. SIGHUP has the " +
 		"certificates looked at again, and nothing else.\n\n" +
 		"Exit codes: 0 when no connection outlived the teardown; 1 when one did, when that could not be verified, or when " +
 		"the server did not start; 2 for wrong usage. D is a duration such as 500ms, 10s or 3m."

@@ -4,10 +4,10 @@
 //
 //	h, err := handover.New(handover.Options{Signals: []os.Signal{syscall.SIGUSR2}})
 //	...
-//	err = h.Run("tcp", ":8080", func(l *linger.Listener) func(context.Context) error {
+//	err = h.Run(ctx, "tcp", ":8080", func(l *linger.Listener) handover.Server {
 //		srv := &http.Server{Handler: h.Handler(mux)}
 //		go srv.Serve(l)
-//		return srv.Shutdown
+//		return srv
 //	})
 //
 // Run is all that most programs need. Its parts are [Handover.Listen], [Handover.Ready], [Handover.HandOver], [Handover.Exit] and

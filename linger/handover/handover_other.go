@@ -38,16 +38,16 @@ func (h *Handover) Listen(network, address string) (*linger.Listener, error) {
 }
 
 // Run serves until ctx ends.
-func (h *Handover) Run(ctx context.Context, network, address string, start func(*linger.Listener) (shutdown func(context.Context) error)) error {
+func (h *Handover) Run(ctx context.Context, network, address string, start func(*linger.Listener) Server) error {
 	l, err := h.Listen(network, address)
 	if err != nil {
 		return err
 	}
-	shutdown := start(l)
+	server := start(l)
 	<-ctx.Done()
 	end, cancel := context.WithTimeout(context.Background(), h.options.Drain)
 	defer cancel()
-	_, err = l.Drain(end, shutdown)
+	_, err = l.Drain(end, server.Shutdown)
 	return err
 }
 

@@ -13,14 +13,14 @@ import (
 )
 
 // Run serves the address until a successor has taken over and all connections have ended, and returns nil then. start starts a server on
-// the listener, which is that of [Handover.Listen], and returns its graceful stop, such as http.Server.Shutdown; it is called when the
-// predecessor has let go, and once more with another listener if the successor is lost: a server that was stopped serves no more. Each of
-// Options.Signals hands over, and why that failed is logged.
+// the listener, which is that of [Handover.Listen], and returns it; it is called when the predecessor has let go, and once more with another
+// listener if the successor is lost, since a server that was stopped serves no more. Each of Options.Signals hands over, and why that failed
+// is logged.
 //
-// When a successor has taken over, the server is let go of by [rstserver/linger.Listener.HandOver], for Options.Drain at the most. When ctx ends, it is
-// drained in the same time, without a successor; a handler of signals does it, as [os/signal.NotifyContext]. The Handover is closed
-// then. The error says why the address could not be served, or what ends were not in order.
-func (h *Handover) Run(ctx context.Context, network, address string, start func(*linger.Listener) (shutdown func(context.Context) error)) error {
+// When a successor has taken over, the server is let go of by [rstserver/linger.Listener.HandOver], or its own HandOver if it has one, for
+// Options.Drain at the most. When ctx ends, without a successor, it is drained in that time: see [os/signal.NotifyContext]. The
+// Handover is closed by then. The error says why the address could not be served, or what ends were not in order.
+func (h *Handover) Run(ctx context.Context, network, address string, start func(*linger.Listener) Server) error {
 	defer h.Close()
 	signals := make(chan os.Signal, 1)
 	if len(h.options.Signals) > 0 {
@@ -40,14 +40,14 @@ func (h *Handover) Run(ctx context.Context, network, address string, start func(
 				return err
 			}
 		}
-		t := &term{h: h, listener: l, shutdown: start(l), ended: make(chan struct{})}
+		t := &term{h: h, listener: l, server: start(l), ended: make(chan struct{})}
 		exit, lost := h.Exit(), h.Lost()
 		if !t.serve(ctx, signals, exit, &terms) {
 			_ = h.Close()
-			t.drain(l.Drain)
+			t.drain(false)
 			return t.err
 		}
-		terms.Go(func() { t.drain(l.HandOver) })
+		terms.Go(func() { t.drain(true) })
 		select {
 		case <-t.ended:
 			return t.err
@@ -61,7 +61,7 @@ func (h *Handover) Run(ctx context.Context, network, address string, start func(
 type term struct {
 	h        *Handover
 	listener *linger.Listener
-	shutdown func(context.Context) error
+	server   Server
 	ended    chan struct{} // closed when err is set
 	err      error
 }
@@ -86,8 +86,8 @@ func (t *term) serve(ctx context.Context, signals <-chan os.Signal, exit <-chan 
 	}
 }
 
-// drain ends the server.
-func (t *term) drain(by func(context.Context, func(context.Context) error) (linger.Report, error)) {
+// drain ends the server, to which there is a successor or not.
+func (t *term) drain(succeeded bool) {
 	defer close(t.ended)
 	ctx := context.Background()
 	if d := t.h.options.Drain; d > 0 {
@@ -95,10 +95,19 @@ func (t *term) drain(by func(context.Context, func(context.Context) error) (ling
 		ctx, cancel = context.WithTimeout(ctx, d)
 		defer cancel()
 	}
-	rep, err := by(ctx, t.shutdown)
-	if errors.Is(err, context.DeadlineExceeded) {
-		t.h.options.Logger.Warn("connections were reset that had not ended in time", "connections", rep.AtDeadline.Total(), "time", t.h.options.Drain)
-		err = nil
+	own, ok := t.server.(interface{ HandOver(context.Context) error })
+	switch {
+	case ok && succeeded:
+		t.err = own.HandOver(ctx)
+	case ok: // its listener is not in use
+		t.err = t.server.Shutdown(ctx)
+	case succeeded:
+		_, t.err = t.listener.HandOver(ctx, t.server.Shutdown)
+	default:
+		_, t.err = t.listener.Drain(ctx, t.server.Shutdown)
 	}
-	t.err = err
+	if errors.Is(t.err, context.DeadlineExceeded) {
+		t.h.options.Logger.Warn("not every connection has ended in time: the rest was reset", "time", t.h.options.Drain)
+		t.err = nil
+	}
 }

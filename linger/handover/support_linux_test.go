@@ -86,11 +86,11 @@ func server() {
 	})
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer cancel()
-	err = h.Run(ctx, "tcp", p.Address, func(l *linger.Listener) func(context.Context) error {
+	err = h.Run(ctx, "tcp", p.Address, func(l *linger.Listener) handover.Server {
 		srv := &http.Server{Handler: h.Handler(mux)}
 		go srv.Serve(l)
 		fmt.Println("serving", os.Getpid(), l.Addr())
-		return srv.Shutdown
+		return srv
 	})
 	h.Fail(errors.Join(err))
 	fmt.Println("ended", os.Getpid(), err)
