@@ -154,7 +154,7 @@ func (h *Handover) becomeReady() error {
 	}
 	h.state = serving
 	if err := h.options.writePIDFile(); err != nil {
-		// The predecessor has let go: it is too late to fail.
+		// The predecessor has let go: it is too late to fail by what could not be seen before.
 		h.options.Logger.Error("the PID file is not written", "error", err)
 	}
 	_ = Notify(fmt.Sprintf("READY=1\nMAINPID=%d", os.Getpid()))
@@ -380,6 +380,9 @@ func (h *Handover) successorEnded(s *successor, asked bool) {
 		c.End()
 	}
 	h.claims = nil
+	if err := h.options.writePIDFile(); err != nil {
+		h.options.Logger.Error("the PID file is not written", "error", err)
+	}
 	_ = Notify(fmt.Sprintf("MAINPID=%d", os.Getpid()))
 	close(h.lost)
 	h.exit, h.lost = make(chan struct{}), make(chan struct{})

@@ -10,24 +10,21 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// successor is a process that this one has started to take over. The goroutine of HandOver owns it until it has agreed; from then on
-// there are two goroutines: one has what it says, to the end of the channel, and one waits for its process.
+// successor is a process that this one has started to take over. The goroutine of HandOver owns it until it has agreed, and from then on one
+// that hears what it says, to the end of the channel. Another waits for its process.
 type successor struct {
 	process *os.Process
 	channel *net.UnixConn
-	said    chan message // closed at the end of the channel; nobody reads it once agreed is closed
-	agreed  chan struct{}
-	asked   atomic.Bool   // it said that its end was asked for
+	said    chan message  // closed at the end of the channel; somebody reads it until then
 	exited  chan struct{} // closed when the process has ended, and how is set
 	how     *os.ProcessState
-	talk    sync.WaitGroup // of the one that reads the channel
+	talk    sync.WaitGroup // of those that read the channel, and said
 }
 
 // start starts a successor with all that it inherits.
@@ -41,22 +38,14 @@ func (h *Handover) start() (*successor, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &successor{channel: channel, said: make(chan message, 16), agreed: make(chan struct{}), exited: make(chan struct{})}
+	s := &successor{channel: channel, said: make(chan message), exited: make(chan struct{})}
 	if s.process, err = h.fork(pair[1]); err != nil {
 		_ = channel.Close()
 		return nil, err
 	}
 	s.talk.Go(func() {
 		defer close(s.said)
-		readMessages(channel, func(m message) {
-			if m.word == stopping {
-				s.asked.Store(true)
-			}
-			select {
-			case s.said <- m:
-			case <-s.agreed:
-			}
-		})
+		readMessages(channel, func(m message) { s.said <- m })
 	})
 	go func() {
 		defer close(s.exited)
@@ -195,19 +184,30 @@ func (s *successor) failed(why string) error {
 func (s *successor) kill() {
 	_ = s.process.Kill()
 	<-s.exited
-	close(s.agreed)
+	s.talk.Go(func() {
+		for range s.said {
+		}
+	})
 	s.forget()
 }
 
-// agree has the successor serve. ended is called when nobody holds its end of the channel any more.
+// agree has the successor serve. ended is called when nobody holds its end of the channel any more, or one of those who do has said that
+// its end was asked for.
 func (s *successor) agree(ended func(s *successor, asked bool)) {
-	close(s.agreed)
 	_, _ = s.channel.Write([]byte(message{word: goAhead}.String()))
-	go func() {
-		s.talk.Wait()
+	s.talk.Go(func() {
+		asked := false
+		for m := range s.said {
+			if m.word == stopping {
+				asked = true
+				ended(s, true)
+			}
+		}
 		_ = s.channel.Close()
-		ended(s, s.asked.Load())
-	}()
+		if !asked {
+			ended(s, false)
+		}
+	})
 }
 
 // forget closes this end of the channel, and returns when nobody reads it any more.
