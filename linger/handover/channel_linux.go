@@ -15,12 +15,15 @@ type message struct {
 	text string
 }
 
-// The words of messages. A successor says the first three, a predecessor the last.
+// The words of messages. A successor says the first three, a predecessor the next two, and the parent of the successor the last two.
 const (
 	reason   = "reason"   // why the successor will not be ready
 	ready    = "ready"    // the successor can take over
 	stopping = "stopping" // the successor has taken over, and comes to an end that was asked for
 	goAhead  = "go"       // the predecessor agrees
+	refused  = "refused"  // it does not any more, and kills the successor
+	started  = "started"  // the number of the successor's process
+	ended    = "ended"    // how it has
 )
 
 func (m message) String() string { return m.word + " " + strconv.Quote(m.text) + "\n" }

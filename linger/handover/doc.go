@@ -37,7 +37,8 @@
 // since; so it is the file that is there now. Its arguments, environment, standard input, output and error are those of this process. Of
 // descriptors it gets these three, the sockets, and a socket to its predecessor, and no other. It begins as this program's old file, for
 // some milliseconds, which closes all else, says in LISTEN_PID and WATCHDOG_PID who it is (only then it is known), and executes the new
-// one. /proc is needed for that.
+// one. /proc is needed for that. Until it is ready its parent is another process of the old file, which says how it ends if it fails; then that
+// is killed, so that the successor is a child of the init, or of systemd, which supervises none but its own.
 //
 // A process that is the first of its PID namespace, as the one of a container is, cannot be succeeded, as all others end with it:
 // [ErrFirstProcess].

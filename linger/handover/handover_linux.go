@@ -26,6 +26,7 @@ type Handover struct {
 	gone        chan struct{} // closed when the predecessor has ended, or there is none
 	agreed      chan struct{} // closed when it has told this process to go ahead
 	watching    sync.WaitGroup
+	refused     atomic.Bool // the predecessor has given this process up
 	left        atomic.Bool // a successor has taken over; stored under mu
 
 	mu      sync.Mutex // guards what follows
@@ -107,8 +108,11 @@ func openChannel(fd int) (*net.UnixConn, error) {
 func (h *Handover) watchPredecessor() {
 	agreed := sync.OnceFunc(func() { close(h.agreed) })
 	readMessages(h.predecessor, func(m message) {
-		if m.word == goAhead {
+		switch m.word {
+		case goAhead:
 			agreed()
+		case refused:
+			h.refused.Store(true)
 		}
 	})
 	close(h.gone)
@@ -149,7 +153,7 @@ func (h *Handover) becomeReady() error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.state != starting {
+	if h.state != starting || h.refused.Load() {
 		return ErrClosed
 	}
 	h.state = serving
@@ -354,6 +358,7 @@ func (h *Handover) handOver(ctx context.Context) error {
 		s.kill()
 		return ErrClosed
 	}
+	s.leaveAlone()
 	h.state, h.successor = handedOver, s
 	h.left.Store(true)
 	_ = Notify(fmt.Sprintf("MAINPID=%d\nREADY=1", s.process.Pid))

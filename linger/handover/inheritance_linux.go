@@ -31,6 +31,11 @@ type inheritance struct {
 // last is the last of the descriptors.
 func (in *inheritance) last() int { return in.Channel + len(in.Before) }
 
+// giveReason tells the predecessor why this process will not be ready.
+func (in *inheritance) giveReason(err error) {
+	_, _ = unix.Write(in.Channel, []byte(message{reason, err.Error()}.String()))
+}
+
 // readInheritance returns nil if there is none.
 func readInheritance() (*inheritance, error) {
 	v := os.Getenv(inheritanceEnv)
@@ -56,12 +61,12 @@ func (in *inheritance) environment(env, names []string, path string) ([]string, 
 	var own []string
 	for _, v := range env {
 		switch name, _, _ := strings.Cut(v, "="); name {
-		case "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", inheritanceEnv, execEnv:
+		case "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", inheritanceEnv, parentEnv, execEnv:
 		default:
 			own = append(own, v)
 		}
 	}
-	own = append(own, inheritanceEnv+"="+string(told), execEnv+"="+path)
+	own = append(own, inheritanceEnv+"="+string(told), parentEnv+"="+path)
 	if len(names) > 0 {
 		own = append(own, "LISTEN_PID=", fmt.Sprintf("LISTEN_FDS=%d", len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
 	}

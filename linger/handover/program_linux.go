@@ -5,9 +5,11 @@ package handover
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -63,23 +65,70 @@ func checkProgram() error {
 	return nil
 }
 
-// execEnv has a process execute what it names: see begin.
-const execEnv = "LINGER_HANDOVER_EXEC"
+// The environment has a process of this program's old file be the parent of a successor, or begin as one and execute the new file, which the
+// value names: see attend and begin.
+const (
+	parentEnv = "LINGER_HANDOVER_PARENT"
+	execEnv   = "LINGER_HANDOVER_EXEC"
+)
 
 func init() {
-	if path := os.Getenv(execEnv); path != "" && os.Getuid() == os.Geteuid() && os.Getgid() == os.Getegid() {
+	if os.Getuid() != os.Geteuid() || os.Getgid() != os.Getegid() {
+		return // whoever has set this is another
+	}
+	if path := os.Getenv(parentEnv); path != "" {
+		attend(path)
+	}
+	if path := os.Getenv(execEnv); path != "" {
 		begin(path)
 	}
 }
 
-// begin is how a successor begins: this program's old file has been started to execute the new one. Its number is known here, and
-// descriptors can be dealt with, which a program between fork and exec cannot do.
+// attend is the parent of a successor until that is ready. It says how its child ends, which only a parent learns. When the predecessor has agreed
+// it kills this process, so that the successor has the same parent as any orphan: the init, or systemd, which supervises its own
+// children only.
+func attend(path string) {
+	in, err := readInheritance()
+	if err != nil || in == nil {
+		os.Exit(127)
+	}
+	control := os.NewFile(uintptr(in.last()+1), "control")
+	var files []uintptr
+	for fd := range in.last() + 1 {
+		files = append(files, uintptr(fd))
+	}
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, parentEnv+"=") })
+	pid, _, err := syscall.StartProcess("/proc/self/exe", os.Args, &syscall.ProcAttr{Env: append(env, execEnv+"="+path), Files: files})
+	if err != nil {
+		in.giveReason(fmt.Errorf("starting %s: %w", path, err))
+		os.Exit(127)
+	}
+	for _, fd := range files[3:] {
+		_ = unix.Close(int(fd))
+	}
+	fmt.Fprint(control, message{started, strconv.Itoa(pid)})
+	go func() { // a predecessor that dies leaves the successor alone
+		_, _ = io.Copy(io.Discard, control)
+		os.Exit(0)
+	}()
+	child, err := os.FindProcess(pid)
+	if err == nil {
+		var how *os.ProcessState
+		if how, err = child.Wait(); err == nil {
+			fmt.Fprint(control, message{ended, how.String()})
+		}
+	}
+	os.Exit(0)
+}
+
+// begin is how a successor begins. Its number is known here, and descriptors can be dealt with, which a program between fork and exec
+// cannot do.
 func begin(path string) {
 	in, err := readInheritance()
-	if err == nil {
-		err = closeOthers(in)
+	if err != nil || in == nil {
+		os.Exit(127)
 	}
-	if err == nil {
+	if err = closeOthers(in); err == nil {
 		var env []string
 		for _, v := range os.Environ() {
 			switch name, _, _ := strings.Cut(v, "="); name {
@@ -99,9 +148,7 @@ func begin(path string) {
 		}
 		err = fmt.Errorf("cannot execute %s: %w", path, err)
 	}
-	if in != nil {
-		_, _ = unix.Write(in.Channel, []byte(message{reason, err.Error()}.String()))
-	}
+	in.giveReason(err)
 	os.Exit(127)
 }
 

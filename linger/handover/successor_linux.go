@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -16,46 +17,61 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// successor is a process that this one has started to take over. The goroutine of HandOver owns it until it has agreed, and from then on one
-// that hears what it says, to the end of the channel. Another waits for its process.
+// successor is a process that this one has started to take over, and its parent, which is a child of this one's. The goroutine of HandOver
+// owns it until it has agreed, and from then on one that hears what it says, to the end of the channel.
 type successor struct {
-	process *os.Process
+	parent  *os.Process
 	channel *net.UnixConn
-	said    chan message  // closed at the end of the channel; somebody reads it until then
-	exited  chan struct{} // closed when the process has ended, and how is set
-	how     *os.ProcessState
-	talk    sync.WaitGroup // of those that read the channel, and said
+	control *net.UnixConn  // to the parent
+	said    chan message   // by both; closed when nobody says anything any more, and read by somebody until then
+	process *os.Process    // nil until the parent has said which
+	talk    sync.WaitGroup // of those that read channel, control and said
 }
 
 // start starts a successor with all that it inherits.
 func (h *Handover) start() (*successor, error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("handover: %w", os.NewSyscallError("socketpair", err))
-	}
-	defer unix.Close(pair[1])
-	channel, err := openChannel(pair[0])
+	channel, theirs, err := newChannel()
 	if err != nil {
 		return nil, err
 	}
-	s := &successor{channel: channel, said: make(chan message), exited: make(chan struct{})}
-	if s.process, err = h.fork(pair[1]); err != nil {
+	defer unix.Close(theirs)
+	control, parents, err := newChannel()
+	if err != nil {
 		_ = channel.Close()
 		return nil, err
 	}
+	defer unix.Close(parents)
+	s := &successor{channel: channel, control: control, said: make(chan message)}
+	if s.parent, err = h.fork(theirs, parents); err != nil {
+		_, _ = channel.Close(), control.Close()
+		return nil, err
+	}
+	var both sync.WaitGroup
+	for _, c := range []*net.UnixConn{channel, control} {
+		both.Go(func() { readMessages(c, func(m message) { s.said <- m }) })
+	}
 	s.talk.Go(func() {
-		defer close(s.said)
-		readMessages(channel, func(m message) { s.said <- m })
+		both.Wait()
+		close(s.said)
 	})
-	go func() {
-		defer close(s.exited)
-		s.how, _ = s.process.Wait()
-	}()
 	return s, nil
 }
 
-// fork starts the process, whose end of the channel is the descriptor.
-func (h *Handover) fork(channel int) (*os.Process, error) {
+// newChannel returns a stream socket, and the descriptor of its other end.
+func newChannel() (c *net.UnixConn, other int, err error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, -1, fmt.Errorf("handover: %w", os.NewSyscallError("socketpair", err))
+	}
+	if c, err = openChannel(pair[0]); err != nil {
+		_ = unix.Close(pair[1])
+		return nil, -1, err
+	}
+	return c, pair[1], nil
+}
+
+// fork starts the parent, with the other ends of the channels.
+func (h *Handover) fork(channel, control int) (*os.Process, error) {
 	h.mu.Lock() // so that nothing is closed meanwhile
 	defer h.mu.Unlock()
 	if h.state == closed {
@@ -98,6 +114,7 @@ func (h *Handover) fork(channel int) (*os.Process, error) {
 			_ = unix.Close(fd)
 		}
 	}()
+	files = append(files, uintptr(control))
 	env := h.options.Env
 	if env == nil {
 		env = os.Environ()
@@ -132,63 +149,101 @@ func hungUp(fd int) bool {
 
 // awaitReady waits until the successor is ready, and returns nil, or why it will not be.
 func (s *successor) awaitReady(ctx context.Context, timeout time.Duration) error {
-	var why string
-	exited, said := s.exited, s.said
-	for {
+	var why, how string
+	isReady := false
+	for !isReady || s.process == nil {
 		select {
-		case m, ok := <-said:
+		case m, ok := <-s.said:
 			switch {
 			case !ok:
-				said = nil // it has closed its end, or ended
+				return s.failed(how, why)
 			case m.word == ready:
-				return nil
+				isReady = true
 			case m.word == reason:
 				why = m.text
-			}
-			if exited == nil && !ok {
-				return s.failed(why)
-			}
-		case <-exited:
-			// What it had said before is in the channel still. Its children may have the channel, too.
-			exited = nil
-			_ = s.channel.SetReadDeadline(time.Now().Add(time.Second))
-			if said == nil {
-				return s.failed(why)
+			case m.word == started:
+				s.know(m)
+			case m.word == ended:
+				how = m.text
+				// What it had said before is in the channel still. Its children may have the channel, too.
+				_ = s.channel.SetReadDeadline(time.Now().Add(time.Second))
 			}
 		case <-ctx.Done():
 			err := context.Cause(ctx)
 			if errors.Is(err, errSilent) {
-				err = fmt.Errorf("handover: the successor (pid %d) has said nothing for %s; it was killed", s.process.Pid, timeout)
+				err = fmt.Errorf("handover: the successor%s has said nothing for %s; it was killed", s.pid(), timeout)
 				if why != "" {
-					err = fmt.Errorf("handover: the successor (pid %d) was not ready after %s; it was killed; it has said: %s", s.process.Pid, timeout, why)
+					err = fmt.Errorf("handover: the successor%s was not ready after %s; it was killed; it has said: %s", s.pid(), timeout, why)
 				}
 			}
 			return err
 		}
 	}
+	return nil
+}
+
+// know notes which process the successor is.
+func (s *successor) know(m message) {
+	if pid, err := strconv.Atoi(m.text); err == nil && pid > 0 {
+		s.process, _ = os.FindProcess(pid)
+	}
 }
 
 // failed says how the process has ended, and what it said.
-func (s *successor) failed(why string) error {
-	how := "has ended"
-	if s.how != nil {
-		how = "has ended with " + s.how.String()
+func (s *successor) failed(how, why string) error {
+	if how == "" {
+		how = "a fault of its parent process"
 	}
 	if why != "" {
-		return fmt.Errorf("handover: the successor (pid %d) %s: %s", s.process.Pid, how, why)
+		return fmt.Errorf("handover: the successor%s has ended with %s: %s", s.pid(), how, why)
 	}
-	return fmt.Errorf("handover: the successor (pid %d) %s and has not said why", s.process.Pid, how)
+	return fmt.Errorf("handover: the successor%s has ended with %s and has not said why", s.pid(), how)
 }
+
+// pid is for messages.
+func (s *successor) pid() string {
+	if s.process == nil {
+		return ""
+	}
+	return fmt.Sprintf(" (pid %d)", s.process.Pid)
+}
+
+// startPatience is how long a parent may take to start its child, of which it has to be known which one to kill.
+const startPatience = time.Second
 
 // kill ends a successor that was not agreed with, and returns when its process has ended.
 func (s *successor) kill() {
-	_ = s.process.Kill()
-	<-s.exited
+	_, _ = s.channel.Write([]byte(message{word: refused}.String()))
+	for patience := time.After(startPatience); s.process == nil; {
+		select {
+		case m, ok := <-s.said:
+			if ok && m.word == started {
+				s.know(m)
+			}
+			if ok {
+				continue
+			}
+		case <-patience:
+		}
+		break
+	}
+	if s.process == nil {
+		_ = s.parent.Kill() // if it has started one after all, that one reads that it is refused
+	} else {
+		_ = s.process.Kill()
+	}
+	_, _ = s.parent.Wait() // which ends when its child has
 	s.talk.Go(func() {
 		for range s.said {
 		}
 	})
 	s.forget()
+}
+
+// leaveAlone ends the parent.
+func (s *successor) leaveAlone() {
+	_ = s.parent.Kill()
+	_, _ = s.parent.Wait()
 }
 
 // agree has the successor serve. ended is called when nobody holds its end of the channel any more, or one of those who do has said that
@@ -203,15 +258,16 @@ func (s *successor) agree(ended func(s *successor, asked bool)) {
 				ended(s, true)
 			}
 		}
-		_ = s.channel.Close()
+		_, _ = s.channel.Close(), s.control.Close()
+		_ = s.process.Release()
 		if !asked {
 			ended(s, false)
 		}
 	})
 }
 
-// forget closes this end of the channel, and returns when nobody reads it any more.
+// forget closes this end of the channels, and returns when nobody reads them any more.
 func (s *successor) forget() {
-	_ = s.channel.Close()
+	_, _ = s.channel.Close(), s.control.Close()
 	s.talk.Wait()
 }
