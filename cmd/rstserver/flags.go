@@ -6,7 +6,7 @@ import (
 )
 
 type serveCommand struct {
-	Addr             string        `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address to listen on. An empty host means all addresses of both families, port 0 a free one. Default: ${default}."`
+	Addr             string        `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address to listen on. An empty host means all addresses of both families, port 0 a free one. fd:NAME is the socket that systemd passes by that name. Default: the one that it passes, or else ${default}."`
 	Loops            int           `default:"0" placeholder:"N" help:"Event loops. Default: one for each processor that Go uses (GOMAXPROCS)."`
 	MaxConns         int           `default:"0" placeholder:"N" help:"Connections held at a time; further clients wait in the kernel's queue. Default: what the limit of open files allows."`
 	TLSCert          []string      `name:"tls-cert" sep:"none" placeholder:"FILE" help:"Serve over TLS with the certificate in this file: PEM, those that lead from it to one that clients know behind it. It is looked at again every few seconds, and on SIGHUP. May be given again, each with its --tls-key: clients are shown the one for the name that they ask for, or else the first. Default: none."`

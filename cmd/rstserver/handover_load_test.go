@@ -13,9 +13,6 @@ import (
 
 var handovers = flag.Int("handovers", 0, "handovers under load; 0: 3, and without -short 10. From 10 on equal windows without are measured beside them")
 
-// The windows whose latency is compared: around a handover from its beginning to when the predecessor has gone, and as long without.
-const window = 2500 * time.Millisecond
-
 // Under load, from clients that repeat nothing, a handover loses no request.
 func TestHandoverUnderLoad(t *testing.T) {
 	n, scale := *handovers, 1
@@ -53,22 +50,22 @@ func underLoad(t *testing.T, d *dynasty, c restartload.Config, n int) {
 		lingertest.Wait(t, "all idle clients are idle", func() bool { return l.Idle() == int64(c.Idle) })
 	}
 	var with, without []restartload.Window
+	settled()
 	for range n {
-		settled()
 		began := l.Since()
 		before := d.last()
 		d.handOver()
 		d.awaitEnd(before)
+		settled()
 		if n < 10 {
 			continue
 		}
-		for _, windows := range []*[]restartload.Window{&with, &without} {
-			time.Sleep(max(0, began+window+200*time.Millisecond-l.Since()))
-			*windows = append(*windows, restartload.Window{From: began, To: began + window})
-			began = l.Since()
-		}
+		// From its beginning to when all is as it was before, and as long without.
+		over := l.Since()
+		with = append(with, restartload.Window{From: began, To: over})
+		without = append(without, restartload.Window{From: over, To: 2*over - began})
+		time.Sleep(over - began)
 	}
-	settled()
 	result := l.Stop()
 	t.Logf("%d handovers under %s", n, result)
 	for kind, requests := range map[string][]restartload.Request{"new connections": result.New, "kept connections": result.Kept} {

@@ -14,6 +14,9 @@ import (
 
 // checkAddr refuses what is no address at all.
 func checkAddr(addr string) error {
+	if strings.HasPrefix(addr, "fd:") {
+		return nil // what systemd has passed by that name
+	}
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		var a *net.AddrError

@@ -152,13 +152,13 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) (err error) {
 	manager := newManager(log)
 	defer manager.stop()
 
+	addr := c.Addr
+	if !c.addrGiven && len(h.Passed()) > 0 {
+		addr = "" // what systemd has passed
+	}
 	first := true
 	var newLife func(before *life) (*life, error)
 	newLife = func(before *life) (*life, error) {
-		addr := c.Addr
-		if !c.addrGiven && len(h.Passed()) > 0 {
-			addr = "" // what systemd has passed
-		}
 		ln, err := h.Listen("tcp", addr)
 		if err != nil {
 			return nil, explainListen(c.Addr, err)

@@ -238,12 +238,16 @@ func (h *Handover) explainLocked(err error) error {
 	return fmt.Errorf("handover: %w", err)
 }
 
-// Passed returns the addresses of the sockets that systemd has passed and that were not asked for by Listen yet.
+// Passed returns the addresses of the sockets that systemd has passed and that Listen was not asked for yet. For a successor they are those that
+// its predecessors have asked for by what systemd calls them, or by nothing, and not by their address.
 func (h *Handover) Passed() (addrs []netip.AddrPort) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, s := range h.passedLocked() {
-		addrs = append(addrs, s.addr)
+	for _, s := range h.sockets {
+		_, asked, _ := strings.Cut(s.asked, " ")
+		if s.passed || !s.taken && s.asked != "" && (asked == "" || strings.HasPrefix(asked, "fd:")) {
+			addrs = append(addrs, s.addr)
+		}
 	}
 	return addrs
 }
