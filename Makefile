@@ -16,7 +16,7 @@ SERVERS     := linger/interop/servers
 OVERTLS     := Schedules|Spread|Release|Reset|Drain|Hijack|AfterAnswer|Pipeline|Queue$$
 
 # Of Debian: what is compared with, and clients that are not Go's.
-DEBIAN      := apache2-bin curl gunicorn haproxy lighttpd nginx openssl
+DEBIAN      := apache2-bin curl gunicorn haproxy lighttpd nginx openssl systemd
 
 .PHONY: all run build fmt lint test test-own test-modules test-otherwise interop soak fuzz bench bench-micro deps peers bench-http clean
 

@@ -58,6 +58,7 @@ func (d *dynasty) halfRequest() *client {
 // A successor takes over: clients of the predecessor get one more answer, which says that it is the last, and then they are the
 // successor's.
 func TestHandover(t *testing.T) {
+	t.Parallel()
 	d := startDynasty(t)
 	busy, idle, half := dial(t, d.addr), dial(t, d.addr), d.halfRequest()
 	busy.expectHello()
@@ -95,6 +96,7 @@ func TestHandover(t *testing.T) {
 
 // A successor that fails, in whatever way, has cost nothing.
 func TestHandoverFails(t *testing.T) {
+	t.Parallel()
 	program := ownProgram(t)
 	d := startDynastyOf(t, exec.Command(program))
 	l := restartload.Start(restartload.Config{Addr: d.addr.String(), New: 4, Kept: 4, Idle: 50, PostPath: "/echo", Pause: time.Millisecond})
@@ -269,6 +271,7 @@ func TestHandoverChain(t *testing.T) {
 
 // The successor has what it is meant to have, and nothing else.
 func TestHandoverInherits(t *testing.T) {
+	t.Parallel()
 	stray, err := os.Open("/dev/null")
 	lingertest.Must(t, err)
 	defer stray.Close()

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -25,6 +24,7 @@ import (
 
 // The units are without a fault, and let the service do little besides serving.
 func TestUnits(t *testing.T) {
+	t.Parallel()
 	analyze := debian.Program(t, "systemd-analyze", "systemd")
 	dir := unitsIn(t, binary)
 	for _, unit := range []string{"rstserver.service", "rstserver-activated.socket", "rstserver-activated.service"} {
@@ -125,6 +125,7 @@ func TestSystemd(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root, for namespaces with a systemd in them")
 	}
+	t.Parallel()
 	out := t.TempDir()
 	for _, from := range []string{binary, "/proc/self/exe", "testdata/systemd/boot.sh"} {
 		b, err := os.ReadFile(from)
@@ -139,10 +140,10 @@ func TestSystemd(t *testing.T) {
 		"sh", filepath.Join(out, "boot.sh"), out)
 	cmd.Env = append(os.Environ(), insideEnv+"=1")
 	b, err := cmd.CombinedOutput()
-	inside, e := os.ReadFile(filepath.Join(out, "log"))
+	inside, _ := os.ReadFile(filepath.Join(out, "log"))
 	switch {
-	case bytes.Contains(b, []byte("boot.sh: cannot")) || e != nil:
-		debian.Missing(t, fmt.Sprintf("no systemd runs here, which takes root in a container with all privileges, and cgroup2: %v, %s", err, b))
+	case cmd.ProcessState.ExitCode() == 77, bytes.HasPrefix(b, []byte("unshare: ")):
+		t.Skipf("needs namespaces with mounts of their own and cgroup2, as root has them outside of containers, and in those with --privileged: %s", b)
 	case !bytes.Contains(inside, []byte("\nPASS\n")):
 		t.Errorf("%v, %s\n%s", err, b, inside)
 	default:
@@ -249,7 +250,7 @@ func TestSystemdInside(t *testing.T) {
 	})
 	t.Run("drain", func(t *testing.T) {
 		u := unit{t, "rstserver"}
-		u.drop("ExecStart=\nExecStart=/run/test/rstserver serve --addr 0.0.0.0:8080 --on-term drain\nTimeoutStopSec=2s\n")
+		u.drop("ExecStart=\nExecStart=/run/test/rstserver serve --addr 0.0.0.0:8080 --on-term drain\nTimeoutStopSec=1s\n")
 		u.ctl("start")
 		u.reload() // so that it is a successor
 		half := dial(t, inSystemd)
@@ -258,7 +259,7 @@ func TestSystemdInside(t *testing.T) {
 		u.ctl("stop", "--no-block")
 		lingertest.Wait(t, "it drains", func() bool { return strings.Contains(u.show("StatusText"), "draining 0.0.0.0:8080: 1 connections") })
 		// It is given more time than the unit says, again and again.
-		for began := time.Now(); time.Since(began) < 5*time.Second; time.Sleep(100 * time.Millisecond) {
+		for began := time.Now(); time.Since(began) < 2500*time.Millisecond; time.Sleep(100 * time.Millisecond) {
 			if got := u.show("ActiveState"); got != "deactivating" {
 				t.Fatalf("it is %s", got)
 			}

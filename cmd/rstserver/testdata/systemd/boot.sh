@@ -1,20 +1,24 @@
 # Boots a systemd in the namespaces that this is run in, with the units in $1/units and no other, and runs $1/test in it, which logs to
-# $1/log. Nothing outside of $1 can be written to.
+# $1/log. Nothing outside of $1 can be written to. It exits with 77 where it may not mount.
 set -e
-mount --make-rprivate /
-mount -t tmpfs tmpfs /run
-mkdir /run/units /run/test
-mount --bind "$1" /run/test
+{
+	mount --make-rprivate / &&
+	mount -t tmpfs tmpfs /run &&
+	mkdir /run/units /run/test &&
+	mount --bind "$1" /run/test
+} || exit 77
 cp -r /run/test/units/. /run/units
 for target in basic default multi-user shutdown sockets sysinit umount; do
 	printf '[Unit]\nDescription=%s\nDefaultDependencies=no\n' "$target" >"/run/units/$target.target"
 done
-mount -o remount,bind,ro /
-mount -t tmpfs tmpfs /tmp
-mount -t tmpfs tmpfs /var
+{
+	mount -o remount,bind,ro / &&
+	mount -t tmpfs tmpfs /tmp &&
+	mount -t tmpfs tmpfs /var
+} || exit 77
 umount -R -l /sys/fs/cgroup 2>/dev/null || true
 mount -t tmpfs tmpfs /sys/fs/cgroup 2>/dev/null || true
-mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mount -t cgroup2 cgroup2 /sys/fs/cgroup || exit 77
 ip link set lo up
 export SYSTEMD_UNIT_PATH=/run/units container=test
 (
