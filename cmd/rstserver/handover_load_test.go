@@ -3,7 +3,6 @@ package main
 import (
 	"crypto/tls"
 	"flag"
-	"strconv"
 	"testing"
 	"time"
 
@@ -35,7 +34,9 @@ func TestHandoverUnderLoad(t *testing.T) {
 			}
 			d := startDynasty(t, args...)
 			c.Addr = d.addr.String()
-			underLoad(t, d, c, n)
+			if result := underLoad(t, d, c, n); len(result.Lost) > 0 {
+				t.Errorf("lost were %d of %d requests: %s", len(result.Lost), result.Requests(), result)
+			}
 			if lost := d.logs.count("level=ERROR"); lost > 0 {
 				t.Errorf("%d errors were logged", lost)
 			}
@@ -44,7 +45,7 @@ func TestHandoverUnderLoad(t *testing.T) {
 }
 
 // underLoad has d hand over n times.
-func underLoad(t *testing.T, d *dynasty, c restartload.Config, n int) {
+func underLoad(t *testing.T, d *dynasty, c restartload.Config, n int) restartload.Result {
 	l := restartload.Start(c)
 	settled := func() {
 		lingertest.Wait(t, "all idle clients are idle", func() bool { return l.Idle() == int64(c.Idle) })
@@ -74,13 +75,11 @@ func underLoad(t *testing.T, d *dynasty, c restartload.Config, n int) {
 			t.Logf("%s: without %s", kind, restartload.LatencyOf(requests, without))
 		}
 	}
-	if len(result.Lost) > 0 {
-		t.Errorf("lost were %d of %d requests: %s", len(result.Lost), result.Requests(), result)
-	}
 	if len(result.New) == 0 || len(result.Kept) == 0 || len(result.Idle) < c.Idle*(n+1) {
 		t.Errorf("the load was too little to tell: %s", result)
 	}
 	if len(d.pids) != n+1 {
-		t.Errorf("processes = %d, want %s", len(d.pids), strconv.Itoa(n+1))
+		t.Errorf("processes = %d, want %d", len(d.pids), n+1)
 	}
+	return result
 }

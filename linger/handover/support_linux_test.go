@@ -4,6 +4,7 @@ package handover_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,8 +39,10 @@ type plan struct {
 	PIDFile string
 	Timeout time.Duration
 	Drain   time.Duration
-	Chdir   string // where it goes when it has begun
-	Tell    bool   // its descriptors and its environment, when it is ready
+	// LameDuck is as in linger.ListenConfig; zero is some time that is short.
+	LameDuck time.Duration
+	Chdir    string // where it goes when it has begun
+	Tell     bool   // its descriptors and its environment, when it is ready
 }
 
 const planEnv = "HANDOVER_TEST_PLAN"
@@ -56,7 +59,7 @@ func server() {
 	}
 	h, err := handover.New(handover.Options{
 		Signals: []os.Signal{syscall.SIGUSR2}, Timeout: p.Timeout, Drain: p.Drain, PIDFile: p.PIDFile,
-		Listen: linger.ListenConfig{LameDuck: 200 * time.Millisecond},
+		Listen: linger.ListenConfig{LameDuck: cmp.Or(p.LameDuck, 200*time.Millisecond)},
 		Logger: slog.New(slog.NewTextHandler(os.Stdout, nil)),
 	})
 	must(err)
@@ -166,9 +169,6 @@ type line struct {
 // begin starts the first one.
 func begin(t *testing.T, p plan, env ...string) *line {
 	t.Helper()
-	if p.Address == "" {
-		p.Address = "127.0.0.1:0"
-	}
 	dir := t.TempDir()
 	l := &line{t: t, plan: filepath.Join(dir, "plan"), bin: filepath.Join(dir, "server"), dir: dir, said: make(chan string, 10000)}
 	l.replan(p)
@@ -216,6 +216,9 @@ func (l *line) start(cmd *exec.Cmd, env ...string) {
 
 // replan changes what the next one does.
 func (l *line) replan(p plan) {
+	if p.Address == "" {
+		p.Address = "127.0.0.1:0"
+	}
 	b, err := json.Marshal(p)
 	lingertest.Must(l.t, err)
 	lingertest.Must(l.t, os.WriteFile(l.plan, b, 0o644))

@@ -1,0 +1,59 @@
+//go:build linux
+
+package handover_test
+
+import (
+	"flag"
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+
+	"rstserver/internal/lingertest"
+	"rstserver/internal/restartload"
+)
+
+var handovers = flag.Int("handovers", 0, "handovers under load; 0: 3, and without -short 10")
+
+// A net/http server loses no request by a handover, of clients that repeat nothing.
+func TestUnderLoad(t *testing.T) {
+	n, scale := *handovers, 1
+	switch {
+	case n == 0 && testing.Short():
+		n, scale = 3, 8
+	case n == 0:
+		n = 10
+	}
+	l := begin(t, plan{LameDuck: 2 * time.Second})
+	c := restartload.Config{Addr: l.addr.String(), New: 64 / scale, Kept: 64 / scale, Idle: 1000 / scale}
+	load := restartload.Start(c)
+	var with, without []restartload.Window
+	settled := func() {
+		lingertest.Wait(t, "all idle clients are idle", func() bool { return load.Idle() == int64(c.Idle) })
+	}
+	settled()
+	for range n {
+		before, began := l.last(), load.Since()
+		l.signal(syscall.SIGUSR2)
+		l.serving()
+		l.next(fmt.Sprintf("ended %d <nil>", before))
+		settled()
+		over := load.Since()
+		with = append(with, restartload.Window{From: began, To: over})
+		if *handovers > 0 {
+			without = append(without, restartload.Window{From: over, To: 2*over - began})
+			time.Sleep(over - began)
+		}
+	}
+	result := load.Stop()
+	t.Logf("%d handovers under %s", n, result)
+	for kind, requests := range map[string][]restartload.Request{"new connections": result.New, "kept connections": result.Kept} {
+		t.Logf("%s: with a handover %s", kind, restartload.LatencyOf(requests, with))
+		if without != nil {
+			t.Logf("%s: without %s", kind, restartload.LatencyOf(requests, without))
+		}
+	}
+	if len(result.Lost) > 0 || len(result.New) == 0 || len(result.Kept) == 0 || len(result.Idle) < c.Idle*(n+1) {
+		t.Errorf("%s", result)
+	}
+}
