@@ -6,11 +6,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"rstserver/internal/debian"
 	"rstserver/internal/lingertest"
 	"rstserver/internal/restartload"
 	"rstserver/linger"
@@ -297,5 +299,76 @@ func TestHandoverInherits(t *testing.T) {
 				t.Errorf("descriptor %s has leaked", fd.Name())
 			}
 		}
+	}
+}
+
+// The first process of a container says that it cannot, and goes on.
+func TestHandoverFirstProcess(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("needs root, for a PID namespace")
+	}
+	p := startCommand(t, debian.Program(t, "unshare", "util-linux"), "--pid", "--fork", "--kill-child", binary)
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", p.cmd.Process.Pid))
+	lingertest.Must(t, err)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	lingertest.Must(t, err)
+	lingertest.Must(t, syscall.Kill(pid, syscall.SIGUSR2))
+	lingertest.Wait(t, "the log says why", func() bool {
+		return p.stderr.count("there is no successor", "the first (PID 1) of its container", "docker run --init") == 1
+	})
+	dial(t, p.addr).expectHello()
+	lingertest.Must(t, syscall.Kill(pid, syscall.SIGTERM))
+	p.exit(0)
+}
+
+// With a delay a drain goes on to accept, for answers that are their connections' last; an abort waits for nothing.
+func TestDrainDelay(t *testing.T) {
+	t.Parallel()
+	p := start(t, "--drain-delay", "1h", "--drain-timeout", "2h")
+	idle := dial(t, p.addr)
+	idle.expectHello()
+	p.signal(syscall.SIGQUIT)
+	lingertest.Wait(t, "it drains", func() bool { return p.stderr.count("draining", "SIGQUIT") == 1 })
+	for _, c := range []*client{dial(t, p.addr), dial(t, p.addr)} {
+		c.send("%s", head("GET", "/"))
+		if r, _ := c.response("GET"); !r.Close {
+			t.Errorf("the answer does not say that it is the last: %v", r.Header)
+		}
+	}
+	p.signal(syscall.SIGTERM)
+	p.exit(0)
+	idle.expectReset()
+	expectFree(t, p.addr)
+}
+
+// The file that is there is the one that is started, wherever the process has gone, and by whatever path it was started.
+func TestHandoverPaths(t *testing.T) {
+	t.Parallel()
+	program := ownProgram(t)
+	release := filepath.Join(filepath.Dir(program), "current")
+	lingertest.Must(t, os.Symlink(filepath.Base(program), release))
+	next := filepath.Join(filepath.Dir(program), "next")
+	installScript(t, next, `echo the next version >&2; exec "`+binary+`" "$@"`)
+	for _, test := range []struct {
+		name string
+		cmd  *exec.Cmd
+	}{
+		{"relative", &exec.Cmd{Path: "./current", Args: []string{"./current"}, Dir: filepath.Dir(program)}},
+		{"by another name", &exec.Cmd{Path: release, Args: []string{"web server"}}},
+		{"in the path", &exec.Cmd{Path: release, Args: []string{"current"}, Env: append(os.Environ(), "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"))}},
+	} {
+		d := startDynastyOf(t, test.cmd)
+		if test.name != "by another name" { // of which only the file itself is known
+			lingertest.Must(t, os.Remove(release))
+			lingertest.Must(t, os.Symlink("next", release))
+		}
+		d.handOver()
+		d.exit(0)
+		if n := d.logs.count("the next version"); n != 1 && test.name != "by another name" {
+			t.Errorf("%s: the next version was started %d times", test.name, n)
+		}
+		lingertest.Must(t, os.Remove(release))
+		lingertest.Must(t, os.Symlink(filepath.Base(program), release))
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"rstserver/internal/lingertest"
 	"rstserver/linger"
 	"rstserver/linger/sockdiag"
 	"rstserver/poller"
@@ -231,4 +232,116 @@ func text(err error) string {
 		return ""
 	}
 	return err.Error()
+}
+
+// TestLifeSuccession has successors that fail, take over, and die.
+func TestLifeSuccession(t *testing.T) {
+	const term, quit, usr1, usr2 = syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2
+	handover, abort := complete(linger.ModeHandover), complete(linger.ModeAbort)
+	drain, release := complete(linger.ModeDrain), complete(linger.ModeRelease)
+	failure := errors.New("the database is away")
+	for _, tc := range []struct {
+		name    string
+		server  fakeServer
+		takes   time.Duration // to start a successor
+		fails   error
+		dies    time.Duration // after which the successor does; 0: never
+		signals []os.Signal   // a nil is an hour
+		out     string
+	}{
+		{name: "takes over", server: fakeServer{rep: handover, drains: time.Hour}, signals: []os.Signal{usr2},
+			out: "successor reason=SIGUSR2 handed timeout=none REPORT CLOSED"},
+		{name: "fails", server: fakeServer{rep: abort}, fails: failure, signals: []os.Signal{usr2, nil, usr2, nil, term},
+			out: "reason=SIGUSR2 level=ERROR database reason=SIGUSR2 level=ERROR database aborting STOPPING=1 CLOSED REPORT"},
+		{name: "is asked for twice", server: fakeServer{rep: handover, drains: time.Hour}, takes: time.Minute, signals: []os.Signal{usr2, usr2, nil, usr2},
+			out: "successor reason=SIGUSR2 effect signal=SIGUSR2 start handed effect signal=SIGUSR2 during=handover REPORT"},
+		{name: "is killed by an abort", server: fakeServer{rep: abort}, takes: time.Minute, signals: []os.Signal{usr2, term},
+			out: "reason=SIGUSR2 aborting reason=SIGTERM STOPPING=1 CLOSED REPORT"},
+		{name: "is killed by a drain", server: fakeServer{rep: drain, drains: time.Hour}, takes: time.Minute, signals: []os.Signal{usr2, quit},
+			out: "reason=SIGUSR2 draining reason=SIGQUIT STOPPING=1 CLOSED REPORT"},
+		{name: "is killed by a release", server: fakeServer{rep: release, serves: time.Hour}, takes: time.Minute, signals: []os.Signal{usr2, usr1},
+			out: "reason=SIGUSR2 releasing reason=SIGUSR1 CLOSED REPORT"},
+		{name: "is not for a drain", server: fakeServer{rep: drain, drains: time.Hour}, signals: []os.Signal{quit, usr2},
+			out: "draining effect signal=SIGUSR2 during=drain REPORT"},
+		{name: "goes on without", server: fakeServer{rep: handover, teardown: time.Minute}, signals: []os.Signal{usr2, nil, term},
+			out: "handed aborting reason=SIGTERM CLOSED REPORT"},
+		{name: "dies", server: fakeServer{rep: handover, drains: time.Hour}, dies: time.Minute, signals: []os.Signal{usr2, nil, nil, nil, term},
+			out: "handed level=WARN died AGAIN REPORT aborting REPORT"},
+		{name: "dies, and the end comes for both", server: fakeServer{rep: handover}, dies: time.Minute, signals: []os.Signal{usr2, nil, term},
+			out: "handed level=WARN died AGAIN aborting REPORT REPORT"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var out lingertest.Output
+				signals := make(chan os.Signal, 2)
+				l := tc.server.life(signals, nil, new(bytes.Buffer))
+				l.log, l.print = slog.New(slog.NewTextHandler(&out, nil)), func(linger.Report) { out.Write([]byte("REPORT\n")) }
+				l.handOver = l.shutdown
+				exit, lost, closed := make(chan struct{}), make(chan struct{}), make(chan struct{})
+				l.exit, l.lost = exit, lost
+				closing := sync.OnceFunc(func() {
+					close(closed)
+					out.Write([]byte("CLOSED\n"))
+				})
+				l.succession = &succession{
+					start: func() error {
+						select {
+						case <-after(max(tc.takes, 1)):
+						case <-closed:
+							return errors.New("killed")
+						}
+						if tc.fails != nil {
+							return tc.fails
+						}
+						close(exit)
+						if tc.dies > 0 {
+							time.AfterFunc(tc.dies, func() { close(lost) })
+						}
+						return nil
+					},
+					close:  func() error { closing(); return nil },
+					notify: func(state string) { out.Write([]byte(state + "\n")) },
+					again: func(before *life) (*life, error) {
+						out.Write([]byte("AGAIN\n"))
+						next := (&fakeServer{rep: abort}).life(signals, nil, new(bytes.Buffer))
+						next.log, next.print = before.log, before.print
+						end := next.close
+						next.close = func() error {
+							go before.close()
+							return end()
+						}
+						return next, nil
+					},
+				}
+				ended := make(chan error)
+				go func() {
+					err := l.run()
+					l.succession.close()
+					ended <- err
+				}()
+				for _, sig := range tc.signals {
+					synctest.Wait()
+					if sig != nil {
+						signals <- sig
+					} else {
+						time.Sleep(40 * time.Minute)
+					}
+				}
+				if err := <-ended; err != nil {
+					t.Errorf("run() = %v", err)
+				}
+				rest := out.String()
+				for part := range strings.FieldsSeq(tc.out) {
+					_, after, found := strings.Cut(rest, part)
+					if !found {
+						t.Fatalf("output = %q, want in it, in this order: %s", out.String(), tc.out)
+					}
+					rest = after
+				}
+				if strings.Contains(rest, "REPORT") {
+					t.Errorf("output = %q, want no report behind %s", out.String(), tc.out)
+				}
+			})
+		})
+	}
 }
