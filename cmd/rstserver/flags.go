@@ -30,6 +30,7 @@ type serveCommand struct {
 	DrainSpread      time.Duration `default:"0s" placeholder:"D" help:"Time over which a drain resets idle connections, one after the other, so that clients do not all come back at once. 0: at once. Default: 0."`
 	DrainTimeout     time.Duration `default:"30s" placeholder:"D" help:"Time for a drain, after which what is left is aborted. 0: no limit. Default: ${default}."`
 	OnTerm           string        `enum:"abort,drain" default:"abort" placeholder:"abort|drain" help:"What SIGTERM and SIGINT do. Default: ${default}."`
+	HandoverTimeout  time.Duration `default:"10s" placeholder:"D" help:"Time that a successor may say nothing before it is ready, after which it is killed. Default: ${default}."`
 	PIDFile          *string       `name:"pid-file" placeholder:"FILE" help:"Write the number of the process that serves to this file, which a successor replaces. Default: none."`
 	NoArm            bool          `help:"Do not arm the connections from birth: if the process is killed, they are left in TIME_WAIT."`
 	Reuseport        bool          `help:"Set SO_REUSEPORT, so that several processes can serve one port."`
@@ -81,6 +82,9 @@ func (c *serveCommand) check() error {
 		if v.d < 0 {
 			return usage("%s=%s: it must not be negative; 0 means none", v.flag, v.d)
 		}
+	}
+	if c.HandoverTimeout <= 0 {
+		return usage("--handover-timeout=%s: it must be more than 0", c.HandoverTimeout)
 	}
 	for _, v := range []struct {
 		flag, what string

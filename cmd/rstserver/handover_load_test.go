@@ -47,6 +47,7 @@ func TestHandoverUnderLoad(t *testing.T) {
 // underLoad has d hand over n times.
 func underLoad(t *testing.T, d *dynasty, c restartload.Config, n int) restartload.Result {
 	l := restartload.Start(c)
+	t.Cleanup(func() { l.Stop() })
 	settled := func() {
 		lingertest.Wait(t, "all idle clients are idle", func() bool { return l.Idle() == int64(c.Idle) })
 	}

@@ -102,6 +102,7 @@ func TestHandoverFails(t *testing.T) {
 	program := ownProgram(t)
 	d := startDynastyOf(t, exec.Command(program))
 	l := restartload.Start(restartload.Config{Addr: d.addr.String(), New: 4, Kept: 4, Idle: 50, PostPath: "/echo", Pause: time.Millisecond})
+	t.Cleanup(func() { l.Stop() })
 	lingertest.Wait(t, "the idle clients are idle", func() bool { return l.Idle() == 50 })
 	for i, test := range []struct {
 		name string

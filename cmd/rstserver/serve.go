@@ -95,7 +95,9 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) (err error) {
 	if c.PIDFile != nil {
 		pidFile = *c.PIDFile
 	}
-	h, err := handover.New(handover.Options{PIDFile: pidFile, Open: c.open, Drain: -1, Logger: log})
+	// A predecessor is told of what is wrong with the flags, too.
+	checked := c.check()
+	h, err := handover.New(handover.Options{PIDFile: pidFile, Timeout: max(c.HandoverTimeout, 0), Open: c.open, Drain: -1, Logger: log})
 	if err != nil {
 		return err
 	}
@@ -105,8 +107,8 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) (err error) {
 			h.Fail(err)
 		}
 	}()
-	if err := c.check(); err != nil {
-		return err
+	if checked != nil {
+		return checked
 	}
 	s := &site{}
 	if c.Root != nil {

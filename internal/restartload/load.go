@@ -37,6 +37,7 @@ type Load struct {
 	config Config
 	ending atomic.Bool
 	end    chan struct{}
+	stop   sync.Once
 	all    sync.WaitGroup
 	began  time.Time
 
@@ -107,10 +108,10 @@ func (l *Load) Since() time.Duration { return time.Since(l.began) }
 func (l *Load) Requests() int64 { return l.requests.Load() }
 func (l *Load) Idle() int64     { return l.idleNow.Load() }
 
-// Stop ends the load, and waits for what is in flight.
+// Stop ends the load, and waits for what is in flight. A second call returns the same.
 func (l *Load) Stop() Result {
 	l.ending.Store(true)
-	close(l.end)
+	l.stop.Do(func() { close(l.end) })
 	l.mu.Lock()
 	for c := range l.idle {
 		_ = c.SetReadDeadline(time.Now())

@@ -15,8 +15,9 @@ type message struct {
 	text string
 }
 
-// The words of messages. A successor says the first three, a predecessor the next two, and the parent of the successor the last two.
+// The words of messages. A successor says the first four, a predecessor the next two, and the parent of the successor the last two.
 const (
+	begun    = "begun"    // the successor has called New
 	reason   = "reason"   // why the successor will not be ready
 	ready    = "ready"    // the successor can take over
 	stopping = "stopping" // the successor has taken over, and comes to an end that was asked for

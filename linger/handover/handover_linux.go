@@ -76,6 +76,7 @@ func New(o Options) (*Handover, error) {
 		h.predecessor = conn
 	}
 	if h.predecessor != nil {
+		_, _ = h.predecessor.Write([]byte(message{word: begun}.String()))
 		h.watching.Go(h.watchPredecessor)
 	} else {
 		close(h.gone)
@@ -290,11 +291,11 @@ func (h *Handover) dropLocked() {
 
 // HandOver starts a successor and returns nil when that has taken over: it accepts, and the servers of this process, which Exit tells to leave,
 // do not any more, if they heed that within a second. Otherwise it returns why not, and this process goes on as if nothing had been: what the
-// successor has said ([Handover.Fail]), how it has ended, or that it was not ready in Options.Timeout, that ctx has ended,
+// successor has said ([Handover.Fail]), how it has ended, or that it has said nothing for Options.Timeout, that ctx has ended,
 // or one of [ErrNotReady], [ErrRunning], [ErrHandedOver], [ErrClosed] and [ErrFirstProcess]. It can be called again at once. A
 // successor that fails has been killed by then, and has accepted nobody.
 func (h *Handover) HandOver(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, h.options.Timeout, errSilent)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	h.mu.Lock()
 	switch h.state {
@@ -335,9 +336,6 @@ func (h *Handover) HandOver(ctx context.Context) error {
 	h.awaitLeft()
 	return nil
 }
-
-// errSilent is the cause for which a successor is given up that has been given its time.
-var errSilent = errors.New("not ready in time")
 
 // handOver starts the successor and waits for it.
 func (h *Handover) handOver(ctx context.Context) error {

@@ -98,7 +98,7 @@ func TestSilence(t *testing.T) {
 			l.signal(syscall.SIGUSR2)
 			got := l.next("the handover failed")
 			// On a busy machine it may not have come to saying something.
-			nothing, something := strings.Contains(got, "has said nothing for 3s; it was killed"), strings.Contains(got, "it was killed; it has said: still loading")
+			nothing, something := strings.Contains(got, "has said nothing for 3s; it was killed"), strings.Contains(got, "it was killed; before, it has said: still loading")
 			if !nothing && (!something || how == "silent at all") {
 				t.Errorf("the reason is %s", got)
 			}

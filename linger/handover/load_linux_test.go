@@ -24,9 +24,10 @@ func TestUnderLoad(t *testing.T) {
 	case n == 0:
 		n = 10
 	}
-	l := begin(t, plan{LameDuck: 2 * time.Second})
+	l := begin(t, plan{LameDuck: 2 * time.Second, Timeout: lingertest.Patience})
 	c := restartload.Config{Addr: l.addr.String(), New: 64 / scale, Kept: 64 / scale, Idle: 1000 / scale}
 	load := restartload.Start(c)
+	t.Cleanup(func() { load.Stop() })
 	var with, without []restartload.Window
 	settled := func() {
 		lingertest.Wait(t, "all idle clients are idle", func() bool { return load.Idle() == int64(c.Idle) })

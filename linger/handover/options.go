@@ -23,7 +23,8 @@ type Options struct {
 	Listen linger.ListenConfig
 	// Open opens a listening socket that is not inherited, a *net.TCPListener. Nil means net.ListenConfig without MPTCP.
 	Open func(ctx context.Context, network, address string) (net.Listener, error)
-	// Timeout bounds the time that a successor has to be ready. Then it is killed. Zero means DefaultTimeout.
+	// Timeout is how long a successor may say nothing before it is ready: from its start to New, and from there to Ready, or to the next Fail or Listen
+	// that fails. Then it is killed. Zero means DefaultTimeout.
 	Timeout time.Duration
 	// Signals have Run hand over. None: only calls of HandOver do.
 	Signals []os.Signal

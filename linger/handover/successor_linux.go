@@ -4,7 +4,6 @@ package handover
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -151,9 +150,12 @@ func hungUp(fd int) bool {
 func (s *successor) awaitReady(ctx context.Context, timeout time.Duration) error {
 	var why, how string
 	isReady := false
+	silence := time.NewTimer(timeout)
+	defer silence.Stop()
 	for !isReady || s.process == nil {
 		select {
 		case m, ok := <-s.said:
+			silence.Reset(timeout)
 			switch {
 			case !ok:
 				return s.failed(how, why)
@@ -169,14 +171,13 @@ func (s *successor) awaitReady(ctx context.Context, timeout time.Duration) error
 				_ = s.channel.SetReadDeadline(time.Now().Add(time.Second))
 			}
 		case <-ctx.Done():
-			err := context.Cause(ctx)
-			if errors.Is(err, errSilent) {
-				err = fmt.Errorf("handover: the successor%s has said nothing for %s; it was killed", s.pid(), timeout)
-				if why != "" {
-					err = fmt.Errorf("handover: the successor%s was not ready after %s; it was killed; it has said: %s", s.pid(), timeout, why)
-				}
+			return fmt.Errorf("handover: the successor%s was not waited for, and killed: %w", s.pid(), ctx.Err())
+		case <-silence.C:
+			if why != "" {
+				return fmt.Errorf("handover: the successor%s was not ready, and has said nothing for %s; it was killed; before, it has said: %s",
+					s.pid(), timeout, why)
 			}
-			return err
+			return fmt.Errorf("handover: the successor%s has said nothing for %s; it was killed", s.pid(), timeout)
 		}
 	}
 	return nil
