@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/tls"
 	"flag"
 	"testing"
@@ -14,12 +15,9 @@ var handovers = flag.Int("handovers", 0, "handovers under load; 0: 3, and withou
 
 // Under load, from clients that repeat nothing, a handover loses no request.
 func TestHandoverUnderLoad(t *testing.T) {
-	n, scale := *handovers, 1
-	switch {
-	case n == 0 && testing.Short():
-		n, scale = 2, 8
-	case n == 0:
-		n = 10
+	n, scale := cmp.Or(*handovers, 10), 1
+	if testing.Short() {
+		n, scale = cmp.Or(*handovers, 2), 8
 	}
 	for _, variant := range []string{"plain", "TLS"} {
 		t.Run(variant, func(t *testing.T) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,12 +20,9 @@ import (
 
 // Behind a proxy that keeps connections to the server, no GET fails by a handover. What becomes of POST, which no proxy repeats, is told.
 func TestHandoverBehindProxies(t *testing.T) {
-	n, scale := *handovers, 1
-	switch {
-	case n == 0 && testing.Short():
-		n, scale = 2, 8
-	case n == 0:
-		n = 9
+	n, scale := cmp.Or(*handovers, 9), 1
+	if testing.Short() {
+		n, scale = cmp.Or(*handovers, 2), 8
 	}
 	for _, proxy := range []string{"nginx", "haproxy"} {
 		t.Run(proxy, func(t *testing.T) {

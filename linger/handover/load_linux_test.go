@@ -3,6 +3,7 @@
 package handover_test
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"syscall"
@@ -17,12 +18,9 @@ var handovers = flag.Int("handovers", 0, "handovers under load; 0: 3, and withou
 
 // A net/http server loses no request by a handover, of clients that repeat nothing.
 func TestUnderLoad(t *testing.T) {
-	n, scale := *handovers, 1
-	switch {
-	case n == 0 && testing.Short():
-		n, scale = 3, 8
-	case n == 0:
-		n = 10
+	n, scale := cmp.Or(*handovers, 10), 1
+	if testing.Short() {
+		n, scale = cmp.Or(*handovers, 3), 8
 	}
 	l := begin(t, plan{LameDuck: 2 * time.Second, Timeout: lingertest.Patience})
 	c := restartload.Config{Addr: l.addr.String(), New: 64 / scale, Kept: 64 / scale, Idle: 1000 / scale}
