@@ -134,3 +134,37 @@ func TestPing(t *testing.T) {
 	lingertest.Must(t, s.Close())
 	lingertest.Must(t, s.Ping(context.Background()))
 }
+
+// A client for whom the kernel has woken a server that does not accept is not stranded: another that shares the socket finds it.
+func TestSharedIsNotStranded(t *testing.T) {
+	ln := listenAlone(t)
+	f, err := ln.(*net.TCPListener).File()
+	lingertest.Must(t, err)
+	other, err := net.FileListener(f)
+	lingertest.Must(t, err)
+	lingertest.Must(t, f.Close())
+
+	// One whose only loop is stuck as soon as it has accepted; it waits for the socket first, so the kernel wakes it first.
+	goOn, entered := make(chan bool), make(chan bool, 100)
+	stuck := startOn(t, &Server{Loops: 1, Shared: true, StuckGrace: time.Hour, LoopHandler: LoopHandlerFunc(func(w *Responder, r *Request) {
+		entered <- true
+		<-goOn
+	})}, ln)
+	held := stuck.dial(t)
+	held.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	<-entered
+	well := startOn(t, &Server{Loops: 2, Shared: true, LoopHandler: LoopHandlerFunc(hello)}, other)
+	for range 20 {
+		c := well.dial(t)
+		c.get("/")
+		_ = c.Close()
+	}
+	goOn <- true
+	held.answer("GET")
+	lingertest.Must(t, stuck.Close())
+	if err := stuck.wait(t); !errors.Is(err, ErrServerClosed) {
+		t.Errorf("Serve = %v", err)
+	}
+	lingertest.Must(t, well.Close())
+	well.assertGone(t)
+}

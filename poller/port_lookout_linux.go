@@ -24,8 +24,13 @@ type lookout struct {
 }
 
 // A queue in which somebody waits is looked at again after leastLookout, and for as long as it makes no progress after twice the
-// time, up to a fourth of Server.StuckGrace. Each time twice as many loops are roused as before.
-const leastLookout = 20 * time.Millisecond
+// time, up to a fourth of Server.StuckGrace. Each time twice as many loops are roused as before. Where other processes share the socket, the
+// kernel may have woken one of theirs, which leaves without accepting, as that of a predecessor does, or has died: no loop of this process
+// hears of the client then (EPOLLEXCLUSIVE), and only the watcher does, whose entry is not exclusive. So it is looked sooner.
+const (
+	leastLookout       = 20 * time.Millisecond
+	leastLookoutShared = 2 * time.Millisecond
+)
 
 func newLookout(r *run) *lookout {
 	k := &lookout{run: r}
@@ -47,7 +52,12 @@ func (k *lookout) watchLocked() {
 	})
 }
 
-func (k *lookout) reset() { k.every, k.rouse = min(leastLookout, k.most()), 2 }
+func (k *lookout) reset() {
+	k.every, k.rouse = min(leastLookout, k.most()), 2
+	if k.run.listener.shared {
+		k.every = min(leastLookoutShared, k.most())
+	}
+}
 
 func (k *lookout) most() time.Duration { return max(k.run.cfg.stuckGrace/4, time.Millisecond) }
 

@@ -11,7 +11,7 @@ import (
 	"rstserver/internal/restartload"
 )
 
-var handovers = flag.Int("handovers", 0, "handovers under load; 0: 3, and without -short 10. From 10 on equal windows without are measured beside them")
+var handovers = flag.Int("handovers", 0, "handovers under load; 0: some. With -short there are fewer clients. From 10 on equal windows without are measured beside them")
 
 // Under load, from clients that repeat nothing, a handover loses no request.
 func TestHandoverUnderLoad(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 	"rstserver/internal/restartload"
 )
 
-var handovers = flag.Int("handovers", 0, "handovers under load; 0: 3, and without -short 10")
+var handovers = flag.Int("handovers", 0, "handovers under load; 0: some. With -short there are fewer clients")
 
 // A net/http server loses no request by a handover, of clients that repeat nothing.
 func TestUnderLoad(t *testing.T) {
