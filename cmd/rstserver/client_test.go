@@ -191,7 +191,7 @@ func expectFree(t testing.TB, addr netip.AddrPort) {
 	}
 	for _, s := range dump.Sockets {
 		// The port of another address may be anybody's.
-		if conflict(s.Local.Addr(), addr.Addr()) && !addr.Addr().IsUnspecified() {
+		if s.Blocks(addr.Addr()) && !addr.Addr().IsUnspecified() {
 			t.Errorf("left on the port: %s from %s to %s", s.State, s.Local, s.Remote)
 		}
 	}

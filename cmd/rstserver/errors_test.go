@@ -55,6 +55,19 @@ func TestPortTaken(t *testing.T) {
 	p.stop()
 }
 
+// TestPortTakenNamesNobodyElse has somebody on the same port at IPv6 addresses only.
+func TestPortTakenNamesNobodyElse(t *testing.T) {
+	p := startQuiet(t)
+	other, err := net.Listen("tcp6", "[::]:"+strconv.Itoa(int(p.addr.Port())))
+	if err != nil {
+		t.Skipf("needs IPv6 (sysctl net.ipv6.conf.lo.disable_ipv6=0): %v", err)
+	}
+	defer other.Close()
+	second := launch(t, exec.Command(binary, "--addr", p.addr.String()))
+	second.expectFailedStart(fmt.Sprintf("taken by rstserver (pid %d): stop that", p.cmd.Process.Pid))
+	p.stop()
+}
+
 // TestPortTakenByRest is a port of which closed connections are left that nobody allowed to share it.
 func TestPortTakenByRest(t *testing.T) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)

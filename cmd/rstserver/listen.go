@@ -72,7 +72,7 @@ func takenBy(err error) string {
 	var names []string
 	holders, _, _ := sockdiag.Holders(addr.Port())
 	for _, h := range holders {
-		if conflict(addr.Addr(), h.Socket.Local.Addr()) {
+		if h.Socket.Blocks(addr.Addr()) {
 			names = append(names, h.String())
 		}
 	}
@@ -81,7 +81,7 @@ func takenBy(err error) string {
 	}
 	var rest sockdiag.Counts
 	_, _ = sockdiag.Each(addr.Port(), func(s *sockdiag.Socket) bool {
-		if conflict(addr.Addr(), s.Local.Addr()) {
+		if s.Blocks(addr.Addr()) {
 			rest[s.State]++
 		}
 		return true
@@ -91,10 +91,4 @@ func takenBy(err error) string {
 			"in TIME_WAIT", rest)
 	}
 	return unseen
-}
-
-// conflict reports whether sockets bound to a and b can stand in each other's way. The address that is none stands for all.
-func conflict(a, b netip.Addr) bool {
-	a, b = a.Unmap(), b.Unmap() // ::ffff:0.0.0.0 is not unspecified to netip
-	return !a.IsValid() || !b.IsValid() || a.IsUnspecified() || b.IsUnspecified() || a == b
 }

@@ -12,7 +12,8 @@ const DefaultWait = 10 * time.Second
 // Plan says what is to be freed, and how. It is not changed by its methods.
 type Plan struct {
 	// Select picks the sockets that are to be destroyed. LocalPort is the port, and must not be 0. Local and Processes pick
-	// the owners that StopOwner stops too.
+	// the owners that StopOwner stops too. In Local the address 0.0.0.0 stands for all of IPv4, and [::] for all of both
+	// families, as they do to bind(2).
 	Select sockdiag.Selector
 	// StopOwner sends SIGTERM to the processes that hold the port through a socket which listens, or is bound and not
 	// connected. Never stopped are process 1 and the calling process.

@@ -141,18 +141,21 @@ func (p *Plan) addresses(v *view) []netip.Addr {
 			add(n.Addr())
 		}
 	}
+	covered := func(ip netip.Addr) bool {
+		return slices.ContainsFunc(addresses, func(all netip.Addr) bool { return all.IsUnspecified() && (all.Is6() || ip.Is4()) })
+	}
 	// Of a network: what the machine has of it, and what is in use.
 	own, _ := net.InterfaceAddrs()
 	for _, a := range own {
 		if n, ok := a.(*net.IPNet); ok {
-			if ip, ok := netip.AddrFromSlice(n.IP); ok && v.concerned(&sockdiag.Socket{Local: netip.AddrPortFrom(ip, 1)}) {
+			if ip, ok := netip.AddrFromSlice(n.IP); ok && v.concerned(&sockdiag.Socket{Local: netip.AddrPortFrom(ip.Unmap(), 1)}) && !covered(ip.Unmap()) {
 				add(ip)
 			}
 		}
 	}
 	for i := range v.sockets {
-		if s := &v.sockets[i]; !s.HoldsPort() && v.concerned(s) {
-			add(s.Local.Addr())
+		if ip := v.sockets[i].Local.Addr(); !ip.IsUnspecified() && v.concerned(&v.sockets[i]) && !covered(ip) {
+			add(ip)
 		}
 	}
 	slices.SortFunc(addresses, netip.Addr.Compare)

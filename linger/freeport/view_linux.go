@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"rstserver/linger"
 	"rstserver/linger/sockdiag"
 )
 
@@ -87,7 +88,32 @@ func (p *Plan) glance() (*view, error) {
 	if err != nil {
 		return nil, err
 	}
+	if d.Source == sockdiag.FromProc && len(p.Select.Local) > 0 {
+		findOnlyIPv6(d.Sockets, linger.TryBind)
+	}
 	return &view{plan: p, sockets: d.Sockets}, nil
+}
+
+// findOnlyIPv6 fills in what /proc does not say. A socket on all IPv6 addresses that is on those of IPv4 too has every one of these, also
+// one that nobody uses.
+func findOnlyIPv6(sockets []sockdiag.Socket, bind func(netip.AddrPort) error) {
+	all := func(v6 bool) int {
+		return slices.IndexFunc(sockets, func(s sockdiag.Socket) bool {
+			return s.HoldsPort() && s.Local.Addr().IsUnspecified() && s.Local.Addr().Is6() == v6
+		})
+	}
+	first := all(true)
+	if first < 0 {
+		return
+	}
+	unused := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 203, 59, 1}), sockets[first].Local.Port())
+	if all(false) < 0 && bind(unused) != nil {
+		return
+	}
+	for i := range sockets {
+		s := &sockets[i]
+		s.OnlyIPv6 = s.OnlyIPv6 || s.HoldsPort() && s.Local.Addr().IsUnspecified() && s.Local.Addr().Is6()
+	}
 }
 
 // identify finds the processes.
@@ -103,14 +129,14 @@ func (v *view) identify() error {
 	return nil
 }
 
-// concerned reports whether s is at an address that the plan is about. A socket on all addresses is.
+// concerned reports whether s is in the way at an address that the plan is about.
 func (v *view) concerned(s *sockdiag.Socket) bool {
-	ip := s.Local.Addr()
-	at := sockdiag.Selector{Local: v.plan.Select.Local}
-	if at.Match(s) {
-		return true
-	}
-	return ip.IsUnspecified() && (ip.Is6() || slices.ContainsFunc(at.Local, func(n netip.Prefix) bool { return n.Addr().Is4() }))
+	return len(v.plan.Select.Local) == 0 || slices.ContainsFunc(v.plan.Select.Local, func(n netip.Prefix) bool {
+		if n.IsSingleIP() || s.Local.Addr().IsUnspecified() {
+			return s.Blocks(n.Addr()) // of a network on all addresses the family is all that counts
+		}
+		return (&sockdiag.Selector{Local: []netip.Prefix{n}}).Match(s)
+	})
 }
 
 // selected returns what is to be destroyed.
@@ -124,8 +150,15 @@ func (v *view) selected() []sockdiag.Socket {
 	return selected
 }
 
+// anywhere is Select without Local, which is for concerned: to a Selector 0.0.0.0 is an address like others.
+func (p *Plan) anywhere() *sockdiag.Selector {
+	sel := p.Select
+	sel.Local = nil
+	return &sel
+}
+
 func (v *view) isSelected(s *sockdiag.Socket) bool {
-	return !s.HoldsPort() && v.plan.Select.Match(s, v.holders[s.Inode]...)
+	return !s.HoldsPort() && v.concerned(s) && v.plan.anywhere().Match(s, v.holders[s.Inode]...)
 }
 
 // holding returns the sockets that hold the port at an address that the plan is about.
@@ -160,7 +193,7 @@ func (p *Plan) Look() (Overview, error) {
 
 func (v *view) overview() Overview {
 	var o Overview
-	anyIdle := v.plan.Select
+	anyIdle := v.plan.anywhere()
 	anyIdle.Idle = 0
 	type key struct {
 		state sockdiag.State
@@ -190,7 +223,7 @@ func (v *view) overview() Overview {
 		if v.isSelected(s) {
 			row.Selected++
 			o.Selected[known(s.State)]++
-		} else if !s.HoldsPort() && !s.Traffic.Known && anyIdle.Match(s, holders...) {
+		} else if !s.HoldsPort() && !s.Traffic.Known && v.concerned(s) && anyIdle.Match(s, holders...) {
 			o.IdleUnknown[known(s.State)]++
 		}
 	}

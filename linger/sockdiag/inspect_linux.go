@@ -30,21 +30,13 @@ func (sys system) inspect(port uint16) (Dump, error) {
 // decodeTraffic finds the traffic in the attributes behind an inet_diag_msg.
 func decodeTraffic(b []byte) Traffic {
 	const lastSent, lastReceived = unsafe.Offsetof(unix.TCPInfo{}.Last_data_sent), unsafe.Offsetof(unix.TCPInfo{}.Last_data_recv)
-	ne := binary.NativeEndian
-	for attributes := b[sizeofMessage:]; len(attributes) >= sizeofAttrHeader; {
-		length := int(ne.Uint16(attributes))
-		if length < sizeofAttrHeader || length > len(attributes) {
-			break
-		}
-		// Later kernels have a longer tcp_info, with these where they were.
-		info := attributes[sizeofAttrHeader:length]
-		if ne.Uint16(attributes[2:]) == inetDiagInfo && uintptr(len(info)) >= lastReceived+4 {
-			milliseconds := func(offset uintptr) time.Duration {
-				return time.Duration(ne.Uint32(info[offset:])) * time.Millisecond
-			}
-			return Traffic{Known: true, LastReceived: milliseconds(lastReceived), LastSent: milliseconds(lastSent)}
-		}
-		attributes = attributes[min((length+unix.NLA_ALIGNTO-1)&^(unix.NLA_ALIGNTO-1), len(attributes)):]
+	// Later kernels have a longer tcp_info, with these where they were.
+	info := attribute(b, inetDiagInfo)
+	if uintptr(len(info)) < lastReceived+4 {
+		return Traffic{}
 	}
-	return Traffic{}
+	milliseconds := func(offset uintptr) time.Duration {
+		return time.Duration(binary.NativeEndian.Uint32(info[offset:])) * time.Millisecond
+	}
+	return Traffic{Known: true, LastReceived: milliseconds(lastReceived), LastSent: milliseconds(lastSent)}
 }

@@ -18,6 +18,7 @@ const (
 	reqBytecode        = 1  // INET_DIAG_REQ_BYTECODE
 	bytecodeSourceGE   = 2  // INET_DIAG_BC_S_GE
 	bytecodeSourceLE   = 3  // INET_DIAG_BC_S_LE
+	attrOnlyIPv6       = 11 // INET_DIAG_SKV6ONLY
 	sizeofRequest      = 60 // struct inet_diag_req
 	offsetReqExtension = 3  // idiag_ext
 	offsetReqStates    = 52 // idiag_states
@@ -166,7 +167,27 @@ func decode(b []byte) Socket {
 		SendQueue: ne.Uint32(b[offsetSendQueue:]),
 		Interface: ne.Uint32(b[offsetInterface:]),
 	}
+	if s.HoldsPort() && b[offsetFamily] == unix.AF_INET6 {
+		value := attribute(b, attrOnlyIPv6)
+		s.OnlyIPv6 = len(value) > 0 && value[0] != 0
+	}
 	return s
+}
+
+// attribute returns the value of the first attribute of that kind behind an inet_diag_msg, nil where there is none.
+func attribute(b []byte, kind uint16) []byte {
+	ne := binary.NativeEndian
+	for attributes := b[sizeofMessage:]; len(attributes) >= sizeofAttrHeader; {
+		length := int(ne.Uint16(attributes))
+		if length < sizeofAttrHeader || length > len(attributes) {
+			break
+		}
+		if ne.Uint16(attributes[2:]) == kind {
+			return attributes[sizeofAttrHeader:length]
+		}
+		attributes = attributes[min((length+unix.NLA_ALIGNTO-1)&^(unix.NLA_ALIGNTO-1), len(attributes)):]
+	}
+	return nil
 }
 
 // dumpNetlink is system.dump on the real kernel.

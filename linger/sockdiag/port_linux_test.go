@@ -61,7 +61,7 @@ func comparable(d Dump) []Socket {
 	sockets := slices.Clone(d.Sockets)
 	for i := range sockets {
 		s := &sockets[i]
-		s.Cookie = 0
+		s.Cookie, s.OnlyIPv6 = 0, false
 		if s.State == Listen {
 			s.SendQueue = 0
 		}

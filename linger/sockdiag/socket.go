@@ -47,6 +47,10 @@ type Socket struct {
 	// is FromProc.
 	Interface uint32
 
+	// OnlyIPv6: the socket is on all IPv6 addresses, or one, and not on IPv4's (IPV6_V6ONLY, ipv6(7)). It is told of sockets that
+	// hold the port, since Linux 4.3, and false where Dump.Source is FromProc.
+	OnlyIPv6 bool
+
 	// Traffic says when data last went through. Only Inspect asks for it.
 	Traffic Traffic
 }
@@ -54,6 +58,22 @@ type Socket struct {
 // HoldsPort reports whether the socket keeps its port through a descriptor rather than through a connection: it listens, or is
 // bound and not connected.
 func (s *Socket) HoldsPort() bool { return s.State == Listen || s.State == Close }
+
+// Blocks reports whether the socket keeps its port from being bound at ip without SO_REUSEADDR. The unspecified address of IPv6 stands
+// for all addresses of both families, as it does to bind(2) unless IPV6_V6ONLY is set; an ip that is not valid does so too.
+func (s *Socket) Blocks(ip netip.Addr) bool {
+	own := s.Local.Addr()
+	ip = ip.Unmap().WithZone("")
+	switch {
+	case !ip.IsValid(), ip.IsUnspecified() && ip.Is6():
+		return true
+	case own.IsUnspecified() && own.Is6():
+		return ip.Is6() || !s.OnlyIPv6
+	case own.IsUnspecified(), ip.IsUnspecified():
+		return own.Is4() && ip.Is4()
+	}
+	return own == ip
+}
 
 // Queued is the number of bytes that wait in the kernel in either direction: received and not yet read, and written and not
 // yet acknowledged. A FIN counts as one. It is 0 for a socket that listens, whose queues hold connections.
