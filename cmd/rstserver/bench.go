@@ -36,7 +36,7 @@ type benchCommand struct {
 	JSON     *string       `name:"json" placeholder:"FILE" help:"Write everything to FILE, every sample included; - for stdout, in place of the tables."`
 	HTML     *string       `name:"html" placeholder:"FILE" help:"Write a page with charts to FILE, which needs nothing else; - for stdout, in place of the tables."`
 	Markdown *string       `placeholder:"FILE" help:"Write the tables, with the commands and the machine's facts, to FILE; - for stdout, in place of the tables."`
-	From     []string      `sep:"none" placeholder:"FILE" help:"Measure nothing: read what --json has written before, and write it in the other forms. May be given again."`
+	From     []string      `sep:"none" placeholder:"FILE" help:"Measure nothing: read what --json has written before, - for stdin, and write it in the other forms, to other files. May be given again."`
 }
 
 // outputFlags are those that --from can be used with.
@@ -130,13 +130,13 @@ const (
 	maxRuns        = 10_000
 )
 
-func (c *benchCommand) run(args []string, stdout, stderr io.Writer) error {
+func (c *benchCommand) run(args []string, stdin *os.File, stdout, stderr io.Writer) error {
 	program, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("cannot find this program, which is to be started as the servers and clients: %w", err)
 	}
 	if len(c.From) > 0 {
-		return c.render(stdout)
+		return c.render(stdin, stdout)
 	}
 	cmp, err := c.comparison(program)
 	if err != nil {
@@ -151,15 +151,15 @@ func (c *benchCommand) run(args []string, stdout, stderr io.Writer) error {
 }
 
 // render writes what was measured before.
-func (c *benchCommand) render(stdout io.Writer) error {
-	docs, err := readDocuments(c.From)
+func (c *benchCommand) render(stdin *os.File, stdout io.Writer) error {
+	docs, inputs, err := readDocuments(c.From, stdin)
 	if err != nil {
 		return err
 	}
 	if c.JSON != nil && len(docs) > 1 {
 		return usage("--json holds what one call has measured, and --from names %d", len(docs))
 	}
-	out, err := c.outputs(stdout)
+	out, err := c.outputs(stdout, inputs...)
 	if err != nil {
 		return err
 	}
@@ -236,22 +236,42 @@ type interruption struct{ signal syscall.Signal }
 
 func (i *interruption) Error() string { return "interrupted by " + unix.SignalName(i.signal) }
 
-func readDocuments(files []string) ([]*report.Document, error) {
-	var docs []*report.Document
-	for _, name := range files {
-		if name == "" {
-			return nil, usage("--from=: it must name a file")
+// readDocuments reads the files, of which - is stdin, and says what they are.
+func readDocuments(files []string, stdin *os.File) (docs []*report.Document, inputs []input, err error) {
+	for i, name := range files {
+		switch {
+		case name == "":
+			return nil, nil, usage("--from=: it must name a file, or - for stdin")
+		case name == "-" && slices.Contains(files[:i], "-"):
+			return nil, nil, usage("--from=-: it is there twice, and stdin can be read once")
 		}
-		f, err := os.Open(name)
+		doc, in, err := readInput(name, stdin)
 		if err != nil {
-			return nil, usage("--from: %w", err)
+			return nil, nil, err
 		}
-		doc, err := report.Read(f)
-		f.Close()
-		if err != nil {
-			return nil, usage("--from=%s: %w", name, err)
-		}
-		docs = append(docs, doc)
+		docs, inputs = append(docs, doc), append(inputs, in)
 	}
-	return docs, nil
+	return docs, inputs, nil
+}
+
+func readInput(name string, stdin *os.File) (*report.Document, input, error) {
+	f := stdin
+	if name != "-" {
+		var err error
+		if f, err = os.Open(name); err != nil {
+			return nil, input{}, usage("--from: %w", err)
+		}
+		defer f.Close()
+	} else if isTerminal(stdin) {
+		return nil, input{}, usage("--from=-: stdin is a terminal; have it come from a file or a pipe that has what --json wrote")
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, input{}, usage("--from: %w", err)
+	}
+	doc, err := report.Read(f)
+	if err != nil {
+		return nil, input{}, usage("--from=%s: %w", name, err)
+	}
+	return doc, input{name, info}, nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,8 +59,6 @@ func TestBenchOutputs(t *testing.T) {
 		{"Markdown to stdout", []string{from, "--markdown=-"}, markdown},
 		{"JSON to a file", []string{from, "--json", file("c.json")}, tables},
 		{"Markdown to stdout and a page to a file", []string{from, "--markdown=-", "--html", file("c.html")}, markdown},
-		// That which it reads is what it replaces, by itself.
-		{"JSON in place", []string{from, "--json", file("a.json")}, tables},
 	} {
 		b, code := runBench(t, tt.args...)
 		if code != 0 || b.stderr.String() != "" || b.stdout.String() != tt.want {
@@ -86,6 +85,52 @@ func TestBenchOutputs(t *testing.T) {
 	expectUsage(t, stdout, stderr, code, "rstserver bench", "--json holds what one call has measured, and --from names 2")
 	if _, err := os.Stat(file("both.json")); err == nil {
 		t.Error("both.json was made")
+	}
+}
+
+// TestBenchKeepsWhatItReads: no output replaces the measurement that it comes from, by whichever name, or what another output writes.
+func TestBenchKeepsWhatItReads(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	if _, code := runBench(t, "--peers", "floor", "--n", "5", "--runs", "1", "--json", file("d.json")); code != 0 {
+		t.Fatalf("exit code = %d, want 0", code)
+	}
+	document := readFile(t, file("d.json"))
+	if err := errors.Join(os.Symlink("d.json", file("link")), os.Link(file("d.json"), file("hard"))); err != nil {
+		t.Fatal(err)
+	}
+	bench := func(stdin, stdout string, args ...string) *process {
+		cmd := exec.Command("sh", "-c", `exec "$0" bench "$@" `+stdin+" "+stdout, binary)
+		cmd.Args, cmd.Dir = append(cmd.Args, args...), dir
+		return launchAs(t, cmd)
+	}
+	for _, tt := range []struct {
+		stdin, stdout string
+		args          []string
+		want          string // of stderr, or "" for success
+	}{
+		{"", "", []string{"--from", "d.json", "--html", "d.json"}, "--html: d.json is what --from=d.json reads, and would be lost"},
+		{"", "", []string{"--from", "d.json", "--json", "d.json"}, "--json: d.json is what --from=d.json reads"},
+		{"", "", []string{"--from", "link", "--markdown", "hard"}, "--markdown: hard is what --from=link reads"},
+		{"<d.json", "", []string{"--from", "-", "--html", "d.json"}, "--html: d.json is what --from=- reads"},
+		{"<d.json", "1<>d.json", []string{"--from", "-"}, "stdout: the shell's > is what --from=- reads"},
+		{"", ">>out", []string{"--from", "d.json", "--html", "out"}, "--html: out is what stdout is written to"},
+		{"", "", []string{"--from", "d.json", "--html", "out", "--markdown", "out"}, "--markdown: out is what --html writes"},
+		{"</dev/null", "", []string{"--from", "-", "--from", "-"}, "--from=-: "},
+		{"<d.json", "", []string{"--from", "-", "--from", "-"}, "--from=-: it is there twice"},
+		{"<d.json", "", []string{"--from=-", "--json=-"}, ""},
+	} {
+		p := bench(tt.stdin, tt.stdout, tt.args...)
+		code, stderr := p.wait(), p.stderr.String()
+		switch {
+		case tt.want == "" && (code != 0 || p.stdout.String() != document):
+			t.Errorf("%q: exit code = %d, stderr %q, and stdout is not the document", tt.args, code, stderr)
+		case tt.want != "" && (code != exitUsage || !strings.Contains(stderr, tt.want)):
+			t.Errorf("%q: exit code, stderr = %d, %q, want 2, %q", tt.args, code, stderr, tt.want)
+		}
+		if got := readFile(t, file("d.json")); got != document {
+			t.Fatalf("%q: what it reads has been changed", tt.args)
+		}
 	}
 }
 

@@ -172,7 +172,7 @@ func (n *network) expectNone() {
 // readDocument reads what --json has written.
 func readDocument(t testing.TB, name string) *report.Document {
 	t.Helper()
-	docs, err := readDocuments([]string{name})
+	docs, _, err := readDocuments([]string{name}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,8 +14,15 @@ import (
 // benchOutputs is where the outcome goes.
 type benchOutputs struct {
 	stdout io.Writer
+	inputs []input
 	taken  string // the flag of what stdout gets in place of the tables
 	files  []benchFile
+}
+
+// input is a file that --from names.
+type input struct {
+	name string
+	info os.FileInfo
 }
 
 type benchFile struct {
@@ -27,8 +34,15 @@ type benchFile struct {
 
 // outputs opens the files before anything is measured, so that none of it is lost to a wrong name. What is in them stays there
 // until there is something to replace it.
-func (c *benchCommand) outputs(stdout io.Writer) (_ *benchOutputs, err error) {
-	out := &benchOutputs{stdout: stdout}
+//
+// None of them may be what is read, inputs, or what another one writes: a measurement cannot be had a second time.
+func (c *benchCommand) outputs(stdout io.Writer, inputs ...input) (_ *benchOutputs, err error) {
+	out := &benchOutputs{stdout: stdout, inputs: inputs}
+	if f, ok := stdout.(*os.File); ok {
+		if err := out.notInput("stdout", "the shell's >", f); err != nil {
+			return nil, &exitError{exitUsage, err}
+		}
+	}
 	defer func() {
 		if err != nil {
 			out.discard()
@@ -69,13 +83,37 @@ func (o *benchOutputs) open(f benchFile) error {
 		return fmt.Errorf("%s: %w", f.flag, err)
 	}
 	f.w = file
+	if err := o.distinct(f, file); err != nil {
+		_ = file.Close()
+		return err
+	}
+	o.files = append(o.files, f)
+	return nil
+}
+
+// distinct refuses a file that is read, or that something else is written to.
+func (o *benchOutputs) distinct(f benchFile, file *os.File) error {
+	if err := o.notInput(f.flag, f.name, file); err != nil {
+		return err
+	}
+	if stdout, ok := o.stdout.(*os.File); ok && sameFile(file, stdout) {
+		return fmt.Errorf("%s: %s is what stdout is written to; name another file", f.flag, f.name)
+	}
 	for _, other := range o.files {
 		if other.name != "" && sameFile(file, other.w.(*os.File)) {
-			_ = file.Close()
 			return fmt.Errorf("%s: %s is what %s writes; name another file", f.flag, f.name, other.flag)
 		}
 	}
-	o.files = append(o.files, f)
+	return nil
+}
+
+func (o *benchOutputs) notInput(flag, name string, file *os.File) error {
+	stat, err := file.Stat()
+	for _, in := range o.inputs {
+		if err == nil && stat.Mode().IsRegular() && os.SameFile(stat, in.info) {
+			return fmt.Errorf("%s: %s is what --from=%s reads, and would be lost; name another file", flag, name, in.name)
+		}
+	}
 	return nil
 }
 

@@ -64,7 +64,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case command == "free":
 		err = cl.Free.run(os.Stdin, stdout, stderr)
 	case command == "bench":
-		err = cl.Bench.run(args, stdout, stderr)
+		err = cl.Bench.run(args, os.Stdin, stdout, stderr)
 	default:
 		err = cl.Serve.run(stdout, stderr)
 	}
