@@ -176,7 +176,7 @@ func TestComparisonUnwired(t *testing.T) {
 		t.Errorf("warnings: %q, want one that says what is missing", d.Warnings)
 	}
 	var text strings.Builder
-	if err := d.Text(&text); err != nil || strings.Count(text.String(), "needs CAP_NET_RAW") != 2 {
+	if err := d.Text(&text, report.Options{}); err != nil || strings.Count(text.String(), "needs CAP_NET_RAW") != 2 {
 		t.Errorf("%v; the column and the warnings do not each say what is missing:\n%s", err, text.String())
 	}
 }

@@ -25,6 +25,7 @@ type chartServer struct {
 
 type chartDoc struct {
 	NotFree string      `json:"notFree"` // "not in 60 s"
+	Settle  float64     `json:"settle"`  // how long that was; 0: it was not watched
 	Mixes   []chartMix  `json:"mixes"`
 	Cells   []chartCell `json:"cells"`
 }
@@ -33,6 +34,7 @@ type chartDoc struct {
 type chartMix struct {
 	Name   string        `json:"name"`
 	NS     []int         `json:"ns"`
+	Cell   int           `json:"cell"` // the one with the most connections
 	Series []chartSeries `json:"series"`
 }
 
@@ -100,12 +102,15 @@ func chartOf(docs []*Document) charted {
 }
 
 func (d *Document) chart(place func(Server) int) chartDoc {
-	doc := chartDoc{NotFree: strings.ReplaceAll(notIn(d.Settings.Settle), nbsp, " ")}
+	doc := chartDoc{NotFree: strings.ReplaceAll(notIn(d.Settings.Settle), nbsp, " "), Settle: inMilliseconds(d.Settings.Settle)}
 	blocks := d.blocks()
 	for _, name := range d.mixes() {
 		mix := chartMix{Name: prose.Printable(name)}
 		var grown []block
-		for _, b := range blocks {
+		for i, b := range blocks {
+			if b.mix == name {
+				mix.Cell = i
+			}
 			if b.mix == name && b.n > 0 {
 				grown = append(grown, b)
 				mix.NS = append(mix.NS, b.n)

@@ -43,7 +43,7 @@ func Definitions() []Definition {
 	}
 }
 
-// attained is how finely the probe of d saw, in one sentence. It is empty if nothing was seen.
+// attained is how finely the probe of d saw, in words. It is empty if nothing was seen.
 func (d *Document) attained() string {
 	at := func(name string, width time.Duration) string { return name + " to " + ms(width) + "\u00a0ms" }
 	var parts []string
@@ -56,5 +56,5 @@ func (d *Document) attained() string {
 	if len(parts) == 0 {
 		return ""
 	}
-	return "Attained resolution, the median time between the last probe in vain and the first that succeeded: " + prose.Enumerate(parts) + "."
+	return prose.Enumerate(parts) + ": the median time between the last probe in vain and the first that succeeded"
 }

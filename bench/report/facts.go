@@ -3,6 +3,7 @@ package report
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"rstserver/internal/prose"
@@ -21,7 +22,7 @@ func (d *Document) facts() []fact {
 	}
 	m, s := d.Machine, d.Settings
 	if !d.Began.IsZero() {
-		add("date", d.Began.Format("2006-01-02 15:04 MST")+", took "+span(d.Took))
+		facts = append(facts, fact{"date", d.Began.Format("2006-01-02 15:04 MST") + ", took " + glued(span(d.Took))})
 	}
 	add("program", d.Program)
 	add("system", join(m.OS, m.Kernel, m.Arch))
@@ -53,12 +54,19 @@ func (d *Document) facts() []fact {
 		d    time.Duration
 	}{{"settle", s.Settle}, {"timeout", s.Timeout}, {"in-flight requests take", s.Late}, {"probe every", s.Probe}} {
 		if setting.d > 0 {
-			settings = append(settings, setting.name+" "+span(setting.d))
+			settings = append(settings, setting.name+" "+glued(span(setting.d)))
 		}
 	}
-	add("settings", join(settings...))
+	for _, own := range []fact{{"settings", join(settings...)}, {"resolution", d.attained()}} {
+		if own.Text != "" {
+			facts = append(facts, own)
+		}
+	}
 	return facts
 }
+
+// glued has the blanks of s hold together what is beside them.
+func glued(s string) string { return strings.ReplaceAll(s, " ", nbsp) }
 
 // join lists what is not empty.
 func join(parts ...string) string {

@@ -33,7 +33,7 @@ func (d *Document) portGrid(b block) grid {
 	for _, r := range b.rows {
 		g.Lines = append(g.Lines, line{r.server.Role, []string{
 			r.name(b), spreadText(r.Free, ms, notIn(d.Settings.Settle)), ratioText(r.floor), ratioText(r.peer),
-			spreadText(r.Told, ms, notIn(d.Settings.Timeout)), r.howTold(), r.leftOnPort(),
+			spreadText(r.Told, ms, notIn(d.Settings.Timeout)), r.howTold(), r.leftOnPort() + r.later() + r.heldBy(),
 		}})
 	}
 	return g
@@ -228,3 +228,28 @@ func growthGrid(grown []block, mix string, m measure) grid {
 }
 
 func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+
+// rows are the cells of g, the head first.
+func (g grid) rows() [][]string {
+	rows := [][]string{g.Head}
+	for _, l := range g.Lines {
+		rows = append(rows, l.Cells)
+	}
+	return rows
+}
+
+// pick is g with these columns only.
+func (g grid) pick(which []int) grid {
+	p := grid{Title: g.Title}
+	for _, c := range which {
+		p.Head, p.Right = append(p.Head, g.Head[c]), append(p.Right, g.Right[c])
+	}
+	for _, l := range g.Lines {
+		cells := make([]string, 0, len(which))
+		for _, c := range which {
+			cells = append(cells, l.Cells[c])
+		}
+		p.Lines = append(p.Lines, line{l.Role, cells})
+	}
+	return p
+}

@@ -13,11 +13,14 @@ var pageFiles embed.FS
 
 // HTML writes one page of the documents, with charts and tables. It is complete in itself: whatever opens it asks the network
 // for nothing.
-func HTML(w io.Writer, docs ...*Document) error {
+func HTML(w io.Writer, o Options, docs ...*Document) error {
 	page := page{
 		Style: template.CSS(pageFile("page.css")), Script: template.JS(pageFile("page.js")),
 		Library: template.JS(library()), License: string(pageFile("chart.LICENSE.md")),
-		Charts: chartOf(docs), Definitions: Definitions(),
+		Charts: chartOf(docs),
+	}
+	if o.Explain {
+		page.Definitions = Definitions()
 	}
 	for i, d := range docs {
 		page.Documents = append(page.Documents, d.section(i))
@@ -62,9 +65,8 @@ type section struct {
 	Heading         string
 	Command         string
 	Facts           []fact
-	Attained        string
 	Warnings        []string
-	Verdicts        []verdict
+	Stories         []story
 	Blocks          []blockSection
 	Growth          []grid
 	Wired           bool
@@ -80,8 +82,8 @@ type blockSection struct {
 func (d *Document) section(i int) section {
 	blocks := d.blocks()
 	s := section{
-		ID: "d" + strconv.Itoa(i), Index: i, Heading: d.heading(blocks), Command: shell(d.Command), Facts: d.facts(), Attained: d.attained(),
-		Warnings: d.warnings(blocks), Verdicts: d.verdicts(blocks), Growth: d.growthGrids(blocks), Wired: d.wired(), Servers: d.aboutGrid(),
+		ID: "d" + strconv.Itoa(i), Index: i, Heading: d.heading(blocks), Command: shell(d.Command), Facts: d.facts(),
+		Warnings: d.warnings(blocks), Stories: d.stories(blocks), Growth: d.growthGrids(blocks), Wired: d.wired(), Servers: d.aboutGrid(),
 		Skipped: omissions(d.Skipped), Failed: omissions(d.Failed),
 	}
 	for _, b := range blocks {

@@ -14,7 +14,7 @@ import (
 func html(t *testing.T, docs ...*Document) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := HTML(&b, docs...); err != nil {
+	if err := HTML(&b, Options{Explain: true}, docs...); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()

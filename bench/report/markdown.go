@@ -9,17 +9,19 @@ import (
 )
 
 // Markdown writes documents one after the other, with tables as GitHub has them.
-func Markdown(w io.Writer, docs ...*Document) error {
+func Markdown(w io.Writer, o Options, docs ...*Document) error {
 	var b strings.Builder
 	b.WriteString("# Results\n\n" +
 		"Written by `rstserver bench`: how fast servers let go of their port and of their clients, and what they leave behind, as\n" +
-		"seen from outside. Each part is one call.\n\n" +
-		"| figure | what it means |\n| --- | --- |\n")
-	for _, def := range Definitions() {
-		b.WriteString("| " + escaped(def.Name) + " | " + escaped(def.Text) + " |\n")
-	}
+		"seen from outside. Each part is one call.\n")
 	for _, d := range docs {
 		d.markdown(&b)
+	}
+	if o.Explain {
+		b.WriteString("\n## What the figures mean\n\n| figure | what it means |\n| --- | --- |\n")
+		for _, def := range Definitions() {
+			b.WriteString("| " + escaped(def.Name) + " | " + escaped(def.Text) + " |\n")
+		}
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -28,26 +30,11 @@ func Markdown(w io.Writer, docs ...*Document) error {
 func (d *Document) markdown(b *strings.Builder) {
 	blocks := d.blocks()
 	b.WriteString("\n## " + escaped(d.heading(blocks)) + "\n")
-	if len(d.Command) > 0 {
-		// Indented code needs no fence that a name could close.
-		b.WriteString("\n    " + shell(d.Command) + "\n")
-	}
-	b.WriteString("\n| | |\n| --- | --- |\n")
-	for _, f := range d.facts() {
-		b.WriteString("| " + escaped(f.Name) + " | " + escaped(f.Text) + " |\n")
-	}
-	if attained := d.attained(); attained != "" {
-		b.WriteString("\n" + escaped(attained) + "\n")
-	}
-	if warnings := d.warnings(blocks); len(warnings) > 0 {
-		b.WriteString("\n### Warnings\n\n")
-		for _, warning := range warnings {
-			b.WriteString("- " + escaped(warning) + "\n")
+	for _, st := range d.stories(blocks) {
+		b.WriteString("\n### " + escaped(st.Title) + "\n\n")
+		for _, l := range st.Lines {
+			b.WriteString("- **" + escaped(l.Name) + "**: " + escaped(l.Text()) + "\n")
 		}
-	}
-	for _, v := range d.verdicts(blocks) {
-		b.WriteString("\n### What came of it: " + escaped(v.Title) + "\n\n")
-		markdownItems(b, v.Sentences)
 	}
 	for _, block := range blocks {
 		b.WriteString("\n### " + escaped(block.title()) + "\n")
@@ -72,6 +59,21 @@ func (d *Document) markdown(b *strings.Builder) {
 	if len(d.Failed) > 0 {
 		b.WriteString("\n### Failed\n\n")
 		markdownItems(b, omissions(d.Failed))
+	}
+	if warnings := d.warnings(blocks); len(warnings) > 0 {
+		b.WriteString("\n### Warnings\n\n")
+		for _, warning := range warnings {
+			b.WriteString("- " + escaped(warning) + "\n")
+		}
+	}
+	b.WriteString("\n### Where and how it was measured\n")
+	if len(d.Command) > 0 {
+		// Indented code needs no fence that a name could close.
+		b.WriteString("\n    " + shell(d.Command) + "\n")
+	}
+	b.WriteString("\n| | |\n| --- | --- |\n")
+	for _, f := range d.facts() {
+		b.WriteString("| " + escaped(f.Name) + " | " + escaped(f.Text) + " |\n")
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 func markdown(t *testing.T, docs ...*Document) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := Markdown(&b, docs...); err != nil {
+	if err := Markdown(&b, Options{Explain: true}, docs...); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()

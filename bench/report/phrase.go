@@ -7,11 +7,12 @@ import (
 	"strings"
 	"time"
 
+	"rstserver/internal/layout"
 	"rstserver/internal/prose"
 )
 
 // nbsp holds a number and its noun together where a line is broken.
-const nbsp = "\u00a0"
+const nbsp = layout.NBSP
 
 // spreadText is the median, and the least and the greatest behind it; bound is what to say of a figure that did not come.
 func spreadText[T ~int64](s Spread[T], unit func(T) string, bound string) string {
@@ -55,13 +56,16 @@ func ratioText(ratio float64) string {
 func countsText(counts []count) string {
 	parts := make([]string, len(counts))
 	for i, c := range counts {
-		what := prose.Printable(c.what)
-		if what == "eof" {
-			what = "EOF"
-		}
-		parts[i] = between(prose.Grouped(c.min), prose.Grouped(c.max)) + nbsp + strings.ReplaceAll(what, " ", nbsp)
+		parts[i] = between(prose.Grouped(c.min), prose.Grouped(c.max)) + nbsp + endingName(c.what)
 	}
 	return strings.Join(parts, ", ")
+}
+
+func endingName(what string) string {
+	if what == "eof" {
+		return "EOF"
+	}
+	return strings.ReplaceAll(prose.Printable(what), " ", nbsp)
 }
 
 func (r row) howTold() string {
@@ -102,6 +106,29 @@ func (r row) leftOnPort() string {
 		return "nothing"
 	}
 	return countsText(counts)
+}
+
+// later is how it went on with what was left, if it did not stay.
+func (r row) later() string {
+	sockets, at := r.cell.end()
+	left, _ := r.cell.left()
+	switch {
+	case at <= 0 || len(left) == 0:
+		return ""
+	case sockets == 0:
+		return ", gone after " + glued(span(at))
+	case len(left) > 0 && sockets < left[0].min:
+		return fmt.Sprintf(", %s still there after %s", prose.Grouped(sockets), glued(span(at)))
+	}
+	return ""
+}
+
+// heldBy names the processes that still had sockets of the port after a run.
+func (r row) heldBy() string {
+	if holders := r.holders(); holders != "" {
+		return ", held by " + holders
+	}
+	return ""
 }
 
 // lastEnd is when the last connection ended on the wire, or why that is not known.

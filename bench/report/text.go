@@ -2,63 +2,95 @@ package report
 
 import (
 	"io"
-	"strings"
+
+	"rstserver/internal/layout"
 )
 
-// Text writes d for a terminal, in lines of at most 100 columns.
-func (d *Document) Text(w io.Writer) error {
-	var b strings.Builder
+// Options are how a Document is written. The zero value will do.
+type Options struct {
+	// Columns is the width of the terminal that Text is for. Zero: 100.
+	Columns int
+	// Explain has what the figures mean written behind them.
+	Explain bool
+}
+
+// Text writes d for a terminal: what came of it, then the figures, then where and how they were measured.
+func (d *Document) Text(w io.Writer, o Options) error {
+	t := layout.Text{Columns: o.Columns}
+	first := true
 	section := func(title string) {
-		b.WriteByte('\n')
-		writeWrapped(&b, "", title)
+		if !first {
+			t.Line("")
+		}
+		first = false
+		t.Wrap("", "", title)
 	}
 	blocks := d.blocks()
-
-	if len(d.Command) > 0 {
-		writeWrapped(&b, "", shell(d.Command))
+	for _, s := range d.stories(blocks) {
+		section(s.Title)
+		for _, l := range s.Lines {
+			writeStoryLine(&t, l)
+		}
 	}
-	writePairs(&b, d.facts())
 	for _, block := range blocks {
 		for _, g := range d.grids(block) {
 			section(g.Title)
-			writeGrid(&b, g)
+			t.Table(g.rows(), g.Right)
 		}
 	}
 	for _, g := range d.growthGrids(blocks) {
-		for _, part := range splitGrid(g) {
+		for _, which := range t.Split(g.rows()) {
+			part := g.pick(which)
 			section(part.Title)
-			writeGrid(&b, part)
+			t.Table(part.rows(), part.Right)
 		}
-	}
-	for _, v := range d.verdicts(blocks) {
-		section("What came of it: " + v.Title)
-		writeItems(&b, v.Sentences)
 	}
 	if warnings := d.warnings(blocks); len(warnings) > 0 {
 		section("Warnings")
 		for _, warning := range warnings {
-			writeWrapped(&b, "  ! ", warning)
+			t.Wrap("  ! ", "    ", warning)
 		}
 	}
-	if len(d.Skipped) > 0 {
-		section("Skipped")
-		writeItems(&b, omissions(d.Skipped))
+	for _, omitted := range []struct {
+		title string
+		list  []Omission
+	}{{"Skipped", d.Skipped}, {"Failed", d.Failed}} {
+		if len(omitted.list) > 0 {
+			section(omitted.title)
+		}
+		for _, s := range omissions(omitted.list) {
+			t.Wrap("  - ", "    ", s.Name+": "+s.Text)
+		}
 	}
-	if len(d.Failed) > 0 {
-		section("Failed")
-		writeItems(&b, omissions(d.Failed))
+	section("Where and how it was measured")
+	var facts [][2]string
+	if len(d.Command) > 0 {
+		facts = append(facts, [2]string{"command", shell(d.Command)})
 	}
-	section("What the figures mean")
-	writePairs(&b, Definitions())
-	if attained := d.attained(); attained != "" {
-		section(attained)
+	for _, f := range d.facts() {
+		facts = append(facts, [2]string{f.Name, f.Text})
 	}
-	_, err := io.WriteString(w, b.String())
+	t.Pairs(facts)
+	if o.Explain {
+		section("What the figures mean")
+		var means [][2]string
+		for _, def := range Definitions() {
+			means = append(means, [2]string{def.Name, def.Text})
+		}
+		t.Pairs(means)
+	}
+	_, err := io.WriteString(w, t.String())
 	return err
 }
 
-func writeItems(b *strings.Builder, sentences []sentence) {
-	for _, s := range sentences {
-		writeWrapped(b, "  - ", s.Name+": "+s.Text)
+// writeStoryLine writes one line, whatever there is to list: as much as there is room for, and how much more there is.
+func writeStoryLine(t *layout.Text, l storyLine) {
+	name := "  " + l.Name + layout.Pad(l.Name, storyNames)
+	for n := len(l.Items); n > 0; n-- {
+		if line := name + l.text(n); layout.Columns(line) <= t.Width() {
+			t.Line(line)
+			return
+		}
 	}
+	t.Wrap(name, "    ", l.text(1))
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"rstserver/internal/layout"
 	"rstserver/internal/prose"
 )
 
@@ -36,53 +37,69 @@ func golden(t *testing.T, name string, got []byte) {
 
 func text(t *testing.T, d *Document) string {
 	t.Helper()
+	return textIn(t, d, Options{})
+}
+
+func textIn(t *testing.T, d *Document, o Options) string {
+	t.Helper()
 	var b bytes.Buffer
-	if err := d.Text(&b); err != nil {
+	if err := d.Text(&b, o); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
 }
 
 func TestTextGolden(t *testing.T) {
-	golden(t, "usual.txt", []byte(text(t, usual())))
+	golden(t, "usual.txt", []byte(textIn(t, usual(), Options{Explain: true})))
+	golden(t, "usual-60.txt", []byte(textIn(t, usual(), Options{Columns: 60})))
+	golden(t, "usual-80.txt", []byte(textIn(t, usual(), Options{Columns: 80})))
 	golden(t, "grown.txt", []byte(text(t, grown())))
 	golden(t, "wired.txt", []byte(text(t, wired("idle"))))
 }
 
+// TestTextFitsTheTerminal: no line is wider than it, but for a word that is, and no word is broken.
 func TestTextFitsTheTerminal(t *testing.T) {
 	for name, d := range map[string]*Document{"usual": usual(), "grown": grown(), "wired": wired("idle", mixed), "unwired": unwired(), "large": large(), "nasty": nasty(), "empty": empty()} {
-		for i, line := range strings.Split(text(t, d), "\n") {
-			if n := columns(line); n > maxColumns {
-				t.Errorf("%s, line %d has %d columns, want at most %d: %s", name, i+1, n, maxColumns, line)
+		words := make(map[string]bool)
+		for i, columns := range []int{200, 160, 120, 100, 80, 72, 60} {
+			got := textIn(t, d, Options{Columns: columns, Explain: true})
+			for k, line := range strings.Split(got, "\n") {
+				if n := layout.Columns(line); n > columns && len(strings.Fields(strings.TrimLeft(line, " !-"))) > 1 {
+					t.Errorf("%s, line %d has %d columns, want at most %d: %s", name, k+1, n, columns, line)
+				}
+				if line != prose.Printable(line) {
+					t.Errorf("%s, line %d has what a terminal would act on: %q", name, k+1, line)
+				}
 			}
-			if line != prose.Printable(line) {
-				t.Errorf("%s, line %d has what a terminal would act on: %q", name, i+1, line)
+			for _, word := range strings.Fields(got) {
+				if i == 0 {
+					words[word] = true
+				} else if !words[word] && strings.Trim(word, "0123456789") != "" { // how many more there are
+
+					t.Errorf("%s in %d columns: %q is part of a word", name, columns, word)
+				}
 			}
 		}
 	}
 }
 
-func TestBreakLinesLosesNothing(t *testing.T) {
-	squeeze := func(s string) string { return strings.Join(strings.Fields(s), "") }
-	texts := []string{
-		"", "short", "64.1 (45.2–90.0)", "9,000" + nbsp + "EOF, 1,000" + nbsp + "untold", strings.Repeat("long", 30), "a " + strings.Repeat("服务器", 9),
-		"two  blanks", "mixed" + nbsp + strings.Repeat("x", 40) + nbsp + "glue and words",
-	}
-	for _, text := range texts {
-		for room := 2; room < 60; room++ {
-			lines := breakLines(text, room)
-			if got := squeeze(strings.Join(lines, "")); got != squeeze(text) {
-				t.Errorf("breakLines(%q, %d) = %q, want the same text", text, room, lines)
-			}
-			for _, line := range lines {
-				if columns(line) > room {
-					t.Errorf("breakLines(%q, %d) has the line %q of %d columns", text, room, line, columns(line))
-				}
+// TestTextBeginsWithTheResult: five lines say what came of it, then come the figures, then the machine.
+func TestTextBeginsWithTheResult(t *testing.T) {
+	for _, columns := range []int{80, 100, 200} {
+		got := textIn(t, usual(), Options{Columns: columns})
+		lines := strings.Split(got, "\n")
+		for i, want := range []string{"10,000 idle connections, ", "  port free     rstserver 63.0 ms (1.25 × floor); ", "  never free    in 1 s: net/http Close; nginx; node, server.close()",
+			"  clients told  rstserver 75.6 ms; ", "  left behind   10,000 TIME_WAIT by net/http Close and nginx; ", ""} {
+			if !strings.HasPrefix(lines[i], want) || want == "" && lines[i] != "" {
+				t.Errorf("in %d columns, line %d is %q, want %q", columns, i+1, lines[i], want)
 			}
 		}
-	}
-	if got := breakLines("9,000"+nbsp+"EOF, 1,000"+nbsp+"untold", 14); len(got) != 2 || got[0] != "9,000"+nbsp+"EOF," {
-		t.Errorf("breakLines = %q, want a break between the two counts only", got)
+		if table, machine := strings.Index(got, "  server "), strings.Index(got, "Some Processor"); table < 0 || machine < table {
+			t.Errorf("the machine is at %d, before the tables at %d", machine, table)
+		}
+		if strings.Contains(got, "What the figures mean") || !strings.Contains(textIn(t, usual(), Options{Explain: true}), "What the figures mean") {
+			t.Error("the glossary is there without Explain, or is not with it")
+		}
 	}
 }
 

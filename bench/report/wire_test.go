@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"rstserver/internal/layout"
 )
 
 // wireCell has a run for each time of the last end in milliseconds; 0 is one in which not all were seen to end.
@@ -80,13 +82,13 @@ func TestWireGridIsNarrow(t *testing.T) {
 		}
 		for _, b := range d.blocks() {
 			g := d.wireGrid(b)
-			var out strings.Builder
-			writeGrid(&out, g)
+			out := layout.Text{Columns: narrow}
+			out.Table(g.rows(), g.Right)
 			if got, want := strings.Count(out.String(), "\n"), 1+len(g.Lines); got != want {
 				t.Errorf("%s: %d lines, want %d:\n%s", name, got, want, out.String())
 			}
 			for line := range strings.Lines(out.String()) {
-				if n := columns(line) - 1; n > narrow {
+				if n := layout.Columns(line) - 1; n > narrow {
 					t.Errorf("%s: %d columns: %s", name, n, line)
 				}
 			}
@@ -135,6 +137,10 @@ func TestChartOfTheWire(t *testing.T) {
 	if i := slices.IndexFunc(series, func(s chartSeries) bool { return s.Wire[0] != nil }); i < 0 || *series[i].Wire[0] != (chartPoint{85, 70, 90}) {
 		t.Errorf("series: %+v, want the last end at 85 ms, from 70 to 90", series)
 	}
+	more := wireCell("seen", 0, 90)
+	more.N = 200
+	d.Cells = append(d.Cells, more)
+	page = html(t, d)
 	const choice = `<option value="wire">`
 	if !strings.Contains(page, choice) || strings.Contains(html(t, unwired()), choice) {
 		t.Error("the cost of the last end can be chosen where it is not known, or cannot where it is")

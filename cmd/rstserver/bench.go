@@ -36,11 +36,12 @@ type benchCommand struct {
 	JSON     *string       `name:"json" placeholder:"FILE" help:"Write everything to FILE, every sample included; - for stdout, in place of the tables."`
 	HTML     *string       `name:"html" placeholder:"FILE" help:"Write a page with charts to FILE, which needs nothing else; - for stdout, in place of the tables."`
 	Markdown *string       `placeholder:"FILE" help:"Write the tables, with the commands and the machine's facts, to FILE; - for stdout, in place of the tables."`
+	Explain  bool          `help:"Write what the figures mean behind them."`
 	From     []string      `sep:"none" placeholder:"FILE" help:"Measure nothing: read what --json has written before, - for stdin, and write it in the other forms, to other files. May be given again."`
 }
 
 // outputFlags are those that --from can be used with.
-var outputFlags = []string{"from", "html", "json", "markdown"}
+var outputFlags = []string{"explain", "from", "html", "json", "markdown"}
 
 // AfterApply implements kong's hook of that name: what would have no effect is refused.
 func (c *benchCommand) AfterApply(ctx *kong.Context) error {

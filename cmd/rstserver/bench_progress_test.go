@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,21 +33,6 @@ func TestProgressLine(t *testing.T) {
 	} {
 		if got := progressLine(tt.now); got != tt.want {
 			t.Errorf("progressLine(%+v) = %q, want %q", tt.now, got, tt.want)
-		}
-	}
-}
-
-func TestClip(t *testing.T) {
-	for _, tt := range []struct {
-		line string
-		room int
-		want string
-	}{
-		{"", 5, ""}, {"abc", 5, "abc"}, {"abcde", 5, "abcde"}, {"abcdef", 5, "abcd…"}, {"äöüäöü", 5, "äöüä…"},
-		{"ab", 1, "…"}, {"漢字", 4, "漢字"}, {"漢字x", 4, "漢…"}, {"漢字x", 3, "漢…"}, {"x漢字", 4, "x漢…"},
-	} {
-		if got := clip(tt.line, tt.room); got != tt.want {
-			t.Errorf("clip(%q, %d) = %q, want %q", tt.line, tt.room, got, tt.want)
 		}
 	}
 }
@@ -97,7 +83,7 @@ func TestBenchProgress(t *testing.T) {
 			}
 		}
 		tables := readFile(t, stdout.Name())
-		if !strings.HasPrefix(tables, "rstserver bench --peers") || strings.ContainsAny(tables, "\r\x1b") {
+		if !strings.HasPrefix(tables, "100 idle connections, median of 2 runs in turn\n  port free ") || strings.ContainsAny(tables, "\r\x1b") {
 			t.Errorf("%d columns: stdout is %q, want the tables", columns, tables)
 		}
 	}
@@ -109,7 +95,18 @@ func TestBenchOnTerminal(t *testing.T) {
 	p, _ := onTerminalOf(t, cmd, 120)
 	p.exitOnTerminal(0)
 	_, tables, found := strings.Cut(p.text(), "letting go\r\x1b[K")
-	if !found || !strings.HasPrefix(tables, "rstserver bench --peers floor") || strings.Contains(tables, "\x1b") {
+	if !found || !strings.HasPrefix(tables, "10 idle connections, one run\n  port free ") || strings.Contains(tables, "\x1b") {
 		t.Errorf("the terminal shows %q", p.text())
+	}
+}
+
+// TestBenchOnDumbTerminal: what cannot be taken back is written a line for each run.
+func TestBenchOnDumbTerminal(t *testing.T) {
+	cmd := benchCommandLine("--peers", "floor", "--n", "10", "--runs", "2")
+	cmd.Env = slices.Insert(cmd.Env, len(cmd.Env)-1, "TERM=dumb")
+	p, _ := onTerminalOf(t, cmd, 80)
+	p.exitOnTerminal(0)
+	if got := p.text(); strings.ContainsAny(got, "\r\x1b") || !regexp.MustCompile(`^run 1 of 2 · .*\nrun 2 of 2 · .*\n10 idle connections`).MatchString(got) {
+		t.Errorf("the terminal shows %q", got)
 	}
 }

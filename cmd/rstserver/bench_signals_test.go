@@ -46,7 +46,7 @@ func TestBenchSignals(t *testing.T) {
 				t.Errorf("stderr = %q, want %q", b.stderr.String(), want)
 			}
 			expectNarrow(t, b.stdout.String())
-			if b.stdout.count("  floor ", "50 reset", "nothing") != 1 || b.stdout.count("interrupted") != 1 || b.stdout.count("Failed") != 0 {
+			if b.stdout.count("  floor ", "50 reset", "nothing") != 1 || b.stdout.count("interrupted") != 2 || b.stdout.count("Failed") != 0 {
 				t.Error("the tables lack the floor, or that it was interrupted, or say that something failed")
 			}
 			doc := readDocument(t, file)

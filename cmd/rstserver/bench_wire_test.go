@@ -46,7 +46,7 @@ func TestBenchWire(t *testing.T) {
 		}
 	}
 	for form, content := range map[string]string{"tables": b.stdout.String(), "page": readFile(t, file("a.html")), "Markdown": readFile(t, file("a.md"))} {
-		if !strings.Contains(content, "On the wire, in 2 runs for that") || !strings.Contains(words(content), "last end on the wire after") {
+		if !strings.Contains(content, "On the wire, in 2 runs for that") || !strings.Contains(words(content), "last end") {
 			t.Errorf("the %s do not say when the last connection was ended on the wire", form)
 		}
 	}

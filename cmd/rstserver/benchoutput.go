@@ -14,6 +14,7 @@ import (
 // benchOutputs is where the outcome goes.
 type benchOutputs struct {
 	stdout io.Writer
+	how    report.Options
 	inputs []input
 	taken  string // the flag of what stdout gets in place of the tables
 	files  []benchFile
@@ -29,7 +30,7 @@ type benchFile struct {
 	flag, name string // no name: it is stdout
 	w          io.Writer
 	made       bool // it was not there before
-	write      func(w io.Writer, docs ...*report.Document) error
+	write      func(w io.Writer, o report.Options, docs ...*report.Document) error
 }
 
 // outputs opens the files before anything is measured, so that none of it is lost to a wrong name. What is in them stays there
@@ -37,7 +38,7 @@ type benchFile struct {
 //
 // None of them may be what is read, inputs, or what another one writes: a measurement cannot be had a second time.
 func (c *benchCommand) outputs(stdout io.Writer, inputs ...input) (_ *benchOutputs, err error) {
-	out := &benchOutputs{stdout: stdout, inputs: inputs}
+	out := &benchOutputs{stdout: stdout, how: report.Options{Columns: columnsOf(stdout), Explain: c.Explain}, inputs: inputs}
 	if f, ok := stdout.(*os.File); ok {
 		if err := out.notInput("stdout", "the shell's >", f); err != nil {
 			return nil, &exitError{exitUsage, err}
@@ -51,7 +52,7 @@ func (c *benchCommand) outputs(stdout io.Writer, inputs ...input) (_ *benchOutpu
 	for _, f := range []struct {
 		flag  string
 		name  *string
-		write func(w io.Writer, docs ...*report.Document) error
+		write func(w io.Writer, o report.Options, docs ...*report.Document) error
 	}{
 		{"--json", c.JSON, writeJSON},
 		{"--html", c.HTML, report.HTML},
@@ -124,14 +125,16 @@ func sameFile(a, b *os.File) bool {
 	return errA == nil && errB == nil && statA.Mode().IsRegular() && os.SameFile(statA, statB)
 }
 
-func writeJSON(w io.Writer, docs ...*report.Document) error { return docs[0].WriteJSON(w) }
+func writeJSON(w io.Writer, _ report.Options, docs ...*report.Document) error {
+	return docs[0].WriteJSON(w)
+}
 
 // write writes everything, whatever becomes of a part of it.
 func (o *benchOutputs) write(docs ...*report.Document) error {
 	var errs []error
 	for _, f := range o.files {
 		var b bytes.Buffer
-		err := f.write(&b, docs...)
+		err := f.write(&b, o.how, docs...)
 		if err == nil && f.name != "" {
 			err = f.empty()
 		}
@@ -147,7 +150,7 @@ func (o *benchOutputs) write(docs ...*report.Document) error {
 			if i > 0 {
 				fmt.Fprintln(o.stdout)
 			}
-			if err := d.Text(o.stdout); err != nil {
+			if err := d.Text(o.stdout, o.how); err != nil {
 				errs = append(errs, fmt.Errorf("stdout: %w", err))
 			}
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"rstserver/internal/layout"
 	"rstserver/linger/freeport"
 	"rstserver/linger/sockdiag"
 )
@@ -127,7 +128,7 @@ func (c *freeCommand) run(stdin *os.File, stdout, stderr io.Writer) error {
 			return usage("there is no terminal to ask on, so nothing was touched: --yes does without, --dry-run shows what would be done")
 		}
 	}
-	rep := freeReport{plan: plan, tries: c.Yes && !c.DryRun, Port: plan.Select.LocalPort, DryRun: c.DryRun}
+	rep := freeReport{plan: plan, tries: c.Yes && !c.DryRun, columns: columnsOf(stdout), Port: plan.Select.LocalPort, DryRun: c.DryRun}
 	if rep.Before, err = plan.Look(); err != nil {
 		return err
 	}
@@ -139,6 +140,7 @@ func (c *freeCommand) run(stdin *os.File, stdout, stderr io.Writer) error {
 	overview := stdout
 	if c.JSON {
 		overview = terminal // stdout is for the one object
+		rep.columns = columnsOf(terminal)
 	}
 	if overview != nil {
 		fmt.Fprint(overview, rep.overview())
@@ -172,9 +174,9 @@ func (c *freeCommand) run(stdin *os.File, stdout, stderr io.Writer) error {
 
 // ask puts a question and reports whether the answer is yes. The end of the input is no answer.
 func ask(stdin io.Reader, terminal io.Writer, question string) (yes bool, err error) {
-	var b strings.Builder
+	b := layout.Text{Columns: columnsOf(terminal)}
 	const room = "____" // for the answer
-	writeWrapped(&b, "", question+" [y/N]"+room)
+	b.Wrap("", "  ", question+" [y/N]"+room)
 	fmt.Fprint(terminal, strings.TrimSuffix(b.String(), room+"\n")+" ")
 	answer, err := bufio.NewReader(stdin).ReadString('\n')
 	if errors.Is(err, io.EOF) {

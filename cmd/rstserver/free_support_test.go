@@ -15,6 +15,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"rstserver/internal/layout"
 	"rstserver/internal/lingertest"
 	"rstserver/linger/sockdiag"
 )
@@ -154,7 +155,7 @@ func (p *process) expectText(parts ...string) {
 		}
 	}
 	for line := range strings.Lines(text) {
-		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > maxColumns {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > layout.Usual {
 			p.t.Errorf("line of %d columns: %s", n, line)
 		}
 	}

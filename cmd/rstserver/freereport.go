@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 
+	"rstserver/internal/layout"
 	"rstserver/internal/prose"
 	"rstserver/linger/freeport"
 	"rstserver/linger/sockdiag"
@@ -17,6 +18,8 @@ import (
 type freeReport struct {
 	plan  *freeport.Plan
 	tries bool // it will be tried whatever is known beforehand
+
+	columns int // of the terminal
 
 	Port   uint16 `json:"port"`
 	DryRun bool   `json:"dry_run"`
@@ -43,50 +46,53 @@ func (r *freeReport) possible() bool {
 	return r.something() && (r.CannotDestroy == "" || r.stops())
 }
 
+// text is empty, for the terminal that the report is for.
+func (r *freeReport) text() *layout.Text { return &layout.Text{Columns: r.columns} }
+
 // overview is what is on the port and what of it is meant.
 func (r *freeReport) overview() string {
-	var b strings.Builder
+	b := r.text()
 	if len(r.Before.Rows) == 0 {
-		fmt.Fprintf(&b, "port %d: nothing is on it in this network namespace\n", r.Port)
+		b.Line(fmt.Sprintf("port %d: nothing is on it in this network namespace", r.Port))
 		for _, e := range r.Before.Elsewhere {
-			r.writeElsewhere(&b, e)
+			r.writeElsewhere(b, e)
 		}
 		return b.String()
 	}
-	fmt.Fprintf(&b, "port %d:\n", r.Port)
-	writeRows(&b, r.Before.Rows)
+	b.Line(fmt.Sprintf("port %d:", r.Port))
+	writeRows(b, r.Before.Rows)
 	if n := r.Before.IdleUnknown; n.Total() > 0 {
-		writeWrapped(&b, "", fmt.Sprintf("not selected, as the kernel does not know since when they are idle: %s (%s)",
+		b.Wrap("", "  ", fmt.Sprintf("not selected, as the kernel does not know since when they are idle: %s (%s)",
 			prose.Plural(n.Total(), "socket"), n))
 	}
 	if r.CannotDestroy != "" && !r.tries {
-		writeWrapped(&b, "", "nothing can be destroyed from here: "+r.CannotDestroy)
+		b.Wrap("", "  ", "nothing can be destroyed from here: "+r.CannotDestroy)
 	}
 	if r.DryRun {
-		r.writeWould(&b)
+		r.writeWould(b)
 	}
 	return b.String()
 }
 
 // writeElsewhere writes what another network namespace has on the port, and how to get there.
-func (r *freeReport) writeElsewhere(b *strings.Builder, e freeport.Elsewhere) {
+func (r *freeReport) writeElsewhere(b *layout.Text, e freeport.Elsewhere) {
 	who := prose.Printable(e.Process.String())
 	what := fmt.Sprintf("in another network namespace, that of %s, there is: %s.", who, e.Counts)
 	if e.HoldsThePort {
 		what = fmt.Sprintf("%s holds it in another network namespace, where there is: %s.", who, e.Counts)
 	}
-	writeWrapped(b, "", what+" From here that can neither be seen nor freed; from there it can:")
-	fmt.Fprintf(b, "  nsenter -t %d -n rstserver free %d\n", e.PID, r.Port)
+	b.Wrap("", "  ", what+" From here that can neither be seen nor freed; from there it can:")
+	b.Line(fmt.Sprintf("  nsenter -t %d -n rstserver free %d", e.PID, r.Port))
 }
 
-func (r *freeReport) writeWould(b *strings.Builder) {
+func (r *freeReport) writeWould(b *layout.Text) {
 	if r.stops() {
-		writeWrapped(b, "", "would send SIGTERM to "+processNames(r.Before.Owners))
+		b.Wrap("", "  ", "would send SIGTERM to "+processNames(r.Before.Owners))
 	}
 	if n := r.Before.Selected.Total(); n > 0 {
-		writeWrapped(b, "", fmt.Sprintf("would destroy %s (%s)", prose.Plural(n, "socket"), r.Before.Selected))
+		b.Wrap("", "  ", fmt.Sprintf("would destroy %s (%s)", prose.Plural(n, "socket"), r.Before.Selected))
 	} else {
-		fmt.Fprintln(b, "would destroy nothing")
+		b.Line("would destroy nothing")
 	}
 }
 
@@ -107,82 +113,82 @@ func (r *freeReport) question() string {
 
 // outcome is what was done, and whether the port is free.
 func (r *freeReport) outcome() string {
-	var b strings.Builder
+	b := r.text()
 	if r.Declined {
-		fmt.Fprintln(&b, "nothing was touched")
+		b.Line("nothing was touched")
 	}
 	if r.Done != nil {
-		r.writeDone(&b)
+		r.writeDone(b)
 	}
-	r.writeVerdict(&b)
+	r.writeVerdict(b)
 	return b.String()
 }
 
-func (r *freeReport) writeDone(b *strings.Builder) {
+func (r *freeReport) writeDone(b *layout.Text) {
 	d := r.Done
 	for _, s := range d.Stopped {
 		who := prose.Printable(s.Process.String())
 		switch {
 		case s.LetGo && s.Signalled:
-			writeWrapped(b, "", who+" was sent SIGTERM, and has let go of the port")
+			b.Wrap("", "  ", who+" was sent SIGTERM, and has let go of the port")
 		case s.LetGo:
-			writeWrapped(b, "", who+" had let go of the port by itself")
+			b.Wrap("", "  ", who+" had let go of the port by itself")
 		case s.Signalled:
-			writeWrapped(b, "", fmt.Sprintf("%s was sent SIGTERM: %s", who, s.Reason))
+			b.Wrap("", "  ", fmt.Sprintf("%s was sent SIGTERM: %s", who, s.Reason))
 		default:
-			writeWrapped(b, "", fmt.Sprintf("%s was not sent SIGTERM: %s", who, s.Reason))
+			b.Wrap("", "  ", fmt.Sprintf("%s was not sent SIGTERM: %s", who, s.Reason))
 		}
 	}
 	if d.Successor {
-		writeWrapped(b, "", "somebody else has begun to listen meanwhile: what came to the port since then is left alone")
+		b.Wrap("", "  ", "somebody else has begun to listen meanwhile: what came to the port since then is left alone")
 	}
 	if d.Destroyed > 0 || d.Gone > 0 || len(d.Refused) == 0 && len(d.Stopped) == 0 {
 		line := "destroyed " + prose.Plural(d.Destroyed, "socket")
 		if d.Gone > 0 {
 			line += fmt.Sprintf("; %s more ended by %s meanwhile", prose.Grouped(d.Gone), pick(d.Gone, "itself", "themselves"))
 		}
-		writeWrapped(b, "", line)
+		b.Wrap("", "  ", line)
 	}
 	for _, refused := range d.Refused {
-		writeWrapped(b, "", fmt.Sprintf("not destroyed: %s (%s): %s", prose.Plural(refused.Counts.Total(), "socket"), refused.Counts,
+		b.Wrap("", "  ", fmt.Sprintf("not destroyed: %s (%s): %s", prose.Plural(refused.Counts.Total(), "socket"), refused.Counts,
 			explainRefusal(refused.Err)))
 	}
 	if d.Survived > 0 {
-		writeWrapped(b, "", fmt.Sprintf("the kernel says that it has destroyed %s more and still has %s: before Linux 6.11 it "+
+		b.Wrap("", "  ", fmt.Sprintf("the kernel says that it has destroyed %s more and still has %s: before Linux 6.11 it "+
 			"does that with connections that are closed and have something to send", prose.Plural(d.Survived, "socket"),
 			pick(d.Survived, "it", "them")))
 	}
 	if d.Coming {
-		writeWrapped(b, "", fmt.Sprintf("gave up after %s: more came each time, as clients come back while somebody listens",
+		b.Wrap("", "  ", fmt.Sprintf("gave up after %s: more came each time, as clients come back while somebody listens",
 			prose.Plural(d.Rounds, "round")))
 	}
 }
 
-func (r *freeReport) writeVerdict(b *strings.Builder) {
+func (r *freeReport) writeVerdict(b *layout.Text) {
 	v := &r.After
 	if v.Free {
 		where := ""
 		if len(r.Before.Elsewhere) > 0 {
 			where = " in this network namespace"
 		}
-		writeWrapped(b, "", fmt.Sprintf("port %d is free%s: %s could be bound without SO_REUSEADDR", r.Port, where, addresses(v.Bound)))
+		b.Wrap("", "  ", fmt.Sprintf("port %d is free%s: %s could be bound without SO_REUSEADDR", r.Port, where, addresses(v.Bound)))
 		return
 	}
 	switch {
 	case v.Err == nil && len(v.Bound) == 0:
-		writeWrapped(b, "", fmt.Sprintf("port %d: nothing could be bound, as this machine has none of the addresses of --local", r.Port))
+		b.Wrap("", "  ", fmt.Sprintf("port %d: nothing could be bound, as this machine has none of the addresses of --local", r.Port))
 		return
 	case errors.Is(v.Err, syscall.EACCES):
-		writeWrapped(b, "", fmt.Sprintf("port %d could not be verified to be free: to bind a port this low takes root or "+
+		b.Wrap("", "  ", fmt.Sprintf("port %d could not be verified to be free: to bind a port this low takes root or "+
 			"CAP_NET_BIND_SERVICE (%v)", r.Port, v.Err))
 	case !v.InUse():
-		writeWrapped(b, "", fmt.Sprintf("port %d could not be verified to be free: %v", r.Port, v.Err))
+		b.Wrap("", "  ", fmt.Sprintf("port %d could not be verified to be free: %v", r.Port, v.Err))
 	default:
-		fmt.Fprintf(b, "port %d is not free:\n", r.Port)
+		b.Line(fmt.Sprintf("port %d is not free:", r.Port))
 	}
 	writeHolders(b, v.Holders)
 	if v.Hidden > 0 {
-		writeWrapped(b, "  ", fmt.Sprintf("%s that cannot be seen from here %s it: root can see them",
+		b.Wrap("  ", "    ", fmt.Sprintf("%s that cannot be seen from here %s it: root can see them",
 			pick(v.Hidden, "a process", "processes"), pick(v.Hidden, "holds", "hold")))
 	}
 	if n := v.Left.Total(); n > 0 {
@@ -190,19 +196,19 @@ func (r *freeReport) writeVerdict(b *strings.Builder) {
 		if r.Done != nil {
 			where = "left"
 		}
-		writeWrapped(b, "  ", fmt.Sprintf("%s %s %s: %s", prose.Plural(n, "socket"), pick(n, "is", "are"), where, v.Left))
+		b.Wrap("  ", "    ", fmt.Sprintf("%s %s %s: %s", prose.Plural(n, "socket"), pick(n, "is", "are"), where, v.Left))
 	}
 	switch held := len(v.Holders) > 0 || v.Hidden > 0; {
 	case held && !r.plan.StopOwner:
-		writeWrapped(b, "", "such a socket is never destroyed, as its process would keep the port all the same: stop that "+
+		b.Wrap("", "  ", "such a socket is never destroyed, as its process would keep the port all the same: stop that "+
 			"process, or have --stop-owner send it SIGTERM")
 	case !held && v.Left.Total() == 0 && v.InUse():
-		writeWrapped(b, "  ", "what has it is not listed: before Linux 6.8 a socket that is bound and does nothing else is not")
+		b.Wrap("  ", "    ", "what has it is not listed: before Linux 6.8 a socket that is bound and does nothing else is not")
 	}
 }
 
 // writeHolders writes who holds the port, a line for each address.
-func writeHolders(b *strings.Builder, holders []freeport.Holder) {
+func writeHolders(b *layout.Text, holders []freeport.Holder) {
 	type socket struct {
 		local netip.AddrPort
 		state sockdiag.State
@@ -222,7 +228,7 @@ func writeHolders(b *strings.Builder, holders []freeport.Holder) {
 		if s.state == sockdiag.Close {
 			how = pick(n, "has bound", "have bound")
 		}
-		writeWrapped(b, "  ", fmt.Sprintf("%s %s %s", processNames(by[s]), how, s.local))
+		b.Wrap("  ", "    ", fmt.Sprintf("%s %s %s", processNames(by[s]), how, s.local))
 	}
 }
 
@@ -243,7 +249,7 @@ func explainRefusal(err error) string {
 }
 
 // writeRows writes the table of what is on the port.
-func writeRows(b *strings.Builder, rows []freeport.Row) {
+func writeRows(b *layout.Text, rows []freeport.Row) {
 	const most = 40 // a screenful; the JSON has all
 	more := 0
 	if len(rows) > most {
@@ -270,9 +276,13 @@ func writeRows(b *strings.Builder, rows []freeport.Row) {
 		}
 		table = append(table, cells)
 	}
-	writeTable(b, table, len(table[0])-3)
+	right := make([]bool, len(table[0]))
+	for i := range len(table[0]) - 3 {
+		right[i] = true
+	}
+	b.Table(table, right)
 	if more > 0 {
-		fmt.Fprintf(b, "  and %s more of other processes and states; --json has all\n", prose.Plural(more, "row"))
+		b.Line(fmt.Sprintf("  and %s more of other processes and states; --json has all", prose.Plural(more, "row")))
 	}
 }
 
@@ -312,4 +322,12 @@ func addresses(bound []netip.AddrPort) string {
 		list = append(list, a.String())
 	}
 	return prose.Enumerate(list)
+}
+
+// pick is one for one of something, and more for any other number.
+func pick(n int, one, more string) string {
+	if n == 1 {
+		return one
+	}
+	return more
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"rstserver/internal/layout"
 	"rstserver/linger/freeport"
 	"rstserver/linger/sockdiag"
 )
@@ -146,7 +147,7 @@ port 80 is not free:
 				t.Errorf("outcome:\n%s\nwant:\n%s", got, tt.want)
 			}
 			for line := range strings.Lines(got) {
-				if n := utf8.RuneCountInString(line) - 1; n > maxColumns {
+				if n := utf8.RuneCountInString(line) - 1; n > layout.Usual {
 					t.Errorf("line of %d columns: %s", n, line)
 				}
 			}

@@ -6,9 +6,6 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// maxColumns bounds the width of the help; a narrower terminal gets lines that fit it.
-const maxColumns = 100
-
 // printHelp is kong's help, but that the program's own shows the flags of the default command, which it takes too, and names
 // the other commands.
 func printHelp(options kong.HelpOptions, ctx *kong.Context) error {

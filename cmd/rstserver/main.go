@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"rstserver/bench"
+	"rstserver/internal/layout"
 )
 
 // Exit codes. Those of a server that ran are ok and failed.
@@ -49,7 +50,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		kong.Name("rstserver"),
 		kong.Description("An HTTP/1.1 server whose port is gone the moment you say so."),
 		kong.Writers(stdout, stderr),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: maxColumns}),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: layout.Usual}),
 		kong.Help(printHelp),
 		// Help ends the program from within the parser.
 		kong.Exit(func(code int) { panic(&exitError{code: code}) }),

@@ -7,10 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-	"golang.org/x/text/width"
-
 	"rstserver/bench"
+	"rstserver/internal/layout"
 	"rstserver/internal/prose"
 )
 
@@ -36,7 +34,7 @@ const redraw = 100 * time.Millisecond
 func newProgress(stderr io.Writer) *progress {
 	p := &progress{last: stage{done: -1}}
 	if isTerminal(stderr) {
-		p.w, p.width = stderr, columns(stderr)
+		p.w, p.width = stderr, columnsOf(stderr)
 	}
 	return p
 }
@@ -49,17 +47,24 @@ func (p *progress) show(now bench.Progress) {
 	if p.w == nil || at == p.last && time.Since(p.shown) < redraw {
 		return
 	}
+	before := p.last
 	p.shown, p.last = time.Now(), at
 	line := progressLine(now)
 	if at.interrupted {
 		line = "interrupted, once more ends at once · " + line
 	}
+	if isDumb() { // which gets a line for each run
+		if at.done != before.done || at.interrupted != before.interrupted {
+			fmt.Fprintln(p.w, layout.Clip(line, p.width-1))
+		}
+		return
+	}
 	// A line that wraps could not be taken back.
-	fmt.Fprint(p.w, "\r\x1b[K"+clip(line, p.width-1))
+	fmt.Fprint(p.w, "\r\x1b[K"+layout.Clip(line, p.width-1))
 }
 
 func (p *progress) clear() {
-	if p.w != nil {
+	if p.w != nil && !isDumb() {
 		fmt.Fprint(p.w, "\r\x1b[K")
 	}
 }
@@ -84,35 +89,4 @@ func progressLine(now bench.Progress) string {
 		parts = append(parts, "less than 1s left")
 	}
 	return strings.Join(parts, " · ")
-}
-
-// clip is what fits of line into so many columns, which ends in … if that is not all.
-func clip(line string, room int) string {
-	used, fits := 0, 0 // fits: bytes in front of …
-	for i, r := range line {
-		if used < room {
-			fits = i
-		}
-		switch width.LookupRune(r).Kind() {
-		case width.EastAsianWide, width.EastAsianFullwidth:
-			used += 2
-		default:
-			used++
-		}
-		if used > room {
-			return line[:fits] + "…"
-		}
-	}
-	return line
-}
-
-// columns is the width of a terminal, which may not know it.
-func columns(stream any) int {
-	const usual = 80
-	if f, ok := stream.(interface{ Fd() uintptr }); ok {
-		if size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil && size.Col > 0 {
-			return int(size.Col)
-		}
-	}
-	return usual
 }

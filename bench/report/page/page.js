@@ -129,35 +129,97 @@
     }, more);
   }
 
-  // byNumber draws a line for each server, or a bar where there is one number of connections only.
-  function byNumber(canvas, note, mix, measure, unit, convert, missing) {
+  // hatch fills a bar for what never came.
+  function hatch() {
+    const tile = document.createElement("canvas");
+    tile.width = tile.height = 8;
+    const ctx = tile.getContext("2d");
+    ctx.strokeStyle = variable("--quiet");
+    ctx.lineWidth = 1.25;
+    for (const x of [-8, 0, 8]) { ctx.moveTo(x, 8); ctx.lineTo(x + 8, 0); }
+    ctx.stroke();
+    return ctx.createPattern(tile, "repeat");
+  }
+
+  // never draws a bar through the whole chart for what never came, and says so on it.
+  const never = {
+    id: "never",
+    afterDatasetsDraw(chart) {
+      const { ctx, chartArea: area, scales } = chart;
+      (chart.options.plugins.never.list || []).forEach((text, i) => {
+        if (!text) return;
+        const y = scales.y.getPixelForValue(i), height = 14;
+        ctx.save();
+        ctx.fillStyle = hatch();
+        ctx.fillRect(area.left + 1, y - height / 2, area.width - 1, height);
+        ctx.font = "bold 12px system-ui, sans-serif";
+        ctx.textBaseline = "middle";
+        ctx.fillStyle = variable("--page");
+        ctx.fillRect(area.left + 6, y - height / 2 - 1, ctx.measureText(text).width + 8, height + 2);
+        ctx.fillStyle = variable("--text");
+        ctx.fillText(text, area.left + 10, y);
+        ctx.restore();
+      });
+    },
+  };
+
+  // never above a line: a dashed one, and what the points on it stand for.
+  const neverLine = {
+    id: "neverLine",
+    afterDatasetsDraw(chart) {
+      const { at, text } = chart.options.plugins.neverLine;
+      if (!at) return;
+      const { ctx, chartArea: area, scales } = chart;
+      const y = scales.y.getPixelForValue(at) + 12;
+      ctx.save();
+      ctx.strokeStyle = ctx.fillStyle = variable("--quiet");
+      ctx.setLineDash([4, 4]);
+      ctx.beginPath();
+      ctx.moveTo(area.left, y);
+      ctx.lineTo(area.right, y);
+      ctx.stroke();
+      ctx.font = "12px system-ui, sans-serif";
+      ctx.textBaseline = "top";
+      ctx.fillText(text, area.left + 6, y + 4);
+      ctx.restore();
+    },
+  };
+
+  // byNumber draws a line for each server, or a bar where there is one number of connections only. What never came is drawn as that, with
+  // the text of missing.
+  function byNumber(canvas, note, mix, measure, unit, convert, missing, bound) {
     const shown = mix.series.filter(s => !hidden.has(s.server));
-    const lacking = [];
-    const all = shown.map(s => {
-      const points = s[measure].map((p, i) => p && { median: convert(p.median, mix.ns[i]), min: convert(p.min, mix.ns[i]), max: convert(p.max, mix.ns[i]) });
-      const without = mix.ns.filter((n, i) => !points[i]);
-      if (without.length === mix.ns.length) lacking.push(nameOf(s.server));
-      else if (without.length > 0) lacking.push(nameOf(s.server) + " with " + without.map(grouped).join(", "));
-      return { server: s.server, points };
-    }).filter(s => s.points.some(p => p));
-    note.textContent = lacking.length > 0 ? missing + ": " + lacking.join("; ") + "." : "";
+    const all = shown.map(s => ({
+      server: s.server,
+      points: s[measure].map((p, i) => p && { median: convert(p.median, mix.ns[i]), min: convert(p.min, mix.ns[i]), max: convert(p.max, mix.ns[i]) }),
+    }));
     const values = all.flatMap(s => s.points.filter(p => p).flatMap(p => [p.median, p.min, p.max])).filter(v => v > 0);
-    canvas.parentElement.hidden = values.length === 0;
-    if (values.length === 0) return;
-    const label = p => significant(p.median) + " " + unit + (p.min === p.max ? "" : " (" + significant(p.min) + "–" + significant(p.max) + ")");
+    const drawsNever = bound !== undefined;
+    if (note) {
+      const lacking = all.filter(s => s.points.some(p => !p)).map(s => nameOf(s.server) +
+        (s.points.some(p => p) ? " with " + mix.ns.filter((n, i) => !s.points[i]).map(grouped).join(", ") : ""));
+      note.textContent = lacking.length > 0 ? missing + ": " + lacking.join("; ") + "." : "";
+    }
+    canvas.parentElement.hidden = all.length === 0 || values.length === 0 && !drawsNever;
+    if (canvas.parentElement.hidden) return;
+    const label = p => p ? significant(p.median) + " " + unit + (p.min === p.max ? "" : " (" + significant(p.min) + "–" + significant(p.max) + ")") : missing;
 
     if (mix.ns.length === 1) {
-      all.sort((a, b) => a.points[0].median - b.points[0].median);
+      const order = s => s.points[0] ? s.points[0].median : Infinity;
+      all.sort((a, b) => order(a) - order(b) || 0);
       setHeight(canvas, all.length, 70);
       draw(canvas, {
-        type: "bar", plugins: [whiskers],
+        type: "bar", plugins: [whiskers, never],
         data: {
           labels: all.map(s => cut(nameOf(s.server), nameRoom(canvas))),
-          datasets: [{ data: all.map(s => s.points[0].median), points: all.map(s => s.points[0]), backgroundColor: all.map(s => variable(look(s.server).colour)) }],
+          datasets: [{ data: all.map(s => s.points[0] ? s.points[0].median : null), points: all.map(s => s.points[0]), backgroundColor: all.map(s => variable(look(s.server).colour)) }],
         },
         options: {
-          indexAxis: "y", scales: { x: scaleFor(unit, values), y: axis("", "category", { title: { display: false }, ticks: { color: variable("--text"), autoSkip: false } }) },
-          plugins: { legend: { display: false }, tooltip: { callbacks: { title: items => nameOf(all[items[0].dataIndex].server), label: c => label(all[c.dataIndex].points[0]) } } },
+          indexAxis: "y", scales: { x: scaleFor(unit, values.length > 0 ? values : [bound || 1]), y: axis("", "category", { title: { display: false }, ticks: { color: variable("--text"), autoSkip: false } }) },
+          plugins: {
+            never: { list: all.map(s => s.points[0] ? "" : missing) },
+            legend: { display: false }, tooltip: { callbacks: { title: items => nameOf(all[items[0].dataIndex].server), label: c => label(all[c.dataIndex].points[0]) } },
+          },
         },
       });
       return;
@@ -174,12 +236,28 @@
       scale.ticks = kept.map(value => ({ value }));
     };
     x.ticks.callback = grouped;
+    const sets = all.filter(s => s.points.some(p => p)).map(s => lineSet(s.server, s.points.map((p, i) => ({ x: mix.ns[i], y: p ? p.median : null })), { points: s.points }));
+    // Above all that came stand those that did not, beside each other so that none hides another.
+    const top = Math.max(bound || 0, 2 * Math.max(0, ...values)) || 1;
+    const placed = mix.ns.map(() => 0);
+    if (drawsNever) {
+      for (const s of all.filter(s => s.points.some(p => !p))) {
+        const points = s.points.map((p, i) => p ? null : { x: mix.ns[i], y: top * 1.25 ** placed[i]++ }).filter(p => p);
+        sets.push(lineSet(s.server, points, { showLine: false, never: true }));
+      }
+    }
+    const missed = placed.some(n => n > 0);
+    const y = logarithmic(unit, values.length > 0 ? values : [top / 10, top]);
+    if (missed) y.suggestedMax = top * 1.25 ** Math.max(...placed);
     draw(canvas, {
-      type: "line", plugins: [whiskers],
-      data: { datasets: all.map(s => lineSet(s.server, s.points.map((p, i) => ({ x: mix.ns[i], y: p ? p.median : null })), { points: s.points })) },
+      type: "line", plugins: [whiskers, neverLine],
+      data: { datasets: sets },
       options: {
-        scales: { x, y: logarithmic(unit, values) }, layout: { padding: { right: 12 } },
-        plugins: { legend: { display: false }, tooltip: tooltip(c => c.dataset.label + ": " + label(c.dataset.points[c.dataIndex])) },
+        scales: { x, y }, layout: { padding: { right: 12 } },
+        plugins: {
+          neverLine: { at: missed ? top : 0, text: missing },
+          legend: { display: false }, tooltip: tooltip(c => c.dataset.label + ": " + (c.dataset.never ? missing : label(c.dataset.points[c.dataIndex]))),
+        },
       },
     });
   }
@@ -257,6 +335,8 @@
     });
   }
 
+  const occurring = (rows, of) => [...new Set(rows.flatMap(r => Object.entries(of(r) || {}).filter(([, n]) => n > 0).map(([name]) => name)))];
+
   function render(article) {
     const doc = data.documents[article.dataset.document];
     const chosen = name => article.querySelector(`[data-choice=${name}]`);
@@ -264,19 +344,22 @@
     const note = name => article.querySelector(`[data-note=${name}]`);
 
     const mix = doc.mixes[chosen("mix").value], measure = chosen("measure");
-    byNumber(canvas("free"), note("free"), mix, "free", "ms", v => v, doc.notFree.replace(/^n/, "N") + ", so not drawn");
-    article.querySelector("[data-name=measure]").textContent = measure.selectedOptions[0].textContent;
-    byNumber(canvas("cost"), note("cost"), mix, measure.value, "µs", (v, n) => v * 1000 / n, "No figure, so not drawn");
+    byNumber(canvas("free"), null, mix, "free", "ms", v => v, doc.notFree, doc.settle);
+    const most = (doc.cells[mix.cell].rows || []).filter(r => !hidden.has(r.server));
+    const left = r => r.left;
+    drawStacked(canvas("left"), most, left, occurring(most, left), name => stateColours[name] || "--untold", "sockets", "nothing");
+    if (measure) {
+      measure.closest(".charts").hidden = mix.ns.length < 2; // there is nothing to draw over
+      article.querySelector("[data-name=measure]").textContent = measure.selectedOptions[0].textContent;
+      if (mix.ns.length > 1) byNumber(canvas("cost"), note("cost"), mix, measure.value, "µs", (v, n) => v * 1000 / n, "No figure, so not drawn");
+    }
 
     const cell = doc.cells[chosen("cell").value].rows || [], rows = cell.filter(r => !hidden.has(r.server));
     drawCurve(canvas("curve"), note("curve"), cell);
-    const occurring = of => [...new Set(rows.flatMap(r => Object.entries(of(r) || {}).filter(([, n]) => n > 0).map(([name]) => name)))];
     const told = r => r.endings;
     const order = name => (endings.indexOf(name) + endings.length + 1) % (endings.length + 1);
-    drawStacked(canvas("endings"), rows, told, occurring(told).sort((a, b) => order(a) - order(b)),
+    drawStacked(canvas("endings"), rows, told, occurring(rows, told).sort((a, b) => order(a) - order(b)),
       name => endings.includes(name) ? "--" + name : "--quiet", "clients", "none");
-    const left = r => r.left;
-    drawStacked(canvas("left"), rows, left, occurring(left), name => stateColours[name] || "--untold", "sockets", "nothing");
     drawAfter(canvas("after"), rows);
   }
 
@@ -323,7 +406,8 @@
     fill("cell", doc.cells.map(c => c.title));
     // The most connections of the first mix show the most.
     article.querySelector("[data-choice=cell]").value = Math.max(0, doc.mixes[0].ns ? doc.mixes[0].ns.length - 1 : 0);
-    article.querySelector("[data-choice=measure]").addEventListener("change", () => render(article));
+    const measure = article.querySelector("[data-choice=measure]");
+    if (measure) measure.addEventListener("change", () => render(article));
 
     const servers = [...new Set(doc.mixes.flatMap(m => (m.series || []).map(s => s.server)))].sort((a, b) => a - b);
     for (const legend of article.querySelectorAll(".legend")) {

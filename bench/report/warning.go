@@ -2,102 +2,12 @@ package report
 
 import (
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"rstserver/internal/prose"
 )
 
-// verdicts say in a sentence for each server how fast it let go of its port and what it left there, with the most connections
-// of each mix.
-func (d *Document) verdicts(blocks []block) []verdict {
-	var verdicts []verdict
-	for i, b := range blocks {
-		if i+1 < len(blocks) && blocks[i+1].mix == b.mix {
-			continue
-		}
-		v := verdict{Title: b.title()}
-		for _, r := range b.rows {
-			if len(r.cell.Runs) > 0 {
-				v.Sentences = append(v.Sentences, sentence{prose.Printable(r.server.Name), d.verdict(r)})
-			}
-		}
-		verdicts = append(verdicts, v)
-	}
-	return verdicts
-}
-
-type verdict struct {
-	Title     string
-	Sentences []sentence
-}
-
 type sentence struct{ Name, Text string }
-
-func (d *Document) verdict(r row) string {
-	var parts []string
-	if r.Free.Settled() {
-		text := "port free after " + ms(r.Free.Median) + nbsp + "ms"
-		switch {
-		case r.server.Role != Floor && r.floor > 0:
-			text += ", " + ratioText(r.floor) + nbsp + "×" + nbsp + "the floor"
-		case r.floor == 1:
-			text += ", what the others are measured by"
-		}
-		parts = append(parts, text)
-	} else {
-		parts = append(parts, "port "+notFree(r, d.Settings.Settle))
-	}
-	how := r.howTold()
-	switch {
-	case how == none:
-	case r.Told.Settled():
-		parts = append(parts, "clients told after "+ms(r.Told.Median)+nbsp+"ms: "+how)
-	default:
-		parts = append(parts, "clients not all told in "+span(d.Settings.Timeout)+": "+how)
-	}
-	if r.Wire.Settled() {
-		parts = append(parts, "last end on the wire after "+ms(r.Wire.Median)+nbsp+"ms")
-	}
-	if !r.Gone.Settled() {
-		parts = append(parts, "process not gone in "+span(d.Settings.Timeout))
-	}
-	switch left := r.leftOnPort(); left {
-	case none:
-	case "nothing":
-		parts = append(parts, "nothing left on the port")
-	default:
-		parts = append(parts, "left on the port: "+left+r.later())
-	}
-	if holders := r.holders(); holders != "" {
-		parts = append(parts, "held by "+holders)
-	}
-	return strings.Join(parts, "; ") + "."
-}
-
-func notFree(r row, settle time.Duration) string {
-	if settle <= 0 {
-		return "not seen free"
-	}
-	text := "not free in " + span(settle)
-	if r.Free.N > 0 {
-		text += fmt.Sprintf(" in %d of %s", r.Free.Of-r.Free.N, prose.Plural(r.Free.Of, "run"))
-	}
-	return text
-}
-
-// later is how it went on with what was left.
-func (r row) later() string {
-	sockets, at := r.cell.end()
-	switch {
-	case at <= 0 || !slices.ContainsFunc(r.cell.Runs, func(r Run) bool { return len(r.Left) > 1 }):
-		return ""
-	case sockets == 0:
-		return ", gone after " + span(at)
-	}
-	return fmt.Sprintf(", %s still there after %s", prose.Grouped(sockets), span(at))
-}
 
 // warnings are those that were given while it was measured, and what the figures themselves warn of.
 func (d *Document) warnings(blocks []block) []string {
