@@ -42,6 +42,7 @@ type chartMix struct {
 type chartSeries struct {
 	Server int           `json:"server"`
 	Free   []*chartPoint `json:"free"`
+	Never  []bool        `json:"never"` // it was measured, and has not got free
 	Told   []*chartPoint `json:"told"`
 	Wire   []*chartPoint `json:"wire"` // the last end
 	CPU    []*chartPoint `json:"cpu"`
@@ -123,9 +124,10 @@ func (d *Document) chart(place func(Server) int) chartDoc {
 				if at < 0 {
 					at = len(mix.Series)
 					points := func() []*chartPoint { return make([]*chartPoint, len(grown)) }
-					mix.Series = append(mix.Series, chartSeries{server, points(), points(), points(), points()})
+					mix.Series = append(mix.Series, chartSeries{server, points(), make([]bool, len(grown)), points(), points(), points()})
 				}
 				s := mix.Series[at]
+				s.Never[i] = len(r.cell.Runs) > 0 && !r.Free.Settled()
 				s.Free[i], s.Told[i], s.Wire[i], s.CPU[i] = pointOf(r.Free), pointOf(r.Told), pointOf(r.Wire), pointOf(r.CPU)
 			}
 		}

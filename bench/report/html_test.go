@@ -152,7 +152,7 @@ func TestChartsDrawNothingForWhatIsMissing(t *testing.T) {
 	doc := c.Documents[0]
 	never := 0
 	for _, s := range doc.Mixes[0].Series {
-		if s.Free[0] == nil {
+		if s.Free[0] == nil && s.Never[0] {
 			never++
 		} else if s.Free[0].Median <= 0 {
 			t.Errorf("%s is free after %v ms", c.Servers[s.Server].Name, s.Free[0].Median)
@@ -160,6 +160,13 @@ func TestChartsDrawNothingForWhatIsMissing(t *testing.T) {
 	}
 	if never != 3 {
 		t.Errorf("%d servers are never free, want 3", never)
+	}
+	// Who was not measured has not failed to free it.
+	grown := dataOf(t, html(t, grown()))
+	for _, s := range grown.Documents[0].Mixes[0].Series {
+		if name, last := grown.Servers[s.Server].Name, len(s.Free)-1; name == "node, server.close()" && (s.Free[last] != nil || s.Never[last] || !s.Never[0]) {
+			t.Errorf("%s is never free: %v, want true but for the last, which was not measured", name, s.Never)
+		}
 	}
 	row := chartRun(Run{}, 0)
 	if row.Left != nil || row.Curve != nil {

@@ -189,12 +189,12 @@
   // the text of missing.
   function byNumber(canvas, note, mix, measure, unit, convert, missing, bound) {
     const shown = mix.series.filter(s => !hidden.has(s.server));
-    const all = shown.map(s => ({
-      server: s.server,
-      points: s[measure].map((p, i) => p && { median: convert(p.median, mix.ns[i]), min: convert(p.min, mix.ns[i]), max: convert(p.max, mix.ns[i]) }),
-    }));
-    const values = all.flatMap(s => s.points.filter(p => p).flatMap(p => [p.median, p.min, p.max])).filter(v => v > 0);
     const drawsNever = bound !== undefined;
+    const all = shown.map(s => ({
+      server: s.server, never: s.never,
+      points: s[measure].map((p, i) => p && { median: convert(p.median, mix.ns[i]), min: convert(p.min, mix.ns[i]), max: convert(p.max, mix.ns[i]) }),
+    })).filter(s => s.points.some(p => p) || note || s.never.some(n => n));
+    const values = all.flatMap(s => s.points.filter(p => p).flatMap(p => [p.median, p.min, p.max])).filter(v => v > 0);
     if (note) {
       const lacking = all.filter(s => s.points.some(p => !p)).map(s => nameOf(s.server) +
         (s.points.some(p => p) ? " with " + mix.ns.filter((n, i) => !s.points[i]).map(grouped).join(", ") : ""));
@@ -241,8 +241,8 @@
     const top = Math.max(bound || 0, 2 * Math.max(0, ...values)) || 1;
     const placed = mix.ns.map(() => 0);
     if (drawsNever) {
-      for (const s of all.filter(s => s.points.some(p => !p))) {
-        const points = s.points.map((p, i) => p ? null : { x: mix.ns[i], y: top * 1.25 ** placed[i]++ }).filter(p => p);
+      for (const s of all.filter(s => s.never.some(n => n))) {
+        const points = s.points.map((p, i) => !s.never[i] ? null : { x: mix.ns[i], y: top * 1.25 ** placed[i]++ }).filter(p => p);
         sets.push(lineSet(s.server, points, { showLine: false, never: true }));
       }
     }
