@@ -12,12 +12,22 @@ func TestFreeUsage(t *testing.T) {
 		want string // in the message
 	}{
 		{"", "<port>"},
-		{"http", `port "http": it has to be a number from 1 to 65535`},
+		{"http", `port "http": it has to be a number from 1 to 65535, a range such as 8080-8089, or an address with one`},
 		{"0", `port "0"`},
 		{"65536", `port "65536"`},
 		{"-1", "-1"},
-		{":8080", `port ":8080"`},
-		{"8080 8081", "8081"},
+		{":http", `port ":http"`},
+		{"8080 0", `port "0"`},
+		{"8089-8080", `port "8089-8080"`},
+		{"8080-", `port "8080-"`},
+		{"1-65535", `port "1-65535": that is 65,535 ports, and at most 256 can be given at a time`},
+		{"::1:8080", `port "::1:8080"`},
+		{"192.0.2.1:8080", "192.0.2.1 is no address of this machine"},
+		{"name.invalid:8080", "the host's address cannot be found"},
+		{"127.0.0.1:8080 --local 127.0.0.1", "leave out --local"},
+		{"8080 --signal KILL", "--signal=KILL: it is what --stop-owner sends"},
+		{"8080 --stop-owner --signal KLL", "--signal=KLL: no signal is called that"},
+		{"8080 --list --stop-owner", "--list touches nothing"},
 		{"8080 --nope", "--nope"},
 		{"8080 --yes=perhaps", `"perhaps"`},
 		{"8080 --state", "--state"},
@@ -53,17 +63,17 @@ func TestFreeUsage(t *testing.T) {
 }
 
 func TestFreeHelp(t *testing.T) {
-	flags := strings.Fields(`--yes --dry-run --state=STATE,... --peer=NET,... --local=NET,... --idle=D --queued=N --process=NAME|PID,...
+	flags := strings.Fields(`--yes --dry-run --list --signal=NAME --state=STATE,... --peer=NET,... --local=NET,... --idle=D --queued=N --process=NAME|PID,...
 		--stop-owner --wait=D --json`)
 	for _, columns := range []string{"", "60", "500"} {
 		cmd := exec.Command(binary, "free", "--help")
 		cmd.Env = append(cmd.Environ(), "COLUMNS="+columns)
 		p := launch(t, cmd)
 		p.exit(0)
-		p.expectText(append(flags, "rstserver free <port> [flags]", "Exit codes: 0", "never sent SIGKILL")...)
+		p.expectText(append(flags, "rstserver free <port> ... [flags]", "Exit codes: 0", "TCP ports of this machine", "A UDP port is another port")...)
 	}
 	var help output
-	if code := run([]string{"--help"}, &help, &help); code != exitOK || !strings.Contains(help.String(), "rstserver free <port> [flags]") {
+	if code := run([]string{"--help"}, &help, &help); code != exitOK || !strings.Contains(help.String(), "rstserver free <port> ... [flags]") {
 		t.Errorf("rstserver --help = %d and does not name 'rstserver free':\n%s", code, help.String())
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"rstserver/internal/layout"
 	"rstserver/internal/prose"
 	"rstserver/linger/freeport"
@@ -19,7 +21,9 @@ type freeReport struct {
 	plan  *freeport.Plan
 	tries bool // it will be tried whatever is known beforehand
 
-	columns int // of the terminal
+	columns int  // of the terminal
+	lists   bool // peers are listed
+	several bool // it is one of several: what is ordinary is left to the summary
 
 	Port   uint16 `json:"port"`
 	DryRun bool   `json:"dry_run"`
@@ -27,6 +31,9 @@ type freeReport struct {
 	Declined bool `json:"declined"`
 	// Before is what was on the port, and After what is, with nothing touched where Done is nil.
 	Before freeport.Overview `json:"before"`
+	// Peers are the largest groups of peers, where they were asked for, and OtherPeers those of all others.
+	Peers      []freeport.Peers `json:"peers,omitempty"`
+	OtherPeers sockdiag.Counts  `json:"other_peers,omitzero"`
 	// CannotDestroy says why sockets could not be destroyed, as far as that can be told beforehand.
 	CannotDestroy string           `json:"cannot_destroy,omitempty"`
 	Done          *freeport.Result `json:"done,omitempty"`
@@ -49,18 +56,45 @@ func (r *freeReport) possible() bool {
 // text is empty, for the terminal that the report is for.
 func (r *freeReport) text() *layout.Text { return &layout.Text{Columns: r.columns} }
 
+// look finds out what is on the port.
+func (r *freeReport) look(peers bool) (err error) {
+	if r.Before, err = r.plan.Look(); err != nil {
+		return err
+	}
+	if r.Before.Selected.Total() > 0 {
+		if err := sockdiag.CanDestroy(); err != nil {
+			r.CannotDestroy = explainRefusal(err)
+		}
+	}
+	if peers {
+		const most = 10
+		r.Peers, r.OtherPeers, err = r.plan.LargestPeers(most)
+		r.lists = true
+	}
+	return err
+}
+
 // overview is what is on the port and what of it is meant.
 func (r *freeReport) overview() string {
 	b := r.text()
-	if len(r.Before.Rows) == 0 {
+	switch {
+	case len(r.Before.Rows) > 0:
+		b.Line(fmt.Sprintf("port %d:", r.Port))
+		writeRows(b, r.Before.Rows)
+		r.writeOutgoing(b)
+	case !r.several || len(r.Before.Elsewhere) > 0 || len(r.Before.UDP) > 0 || r.Before.UDPHidden > 0:
 		b.Line(fmt.Sprintf("port %d: nothing is on it in this network namespace", r.Port))
-		for _, e := range r.Before.Elsewhere {
-			r.writeElsewhere(b, e)
-		}
+	default:
+		return ""
+	}
+	for _, e := range r.Before.Elsewhere {
+		r.writeElsewhere(b, e)
+	}
+	r.writeUDP(b)
+	if r.lists {
+		r.writePeers(b)
 		return b.String()
 	}
-	b.Line(fmt.Sprintf("port %d:", r.Port))
-	writeRows(b, r.Before.Rows)
 	if n := r.Before.IdleUnknown; n.Total() > 0 {
 		b.Wrap("", "  ", fmt.Sprintf("not selected, as the kernel does not know since when they are idle: %s (%s)",
 			prose.Plural(n.Total(), "socket"), n))
@@ -68,10 +102,58 @@ func (r *freeReport) overview() string {
 	if r.CannotDestroy != "" && !r.tries {
 		b.Wrap("", "  ", "nothing can be destroyed from here: "+r.CannotDestroy)
 	}
-	if r.DryRun {
+	if r.DryRun && len(r.Before.Rows) > 0 {
 		r.writeWould(b)
 	}
 	return b.String()
+}
+
+// writeOutgoing names connections that were made from the port.
+func (r *freeReport) writeOutgoing(b *layout.Text) {
+	for _, row := range r.Before.Rows {
+		if row.Outgoing {
+			b.Wrap("", "  ", fmt.Sprintf("outgoing: %s of %s, from this port to %s", prose.Plural(row.Count, "connection"), rowOwner(row), addresses(row.Peers)))
+		}
+	}
+}
+
+// writeUDP names who has the UDP port.
+func (r *freeReport) writeUDP(b *layout.Text) {
+	var who []string
+	for _, h := range r.Before.UDP {
+		who = append(who, fmt.Sprintf("%s at %s", prose.Printable(h.Process.String()), h.Local))
+	}
+	if n := r.Before.UDPHidden; n > 0 {
+		who = append(who, pick(n, "a process that cannot be seen from here", "processes that cannot be seen from here"))
+	}
+	if len(who) > 0 {
+		b.Wrap("", "  ", fmt.Sprintf("UDP port %d, which is another one and left alone, is taken: by %s", r.Port, prose.Enumerate(who)))
+	}
+}
+
+// writePeers writes the largest groups of peers, and how one of them is picked.
+func (r *freeReport) writePeers(b *layout.Text) {
+	if len(r.Peers) == 0 {
+		b.Line("no connection has a peer")
+		return
+	}
+	table := [][]string{{"SOCKETS", "PEER", "STATES"}}
+	for _, p := range r.Peers {
+		table = append(table, []string{prose.Grouped(p.Counts.Total()), peerName(p), p.Counts.String()})
+	}
+	b.Table(table, []bool{true, false, false})
+	if n := r.OtherPeers.Total(); n > 0 {
+		b.Line(fmt.Sprintf("  and %s of others", prose.Plural(n, "socket")))
+	}
+	b.Wrap("", "  ", "those of the first, for one, are destroyed by:")
+	b.Line("  " + r.again("--peer "+peerName(r.Peers[0])))
+}
+
+func peerName(p freeport.Peers) string {
+	if p.Net.IsSingleIP() {
+		return p.Net.Addr().String()
+	}
+	return p.Net.String()
 }
 
 // writeElsewhere writes what another network namespace has on the port, and how to get there.
@@ -87,7 +169,7 @@ func (r *freeReport) writeElsewhere(b *layout.Text, e freeport.Elsewhere) {
 
 func (r *freeReport) writeWould(b *layout.Text) {
 	if r.stops() {
-		b.Wrap("", "  ", "would send SIGTERM to "+processNames(r.Before.Owners))
+		b.Wrap("", "  ", "would send "+unix.SignalName(r.signal())+" to "+processNames(r.Before.Owners))
 	}
 	if n := r.Before.Selected.Total(); n > 0 {
 		b.Wrap("", "  ", fmt.Sprintf("would destroy %s (%s)", prose.Plural(n, "socket"), r.Before.Selected))
@@ -96,31 +178,15 @@ func (r *freeReport) writeWould(b *layout.Text) {
 	}
 }
 
-// question is what the user has to agree to.
-func (r *freeReport) question() string {
-	n := r.Before.Selected.Total()
-	what := fmt.Sprintf("%s (%s)", prose.Plural(n, "socket"), r.Before.Selected)
-	switch {
-	case !r.stops():
-		return "Destroy " + what + "?"
-	case n == 0 || r.CannotDestroy != "":
-		return fmt.Sprintf("Send SIGTERM to %s?", processNames(r.Before.Owners))
-	default:
-		return fmt.Sprintf("Send SIGTERM to %s, and destroy what is left of %s after %s at the most?",
-			processNames(r.Before.Owners), what, r.plan.Wait)
-	}
-}
-
 // outcome is what was done, and whether the port is free.
 func (r *freeReport) outcome() string {
 	b := r.text()
-	if r.Declined {
-		b.Line("nothing was touched")
-	}
 	if r.Done != nil {
 		r.writeDone(b)
 	}
-	r.writeVerdict(b)
+	if !r.several || !r.After.Free {
+		r.writeVerdict(b)
+	}
 	return b.String()
 }
 
@@ -128,15 +194,19 @@ func (r *freeReport) writeDone(b *layout.Text) {
 	d := r.Done
 	for _, s := range d.Stopped {
 		who := prose.Printable(s.Process.String())
+		signal := unix.SignalName(r.signal())
 		switch {
+		case s.LetGo && s.Signalled && s.Unit != "":
+			b.Wrap("", "  ", fmt.Sprintf("%s was sent %s, and has let go of the port; it was of %s: should systemd start that again, it ends by", who, signal, prose.Printable(s.Unit)))
+			b.Line("  " + stopUnit(s.Circumstance))
 		case s.LetGo && s.Signalled:
-			b.Wrap("", "  ", who+" was sent SIGTERM, and has let go of the port")
+			b.Wrap("", "  ", fmt.Sprintf("%s was sent %s, and has let go of the port", who, signal))
 		case s.LetGo:
 			b.Wrap("", "  ", who+" had let go of the port by itself")
 		case s.Signalled:
-			b.Wrap("", "  ", fmt.Sprintf("%s was sent SIGTERM: %s", who, s.Reason))
+			b.Wrap("", "  ", fmt.Sprintf("%s was sent %s: %s", who, signal, s.Reason))
 		default:
-			b.Wrap("", "  ", fmt.Sprintf("%s was not sent SIGTERM: %s", who, s.Reason))
+			b.Wrap("", "  ", fmt.Sprintf("%s was not sent %s: %s", who, signal, s.Reason))
 		}
 	}
 	if d.Successor {
@@ -186,10 +256,10 @@ func (r *freeReport) writeVerdict(b *layout.Text) {
 	default:
 		b.Line(fmt.Sprintf("port %d is not free:", r.Port))
 	}
-	writeHolders(b, v.Holders)
+	r.writeHolders(b)
 	if v.Hidden > 0 {
-		b.Wrap("  ", "    ", fmt.Sprintf("%s that cannot be seen from here %s it: root can see them",
-			pick(v.Hidden, "a process", "processes"), pick(v.Hidden, "holds", "hold")))
+		b.Wrap("  ", "    ", pick(v.Hidden, "a process that cannot be seen from here holds it", "processes that cannot be seen from here hold it"))
+		r.adviceOnHidden(v.Hiding).write(b)
 	}
 	if n := v.Left.Total(); n > 0 {
 		where := "on it"
@@ -198,37 +268,47 @@ func (r *freeReport) writeVerdict(b *layout.Text) {
 		}
 		b.Wrap("  ", "    ", fmt.Sprintf("%s %s %s: %s", prose.Plural(n, "socket"), pick(n, "is", "are"), where, v.Left))
 	}
-	switch held := len(v.Holders) > 0 || v.Hidden > 0; {
-	case held && !r.plan.StopOwner:
-		b.Wrap("", "  ", "such a socket is never destroyed, as its process would keep the port all the same: stop that "+
-			"process, or have --stop-owner send it SIGTERM")
-	case !held && v.Left.Total() == 0 && v.InUse():
+	if len(v.Holders) == 0 && v.Hidden == 0 && v.Left.Total() == 0 && v.InUse() {
 		b.Wrap("  ", "    ", "what has it is not listed: before Linux 6.8 a socket that is bound and does nothing else is not")
 	}
 }
 
-// writeHolders writes who holds the port, a line for each address.
-func writeHolders(b *layout.Text, holders []freeport.Holder) {
+// writeHolders writes who holds the port, a line for each address, and behind the first of a process what ends that.
+func (r *freeReport) writeHolders(b *layout.Text) {
 	type socket struct {
 		local netip.AddrPort
 		state sockdiag.State
 	}
 	var sockets []socket
-	by := make(map[socket][]freeport.Process)
-	for _, h := range holders {
+	by := make(map[socket][]freeport.Holder)
+	for _, h := range r.After.Holders {
 		s := socket{h.Local, h.State}
 		if by[s] == nil {
 			sockets = append(sockets, s)
 		}
-		by[s] = append(by[s], h.Process)
+		by[s] = append(by[s], h)
 	}
+	advised := make(map[int]bool)
+	var given []advice
 	for _, s := range sockets {
 		n := len(by[s])
 		how := pick(n, "listens on", "listen on")
 		if s.state == sockdiag.Close {
 			how = pick(n, "has bound", "have bound")
 		}
-		b.Wrap("  ", "    ", fmt.Sprintf("%s %s %s", processNames(by[s]), how, s.local))
+		var processes []freeport.Process
+		for _, h := range by[s] {
+			processes = append(processes, h.Process)
+		}
+		b.Wrap("  ", "    ", fmt.Sprintf("%s %s %s", processNames(processes), how, s.local))
+		for _, h := range by[s] {
+			// What ends all of them, such as a unit, is said once.
+			if a := r.adviceOn(h); !advised[h.PID] && !slices.Contains(given, a) {
+				a.write(b)
+				given = append(given, a)
+			}
+			advised[h.PID] = true
+		}
 	}
 }
 

@@ -80,10 +80,11 @@ port 80 is not free:
 gave up after 5 rounds: more came each time, as clients come back while somebody listens
 port 80 is not free:
   nginx (pid 812) listens on 0.0.0.0:80
+    such a socket is never destroyed, as its process would keep the port all the same; SIGTERM is
+    sent to the process by:
+      rstserver free 80 --stop-owner
   nginx (pid 812) listens on [::]:80
   100 sockets are left: ESTABLISHED 100
-such a socket is never destroyed, as its process would keep the port all the same: stop that
-  process, or have --stop-owner send it SIGTERM
 `},
 		{"a successor", freeReport{plan: &freeport.Plan{StopOwner: true},
 			Done: &freeport.Result{Successor: true, Stopped: []freeport.Stopped{{Process: nginx, Signalled: true, LetGo: true},
@@ -103,8 +104,9 @@ port 80 is not free:
 			v.Holders = []freeport.Holder{{Process: nginx, Local: at("0.0.0.0:80"), State: sockdiag.Close}}
 		})}, `port 80 is not free:
   nginx (pid 812) has bound 0.0.0.0:80
-such a socket is never destroyed, as its process would keep the port all the same: stop that
-  process, or have --stop-owner send it SIGTERM
+    such a socket is never destroyed, as its process would keep the port all the same; SIGTERM is
+    sent to the process by:
+      rstserver free 80 --stop-owner
 `},
 		{"many processes", freeReport{plan: &freeport.Plan{StopOwner: true}, After: verdict(func(v *freeport.Verdict) {
 			for _, p := range many {
@@ -118,7 +120,10 @@ such a socket is never destroyed, as its process would keep the port all the sam
   nginx (pid 812) and worker (pid 900) have bound [::1]:80
 `},
 		{"hidden", freeReport{plan: &freeport.Plan{StopOwner: true}, After: verdict(func(v *freeport.Verdict) { v.Hidden = 2 })}, `port 80 is not free:
-  processes that cannot be seen from here hold it: root can see them
+  processes that cannot be seen from here hold it
+    no process has the socket open: the kernel itself does (such as an NFS server), or io_uring;
+    what it says of it is:
+      ss -tlnpe 'sport = :80'
 `},
 		{"nothing is listed", freeReport{After: inUse}, `port 80 is not free:
   what has it is not listed: before Linux 6.8 a socket that is bound and does nothing else is not
@@ -132,8 +137,7 @@ such a socket is never destroyed, as its process would keep the port all the sam
 `},
 		{"no address", freeReport{}, `port 80: nothing could be bound, as this machine has none of the addresses of --local
 `},
-		{"declined", freeReport{Declined: true, After: verdict(func(v *freeport.Verdict) { v.Left = timeWait(3) })}, `nothing was touched
-port 80 is not free:
+		{"declined", freeReport{Declined: true, After: verdict(func(v *freeport.Verdict) { v.Left = timeWait(3) })}, `port 80 is not free:
   3 sockets are on it: TIME_WAIT 3
 `},
 	} {
@@ -154,15 +158,15 @@ port 80 is not free:
 		})
 	}
 
-	r := freeReport{Port: 80, plan: &freeport.Plan{StopOwner: true, Wait: 10 * time.Second},
+	r := &freeReport{Port: 80, plan: &freeport.Plan{StopOwner: true, Wait: 10 * time.Second},
 		Before: freeport.Overview{Owners: many, Selected: timeWait(1)}}
 	want := "Send SIGTERM to worker (pid 900), worker (pid 901), worker (pid 902), worker (pid 903), worker (pid 904) and 4 more, " +
 		"and destroy what is left of 1 socket (TIME_WAIT 1) after 10s at the most?"
-	if got := r.question(); got != want {
+	if got := (freeReports{r}).question(); got != want {
 		t.Errorf("question = %q, want %q", got, want)
 	}
 	r.Before.Selected = sockdiag.Counts{}
-	if got, want := r.question(), "Send SIGTERM to worker (pid 900), worker (pid 901), worker (pid 902), worker (pid 903), worker (pid 904) and 4 more?"; got != want {
+	if got, want := (freeReports{r}).question(), "Send SIGTERM to worker (pid 900), worker (pid 901), worker (pid 902), worker (pid 903), worker (pid 904) and 4 more?"; got != want {
 		t.Errorf("question = %q, want %q", got, want)
 	}
 }

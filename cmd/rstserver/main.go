@@ -27,7 +27,7 @@ const (
 type commandLine struct {
 	Serve serveCommand `cmd:"" default:"withargs" help:"Serve HTTP/1.1 until a signal ends it: by default with a reset of every connection. The default command."`
 	Bench benchCommand `cmd:"" help:"Measure how servers let go of their port: this one, others, and any that you name."`
-	Free  freeCommand  `cmd:"" help:"Say what is on a local port, and free it: destroy the connections and what is left of them, whoever's they are."`
+	Free  freeCommand  `cmd:"" help:"Say what is on local TCP ports, and free them: destroy the connections and what is left of them, whoever's they are."`
 }
 
 func main() {

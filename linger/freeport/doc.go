@@ -5,7 +5,7 @@
 // Two things hold a port. Connections, TIME_WAIT and orphans are destroyed by their cookies, which takes CAP_NET_ADMIN and
 // hits no other socket; see [rstserver/linger/sockdiag.Destroy]. A listening socket keeps its port through its descriptor even
 // when it is destroyed, so it never is: only the process that has it can give it up. That process is named, and with
-// Plan.StopOwner it is sent SIGTERM, never SIGKILL.
+// Plan.StopOwner it is sent SIGTERM, or what Plan.Signal names.
 //
 // All of it concerns the network namespace of the calling thread.
 package freeport

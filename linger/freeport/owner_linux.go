@@ -3,6 +3,7 @@
 package freeport
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"slices"
@@ -17,7 +18,8 @@ import (
 // Stopped is what became of a process that was to be stopped.
 type Stopped struct {
 	Process
-	// Signalled: it was sent SIGTERM.
+	Circumstance // before that
+	// Signalled: it was sent the signal.
 	Signalled bool `json:"signalled"`
 	// LetGo: it has nothing on the port any more, whether it lives or not.
 	LetGo bool `json:"let_go"`
@@ -43,7 +45,7 @@ func (p *Plan) stopOwners(v *view) ([]Stopped, *view, error) {
 		}
 	}()
 	for _, process := range found {
-		o := terminate(process)
+		o := p.signal(process)
 		o.inodes = v.inodesOf(process.PID)
 		owners = append(owners, o)
 	}
@@ -55,7 +57,7 @@ func (p *Plan) stopOwners(v *view) ([]Stopped, *view, error) {
 	stopped := make([]Stopped, 0, len(owners))
 	for _, o := range owners {
 		if o.Signalled && !o.LetGo {
-			o.Reason = "it has not let go of the port in " + wait.String() + ", and SIGKILL is for you to decide"
+			o.Reason = "it has not let go of the port in " + wait.String()
 		}
 		stopped = append(stopped, o.Stopped)
 	}
@@ -106,9 +108,10 @@ func (v *view) closing(inodes map[uint32]bool) bool {
 	})
 }
 
-// terminate sends SIGTERM to the process, if it is one that may be stopped.
-func terminate(p sockdiag.Process) *owner {
-	o := &owner{Stopped: Stopped{Process: Process{p.PID, p.Name}}, pidfd: -1}
+// signal sends the plan's signal to the process, if it is one that may be stopped.
+func (plan *Plan) signal(p sockdiag.Process) *owner {
+	o := &owner{Stopped: Stopped{Process: Process{p.PID, p.Name}, Circumstance: circumstanceOf(p.PID)}, pidfd: -1}
+	signal := cmp.Or(plan.Signal, unix.SIGTERM)
 	switch p.PID {
 	case 1:
 		// systemd listens for the services that it starts (systemd.socket(5)); in a container it ends all of it.
@@ -126,10 +129,14 @@ func terminate(p sockdiag.Process) *owner {
 	if !p.StillHolds() {
 		return o
 	}
-	if o.pidfd >= 0 {
-		err = unix.PidfdSendSignal(o.pidfd, unix.SIGTERM, nil, 0)
-	} else {
-		err = unix.Kill(p.PID, unix.SIGTERM)
+	switch {
+	case o.pidfd >= 0:
+		err = unix.PidfdSendSignal(o.pidfd, signal, nil, 0)
+	case signal == unix.SIGKILL:
+		o.Reason = "SIGKILL is sent through a pidfd alone, which this kernel does not give (Linux 5.3): " + err.Error()
+		return o
+	default:
+		err = unix.Kill(p.PID, signal)
 	}
 	switch {
 	case err == nil:

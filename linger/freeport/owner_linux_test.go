@@ -142,7 +142,7 @@ func TestTerminate(t *testing.T) {
 		"without socket": {sockdiag.Process{PID: os.Getppid(), FD: 0, Socket: sockdiag.Socket{Inode: 1}}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := terminate(tt.process)
+			o := new(Plan).signal(tt.process)
 			defer o.close()
 			if o.Signalled || !strings.Contains(o.Reason, tt.reason) {
 				t.Errorf("terminate = %+v, want no signal, %q", o.Stopped, tt.reason)
@@ -159,7 +159,7 @@ func TestTerminateWithoutPrivilege(t *testing.T) {
 		t.Fatalf("Holders = %v, %v", holders, err)
 	}
 	lingertest.AsNobody(t, func() {
-		o := terminate(holders[0])
+		o := new(Plan).signal(holders[0])
 		defer o.close()
 		// Its descriptors cannot be read either, so that it is not sure to be the holder.
 		if o.Signalled {

@@ -1,6 +1,7 @@
 package freeport
 
 import (
+	"syscall"
 	"time"
 
 	"rstserver/linger/sockdiag"
@@ -15,9 +16,11 @@ type Plan struct {
 	// the owners that StopOwner stops too. In Local the address 0.0.0.0 stands for all of IPv4, and [::] for all of both
 	// families, as they do to bind(2).
 	Select sockdiag.Selector
-	// StopOwner sends SIGTERM to the processes that hold the port through a socket which listens, or is bound and not
+	// StopOwner sends Signal to the processes that hold the port through a socket which listens, or is bound and not
 	// connected. Never stopped are process 1 and the calling process.
 	StopOwner bool
+	// Signal is what StopOwner sends. Zero means SIGTERM. SIGKILL is sent through a pidfd alone, which no other process can be hit by.
+	Signal syscall.Signal
 	// Wait is how long StopOwner waits for them to let go of all that they have on the port. Zero means DefaultWait.
 	Wait time.Duration
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -54,7 +55,7 @@ func TestRunSparesTheListener(t *testing.T) {
 	if r.Destroyed != 4 || len(r.Refused) != 0 {
 		t.Errorf("Run = %+v, want 4 destroyed", r)
 	}
-	if v.Free || !v.InUse() || len(v.Holders) != 1 || v.Holders[0] != (Holder{self(t), s.addr, sockdiag.Listen}) || v.Left.Total() != 0 {
+	if v.Free || !v.InUse() || len(v.Holders) != 1 || v.Holders[0] != (Holder{self(t), circumstanceOf(os.Getpid()), s.addr, sockdiag.Listen}) || v.Left.Total() != 0 {
 		t.Errorf("verdict = %+v, want held by %v", v, self(t))
 	}
 	// Of the queue it returns the one that was destroyed first.

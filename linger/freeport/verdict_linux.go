@@ -31,6 +31,8 @@ type Verdict struct {
 	Holders []Holder `json:"held_by"`
 	// Hidden is the number of sockets that hold the port and whose processes cannot be seen.
 	Hidden int `json:"held_by_hidden"`
+	// Hiding says why, if there are any.
+	Hiding Hiding `json:"hiding,omitzero"`
 	// Left counts the other sockets that are on the port at the addresses concerned.
 	Left sockdiag.Counts `json:"left"`
 }
@@ -38,6 +40,7 @@ type Verdict struct {
 // Holder is a process that holds the port.
 type Holder struct {
 	Process
+	Circumstance
 	Local netip.AddrPort `json:"address"`
 	// State is LISTEN, or CLOSE for a socket that is bound and not connected.
 	State sockdiag.State `json:"state"`
@@ -101,6 +104,7 @@ func (v *Verdict) bind(addresses []netip.Addr, port uint16) {
 // list says what is on the port.
 func (verdict *Verdict) list(v *view) {
 	verdict.Holders = []Holder{}
+	circumstances := make(map[int]Circumstance)
 	for i := range v.sockets {
 		s := &v.sockets[i]
 		switch {
@@ -111,9 +115,17 @@ func (verdict *Verdict) list(v *view) {
 			verdict.Hidden++
 		default:
 			for _, h := range v.holders[s.Inode] {
-				verdict.Holders = append(verdict.Holders, Holder{Process{h.PID, h.Name}, s.Local, s.State})
+				c, known := circumstances[h.PID]
+				if !known {
+					c = circumstanceOf(h.PID)
+					circumstances[h.PID] = c
+				}
+				verdict.Holders = append(verdict.Holders, Holder{Process{h.PID, h.Name}, c, s.Local, s.State})
 			}
 		}
+	}
+	if verdict.Hidden > 0 {
+		verdict.Hiding = hiddenBy()
 	}
 	slices.SortStableFunc(verdict.Holders, func(a, b Holder) int { return a.PID - b.PID })
 }

@@ -23,6 +23,10 @@ type Overview struct {
 	Owners []Process `json:"owners"`
 	// OwnersHidden: a socket holds the port, and what process has it open cannot be seen.
 	OwnersHidden bool `json:"owners_hidden"`
+	// UDP are the processes that have the UDP port of the same number, which is another port and left alone. UDPHidden is the number of
+	// its sockets whose processes cannot be seen.
+	UDP       []Holder `json:"udp,omitempty"`
+	UDPHidden int      `json:"udp_hidden,omitempty"`
 	// Elsewhere is what other network namespaces have on the port. They are looked at when this one has nothing.
 	Elsewhere []Elsewhere `json:"elsewhere,omitempty"`
 }
@@ -37,6 +41,9 @@ type Row struct {
 	Selected  int       `json:"selected"`
 	// Local are the local addresses, each once.
 	Local []netip.Addr `json:"local_addresses"`
+	// Outgoing: they are connections that the processes have made from the port; see sockdiag.Traffic. Peers are where to, each once.
+	Outgoing bool             `json:"outgoing,omitempty"`
+	Peers    []netip.AddrPort `json:"peers,omitempty"`
 	// Queued is the number of bytes that wait in the kernel; see sockdiag.Socket.
 	Queued uint64 `json:"queued_bytes"`
 }
@@ -88,10 +95,14 @@ func (p *Plan) glance() (*view, error) {
 	if err != nil {
 		return nil, err
 	}
+	return p.view(d), nil
+}
+
+func (p *Plan) view(d sockdiag.Dump) *view {
 	if d.Source == sockdiag.FromProc && len(p.Select.Local) > 0 {
 		findOnlyIPv6(d.Sockets, linger.TryBind)
 	}
-	return &view{plan: p, sockets: d.Sockets}, nil
+	return &view{plan: p, sockets: d.Sockets}
 }
 
 // findOnlyIPv6 fills in what /proc does not say. A socket on all IPv6 addresses that is on those of IPv4 too has every one of these, also
@@ -184,11 +195,17 @@ func (v *view) owners() (owners []sockdiag.Process, hidden bool) {
 
 // Look says what is on the port, without touching anything. The error says that neither netlink nor /proc can be asked.
 func (p *Plan) Look() (Overview, error) {
-	v, err := p.look()
+	d, err := sockdiag.Inspect(p.Select.LocalPort) // which connections are outgoing, for one
 	if err != nil {
 		return Overview{}, err
 	}
-	return v.overview(), nil
+	v := p.view(d)
+	if err := v.identify(); err != nil {
+		return Overview{}, err
+	}
+	o := v.overview()
+	o.UDP, o.UDPHidden = p.udp()
+	return o, nil
 }
 
 func (v *view) overview() Overview {
@@ -196,20 +213,21 @@ func (v *view) overview() Overview {
 	anyIdle := v.plan.anywhere()
 	anyIdle.Idle = 0
 	type key struct {
-		state sockdiag.State
-		who   string
+		state    sockdiag.State
+		who      string
+		outgoing bool
 	}
 	rows := make(map[key]*Row)
 	for i := range v.sockets {
 		s := &v.sockets[i]
 		holders := v.holders[s.Inode]
-		k := key{s.State, string(unowned(s))}
+		k := key{s.State, string(unowned(s)), s.Traffic.Outgoing && len(holders) > 0}
 		if len(holders) > 0 {
 			k.who = names(holders)
 		}
 		row := rows[k]
 		if row == nil {
-			row = &Row{State: s.State, Processes: processes(holders)}
+			row = &Row{State: s.State, Processes: processes(holders), Outgoing: k.outgoing}
 			if len(holders) == 0 {
 				row.Unowned = unowned(s)
 			}
@@ -219,6 +237,9 @@ func (v *view) overview() Overview {
 		row.Queued += s.Queued()
 		if !slices.Contains(row.Local, s.Local.Addr()) {
 			row.Local = append(row.Local, s.Local.Addr())
+		}
+		if row.Outgoing && !slices.Contains(row.Peers, s.Remote) {
+			row.Peers = append(row.Peers, s.Remote)
 		}
 		if v.isSelected(s) {
 			row.Selected++

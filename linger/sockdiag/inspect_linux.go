@@ -22,6 +22,7 @@ func (sys system) inspect(port uint16) (Dump, error) {
 		s := decode(b)
 		if !s.HoldsPort() { // of these too the kernel sends a tcp_info, with zeroes
 			s.Traffic = decodeTraffic(b)
+			s.Traffic.Outgoing = outgoing(&s, attribute(b, inetDiagInfo))
 		}
 		return s
 	})
@@ -39,4 +40,20 @@ func decodeTraffic(b []byte) Traffic {
 		return time.Duration(binary.NativeEndian.Uint32(info[offset:])) * time.Millisecond
 	}
 	return Traffic{Known: true, LastReceived: milliseconds(lastReceived), LastSent: milliseconds(lastSent)}
+}
+
+// outgoing reports whether the connection with this struct tcp_info was made by connect(2). Then its SYN was acknowledged as one byte
+// that nobody has written: what is acknowledged, or waits for that, is one more than what was sent.
+func outgoing(s *Socket, info []byte) bool {
+	const acked, notSent, sent, sentAgain = unsafe.Offsetof(unix.TCPInfo{}.Bytes_acked), unsafe.Offsetof(unix.TCPInfo{}.Notsent_bytes),
+		unsafe.Offsetof(unix.TCPInfo{}.Bytes_sent), unsafe.Offsetof(unix.TCPInfo{}.Bytes_retrans)
+	if s.State == SynSent {
+		return true
+	}
+	if s.State != Established && s.State != CloseWait || uintptr(len(info)) < sentAgain+8 {
+		return false
+	}
+	ne := binary.NativeEndian
+	onItsWay := uint64(s.SendQueue) - uint64(ne.Uint32(info[notSent:]))
+	return ne.Uint64(info[acked:])+onItsWay == ne.Uint64(info[sent:])-ne.Uint64(info[sentAgain:])+1
 }

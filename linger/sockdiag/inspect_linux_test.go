@@ -4,6 +4,8 @@ package sockdiag
 
 import (
 	"encoding/binary"
+	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -134,6 +136,43 @@ func TestDecodeTraffic(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := decodeTraffic(append(make([]byte, sizeofMessage), tt.attributes...)); got != tt.want {
 				t.Errorf("decodeTraffic = %+v, want %+v", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestOutgoing has each end of a connection ask who has made it: while it is new, with data acknowledged and under way, and once the
+// other end has closed.
+func TestOutgoing(t *testing.T) {
+	for _, f := range families {
+		t.Run(f.name, func(t *testing.T) {
+			s := newServer(t, f)
+			client, conn := s.connect(t)
+			check := func(when string) {
+				t.Helper()
+				for end, c := range map[string]*net.TCPConn{"client": client, "server": conn} {
+					lingertest.Wait(t, end+", "+when, func() bool {
+						d, err := Inspect(unmap(c.LocalAddr()).Port())
+						lingertest.Must(t, err)
+						i := slices.IndexFunc(d.Sockets, func(s Socket) bool { return s.Remote == unmap(c.RemoteAddr()) })
+						return i >= 0 && d.Sockets[i].Traffic.Outgoing == (end == "client")
+					})
+				}
+			}
+			check("new")
+			for _, c := range []*net.TCPConn{client, conn} {
+				_, err := c.Write(make([]byte, 1000))
+				lingertest.Must(t, err)
+			}
+			check("with data that is not read")
+			lingertest.Must(t, conn.SetWriteDeadline(time.Now().Add(50*time.Millisecond)))
+			_, _ = conn.Write(make([]byte, 64<<20)) // more than the buffers of both take
+			check("with data that waits")
+			lingertest.Must(t, conn.CloseWrite())
+			d, err := Inspect(unmap(client.LocalAddr()).Port())
+			lingertest.Must(t, err)
+			if len(d.Sockets) == 0 || !d.Sockets[0].Traffic.Outgoing {
+				t.Errorf("the client of one that closes is %+v, want outgoing", d.Sockets)
 			}
 		})
 	}

@@ -150,7 +150,7 @@ func (sys system) ask(of ports, q question) (Source, error) {
 			break
 		}
 	}
-	procErr := sys.proc(of, q.line)
+	procErr := sys.proc(procFiles, of, q.line)
 	if procErr == nil {
 		return FromProc, nil
 	}

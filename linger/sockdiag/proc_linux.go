@@ -22,7 +22,7 @@ var procFiles = [...]string{"/proc/thread-self/net/tcp", "/proc/thread-self/net/
 //
 // The kernel hands a table out in pieces and finds its place again by counting, so where sockets come and go meanwhile some
 // are printed many times. They are reported once; one that is left out cannot be noticed.
-func (sys system) proc(of ports, f func(*Socket) bool) error {
+func (sys system) proc(files [2]string, of ports, f func(*Socket) bool) error {
 	type identity struct {
 		local, remote netip.AddrPort
 		inode         uint32
@@ -36,7 +36,7 @@ func (sys system) proc(of ports, f func(*Socket) bool) error {
 		seen[id] = struct{}{}
 		return f(s)
 	}
-	for i, name := range procFiles {
+	for i, name := range files {
 		more, err := sys.procFile(name, of, once)
 		if i > 0 && errors.Is(err, fs.ErrNotExist) {
 			return nil

@@ -48,6 +48,7 @@ type Namespace struct {
 // The functions of Linux fail with an error that wraps [errors.ErrUnsupported].
 
 func Port(uint16) (Dump, error)                                    { return Dump{}, errElsewhere }
+func UDP(uint16) (Dump, error)                                     { return Dump{}, errElsewhere }
 func Inspect(uint16) (Dump, error)                                 { return Dump{}, errElsewhere }
 func Count(uint16) (Counts, Source, error)                         { return Counts{}, "", errElsewhere }
 func Each(uint16, func(*Socket) bool) (Source, error)              { return "", errElsewhere }

@@ -94,6 +94,9 @@ type Traffic struct {
 	// LastReceived and LastSent are the times since data was last received and last sent, acknowledgements and probes not
 	// counted, in milliseconds; or since the connection was made, while there was none.
 	LastReceived, LastSent time.Duration
+	// Outgoing: this end has made the connection, by connect(2), and not a listening socket. It is found out of connections of which
+	// this end has not sent its FIN, since Linux 4.19; false where that is not known.
+	Outgoing bool
 }
 
 // Idle is the time since data last went through in either direction. known is Known.
