@@ -37,7 +37,7 @@ type Comparison struct {
 	Timeout time.Duration
 	// Late is how long an in-flight request takes. 0 means DefaultLate.
 	Late time.Duration
-	// Patience is how long each process of the server may take to listen, and each process of clients to open its connections.
+	// Patience is how long each process of the server may take to listen, if that is less than Timeout, and each process of clients to open its connections.
 	// 0 means DefaultPatience.
 	Patience time.Duration
 	// Progress is told what is under way, some ten times for a thousand connections. Nil: nobody is.

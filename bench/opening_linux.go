@@ -26,7 +26,7 @@ func (r run) pair(ctx context.Context, limit uint64) (took time.Duration, err er
 	if err != nil {
 		return 0, err
 	}
-	p, err := r.Server.start(ctx, addr, r.Processes, r.Stderr, r.Patience)
+	p, err := r.Server.start(ctx, addr, r.Processes, r.Stderr, min(r.Patience, r.Timeout))
 	if err != nil {
 		if ctx.Err() != nil {
 			return 0, context.Cause(ctx)

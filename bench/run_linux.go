@@ -105,7 +105,7 @@ func (r run) measure(ctx context.Context) (rep report.Run, err error) {
 			err = both(err, left)
 		}
 	}()
-	p, err := r.Server.start(ctx, addr, r.Processes, r.Stderr, r.Patience)
+	p, err := r.Server.start(ctx, addr, r.Processes, r.Stderr, min(r.Patience, r.Timeout))
 	if err != nil {
 		if ctx.Err() != nil {
 			return rep, context.Cause(ctx)

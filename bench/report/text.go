@@ -62,6 +62,10 @@ func (d *Document) Text(w io.Writer, o Options) error {
 			t.Wrap("  - ", "    ", s.Name+": "+s.Text)
 		}
 	}
+	if len(d.Cells) == 0 {
+		_, err := io.WriteString(w, t.String())
+		return err
+	}
 	section("Where and how it was measured")
 	var facts [][2]string
 	if len(d.Command) > 0 {

@@ -31,7 +31,7 @@ type benchCommand struct {
 	PeersDir string        `default:"bin/peers" placeholder:"DIR" help:"Where make peers has put the servers that are not in this program. Default: ${default}."`
 	Server   []string      `sep:"none" placeholder:"SPEC" help:"Measure this one too: name=NAME,cmd=COMMAND and more, see above. May be given again."`
 	Settle   time.Duration `default:"1s" placeholder:"D" help:"How long sockets that are left on the port are watched, from the end of the server on. 70s shows the end of TIME_WAIT. Default: ${default}."`
-	Timeout  time.Duration `default:"10s" placeholder:"D" help:"How long a server may take to end, after which it is killed; in-flight requests add theirs. Default: ${default}."`
+	Timeout  time.Duration `default:"10s" placeholder:"D" help:"How long a server may take to listen, and to end, after which it is killed; in-flight requests add theirs. Default: ${default}."`
 	Late     time.Duration `default:"5s" placeholder:"D" help:"How long an in-flight request takes, which has to be longer than it takes to open all connections. Default: ${default}."`
 	JSON     *string       `name:"json" placeholder:"FILE" help:"Write everything to FILE, every sample included; - for stdout, in place of the tables."`
 	HTML     *string       `name:"html" placeholder:"FILE" help:"Write a page with charts to FILE, which needs nothing else; - for stdout, in place of the tables."`

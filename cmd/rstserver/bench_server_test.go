@@ -219,3 +219,29 @@ func TestBenchMissingPeers(t *testing.T) {
 	}
 	expectNarrow(t, b.stdout.String())
 }
+
+// TestBenchHints: what users stumble over is answered with what to do.
+func TestBenchHints(t *testing.T) {
+	f := newForeign(t)
+	cmd := benchCommandLine("--peers", "none", "--n", "5", "--runs", "1", "--timeout", "2s", "--settle", "50ms",
+		"--server", f.spec("name=daemon", "-daemon"),
+		"--server", f.spec("name=closes", "-closes"),
+		"--server", f.spec("name=deaf", "-deaf"),
+		"--server", "name=wrapper,path=/hello,cmd=sh -c './foreign -port {port}; true'",
+	)
+	cmd.Dir = f.dir
+	b := startBench(t, cmd)
+	b.exit(1)
+	b.expectNothing()
+	text := words(b.stdout.String())
+	for _, want := range []string{
+		"runs on: it puts itself into the background; have it stay in the foreground",
+		"that have sent nothing yet: --kind fresh",
+		"after 2s; --timeout gives it longer",
+		"a shell keeps the signal to itself: put exec in front of the server's command, as in cmd=sh -c 'exec ...'",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the report lacks %q:\n%s", want, b.stdout.String())
+		}
+	}
+}

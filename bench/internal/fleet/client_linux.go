@@ -120,7 +120,7 @@ func (c *client) received(b []byte) error {
 		return fmt.Errorf("%d bytes came, and what is waited for is not among them", len(c.got))
 	case !done:
 	case !c.ready && saysClose(c.got):
-		return errors.New("the answer says Connection: close; only fresh and half connections work with a server that keeps none")
+		return errors.New("the answer says Connection: close; of a server that keeps no connection, measure those that have sent nothing yet: --kind fresh")
 	case !c.ready:
 		c.script.steps[c.step].seen = c.got
 		c.step++

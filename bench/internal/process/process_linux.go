@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -128,10 +129,10 @@ func (p *Family) ready(ctx context.Context, one *process, before int, patience t
 		case <-retry.C:
 		}
 		if one.hasEnded(ctx) {
-			return fmt.Errorf("it ended at the start, with %s%s%s", one.exit(), p.several(), one.printed())
+			return fmt.Errorf("it ended at the start, with %s%s%s%s", one.exit(), p.background(one), p.several(), one.printed())
 		}
 		if over {
-			return fmt.Errorf("it does not listen on port %d after %s%s%s", p.Addr.Port(), patience, p.several(), one.printed())
+			return fmt.Errorf("it does not listen on port %d after %s; --timeout gives it longer%s%s", p.Addr.Port(), patience, p.several(), one.printed())
 		}
 		n, err := listening(p.Addr.Port())
 		if err != nil {
@@ -151,6 +152,52 @@ func (p *Family) several() string {
 	return fmt.Sprintf("; for so many connections it is started %d times, for which its listening socket needs SO_REUSEPORT", p.n)
 }
 
+// background is what a process that has ended in order is likely to have done, if others that it has started run on.
+func (p *Family) background(one *process) string {
+	if one.cmd.ProcessState == nil || !one.cmd.ProcessState.Success() {
+		return ""
+	}
+	// One that is about to execute its program has no environment to know it by.
+	const longest = time.Second
+	names := p.strays.names()
+	for until := time.Now().Add(longest); len(names) == 0 && time.Now().Before(until); names = p.strays.names() {
+		time.Sleep(5 * time.Millisecond)
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", and %s, which it has started, runs on: it puts itself into the background; have it stay in the foreground, as nginx does with -g 'daemon off;'",
+		strings.Join(names, ", "))
+}
+
+// wrapper is what may be wrong when the signal was of no effect: only what was started has got it.
+func (p *Family) wrapper() string {
+	if !isShell(p.program.Command[0]) {
+		return ""
+	}
+	return "; a shell keeps the signal to itself: put exec in front of the server's command, as in cmd=sh -c 'exec ...'"
+}
+
+// isShell reports whether a program is a shell, or a script for some interpreter.
+func isShell(program string) bool {
+	switch filepath.Base(program) {
+	case "sh", "ash", "bash", "dash", "ksh", "zsh":
+		return true
+	}
+	path, err := exec.LookPath(program)
+	if err != nil {
+		return false
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var mark [2]byte
+	_, err = io.ReadFull(f, mark[:])
+	return err == nil && string(mark[:]) == "#!"
+}
+
 // listening is the number of sockets that listen on a port.
 func listening(port uint16) (int, error) {
 	counts, _, err := sockdiag.Count(port)
@@ -162,7 +209,7 @@ func listening(port uint16) (int, error) {
 func (p *Family) Alive(ctx context.Context) error {
 	for _, one := range p.started {
 		if one.hasEnded(ctx) {
-			return fmt.Errorf("it ended by itself, with %s%s", one.exit(), one.printed())
+			return fmt.Errorf("it ended by itself, with %s%s%s", one.exit(), p.background(one), one.printed())
 		}
 	}
 	return nil
@@ -229,7 +276,7 @@ func (p *Family) Gone(ctx context.Context, after string) (at time.Duration, err 
 		case <-one.ended: // both may be so
 			at = max(at, one.at)
 		default:
-			return 0, fmt.Errorf("it still runs %s, and was killed; --timeout gives it longer", after)
+			return 0, fmt.Errorf("it still runs %s, and was killed; --timeout gives it longer%s", after, p.wrapper())
 		}
 	}
 	for {
@@ -243,7 +290,7 @@ func (p *Family) Gone(ctx context.Context, after string) (at time.Duration, err 
 		select {
 		case <-ctx.Done():
 			if names := p.strays.names(); len(names) > 0 {
-				return 0, fmt.Errorf("processes that it has started still run %s, and were killed: %s; --timeout gives them longer", after, strings.Join(names, ", "))
+				return 0, fmt.Errorf("processes that it has started still run %s, and were killed: %s; --timeout gives them longer%s", after, strings.Join(names, ", "), p.wrapper())
 			}
 		case <-time.After(time.Millisecond):
 		}

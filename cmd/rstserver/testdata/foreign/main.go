@@ -25,6 +25,8 @@ var (
 	deaf     = flag.Bool("deaf", false, "do not listen")
 	mute     = flag.Bool("mute", false, "do not answer")
 	fails    = flag.String("fails", "", "end at once, and say so")
+	daemon   = flag.Bool("daemon", false, "serve in the background, in a process of another session")
+	closes   = flag.Bool("closes", false, "close each connection behind its answer")
 	child    = flag.Bool("child", false, "start a process in a session of its own that would outlive this one")
 )
 
@@ -34,6 +36,18 @@ func main() {
 	if *fails != "" {
 		fmt.Fprintln(os.Stderr, *fails)
 		os.Exit(7)
+	}
+	if *daemon {
+		var args []string
+		for _, arg := range os.Args[1:] {
+			if arg != "-daemon" {
+				args = append(args, arg)
+			}
+		}
+		cmd := exec.Command(os.Args[0], args...)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		check(cmd.Start())
+		return
 	}
 	if *child {
 		cmd := exec.Command(os.Args[0], "-deaf")
@@ -69,6 +83,7 @@ func main() {
 		}
 	})
 	srv := &http.Server{Handler: mux}
+	srv.SetKeepAlivesEnabled(!*closes)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
 	sig := <-signals
