@@ -12,6 +12,9 @@ import (
 	"strings"
 )
 
+// ProgramVersion is the commit that this program was built from, as far as Go knows; empty where it does not.
+func ProgramVersion() string { return programVersion() }
+
 // programVersion is the commit that this program was built from, as far as Go knows.
 func programVersion() string {
 	info, ok := debug.ReadBuildInfo()

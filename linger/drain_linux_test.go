@@ -215,8 +215,8 @@ func TestDrainCutShort(t *testing.T) {
 			<-stopped
 			rep, err := tt.cut(l.Listener)
 			<-e.done
-			if err != nil || !errors.Is(e.err, tt.want) || rep.Steps != e.rep.Steps || rep.Mode != ModeDrain || rep.AtDeadline != (Tally{Open: 1}) ||
-				!rep.Complete() {
+			if err != nil || !errors.Is(e.err, tt.want) || rep.Steps != e.rep.Steps || rep.Mode != ModeDrain ||
+				(tt.want == nil) != (rep.ByAbort == Tally{Open: 1}) || (tt.want != nil) != (rep.AtDeadline == Tally{Open: 1}) || !rep.Complete() {
 				t.Errorf("%s: %+v, %v; the Drain itself: %+v, %v", tt.name, rep, err, e.rep, e.err)
 			}
 			if err := <-stopped; err == nil {

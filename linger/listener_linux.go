@@ -173,6 +173,7 @@ type Listener struct {
 	mu      sync.Mutex // guards what follows
 	state   listenerState
 	mode    Mode
+	aborted bool // what cut a drain short was an Abort
 	began   time.Time
 	closing chan struct{} // closed when the teardown begins
 	done    chan struct{} // closed when it is complete: from then on report and err do not change

@@ -44,11 +44,12 @@ type Report struct {
 	// release is at work, those that are alive.
 	Connections Tally `json:"connections"`
 	// Closed is the number of connections that ended in order (FIN) from the start of a drain, a handover or a release to its end. They
-	// are not among Connections. The JSON form has it, and AtDeadline, for these modes only, zero or not.
+	// are not among Connections. The JSON form has it, AtDeadline and ByAbort for these modes only, zero or not.
 	Closed int `json:"closed_in_order"`
-	// AtDeadline counts those of Connections that a drain cut at its deadline, which is the end of its context, or a Close or Abort
-	// that came before. The others had nothing in flight when the drain aborted them.
+	// AtDeadline counts those of Connections that a drain cut at its deadline, which is the end of its context, and ByAbort those that it
+	// was cut at by a Close or Abort before that. The others had nothing in flight when the drain aborted them.
 	AtDeadline Tally `json:"cut_at_deadline"`
+	ByAbort    Tally `json:"cut_by_abort"`
 	// AbortedOutside is the number of Connections that were aborted by a goroutine other than their loop's, because the
 	// loop was stuck.
 	AbortedOutside int `json:"aborted_from_outside"`
@@ -74,7 +75,7 @@ type Report struct {
 type Steps struct {
 	// Refused: from here on the port refuses new connections; in a handover, it is the successor's alone.
 	Refused time.Duration
-	// Drained: the last connection that was to finish has, or the deadline came (see Report.AtDeadline). An abort waits for
+	// Drained: the last connection that was to finish has, or the drain was cut short (see Report.AtDeadline and ByAbort). An abort waits for
 	// none, and leaves it zero.
 	Drained time.Duration
 	// PortFree: the last connection was reset, and the port given up; with a sweep, what it could destroy is gone too.
@@ -86,31 +87,42 @@ type Steps struct {
 	Done time.Duration
 }
 
-// MarshalJSON writes what the field comments say. All members are there in every mode, save closed_in_order and
-// cut_at_deadline, of which an abort has none, swept, which only a sweep has, and unverified, which is there only for a reason.
+// MarshalJSON writes what the field comments say. All members are there in every mode, save closed_in_order, cut_at_deadline, cut_by_abort
+// and the step drained_ms, of which an abort has none, swept, which only a sweep has, and unverified, which is there only for a reason.
 func (r Report) MarshalJSON() ([]byte, error) {
 	type fields Report
+	if r.Mode == ModeAbort {
+		r.Steps.Drained = noStep
+	}
 	waited := struct {
 		fields
 		// These take the place of the fields of the same name.
 		Closed     *int   `json:"closed_in_order,omitempty"`
 		AtDeadline *Tally `json:"cut_at_deadline,omitempty"`
+		ByAbort    *Tally `json:"cut_by_abort,omitempty"`
 	}{fields: fields(r)}
 	if r.Mode.patient() {
-		waited.Closed, waited.AtDeadline = &r.Closed, &r.AtDeadline
+		waited.Closed, waited.AtDeadline, waited.ByAbort = &r.Closed, &r.AtDeadline, &r.ByAbort
 	}
 	return json.Marshal(waited)
 }
 
+// noStep is for a step that there is not in a mode.
+const noStep = -1
+
 // MarshalJSON writes the steps in milliseconds, with three decimals; every step is there, zero or not.
 func (s Steps) MarshalJSON() ([]byte, error) {
+	var drained *float64
+	if s.Drained != noStep {
+		drained = new(milliseconds(s.Drained))
+	}
 	return json.Marshal(struct {
-		Refused  float64 `json:"listener_refused_ms"`
-		Drained  float64 `json:"drained_ms"`
-		PortFree float64 `json:"port_free_ms"`
-		Verified float64 `json:"verified_ms"`
-		Done     float64 `json:"done_ms"`
-	}{milliseconds(s.Refused), milliseconds(s.Drained), milliseconds(s.PortFree), milliseconds(s.Verified), milliseconds(s.Done)})
+		Refused  float64  `json:"listener_refused_ms"`
+		Drained  *float64 `json:"drained_ms,omitempty"`
+		PortFree float64  `json:"port_free_ms"`
+		Verified float64  `json:"verified_ms"`
+		Done     float64  `json:"done_ms"`
+	}{milliseconds(s.Refused), drained, milliseconds(s.PortFree), milliseconds(s.Verified), milliseconds(s.Done)})
 }
 
 func milliseconds(d time.Duration) float64 {

@@ -610,7 +610,6 @@ func TestReportJSON(t *testing.T) {
   "started_at": "2026-03-14T15:09:26.535897932Z",
   "steps": {
     "listener_refused_ms": 0.123,
-    "drained_ms": 0,
     "port_free_ms": 57.346,
     "verified_ms": 58,
     "done_ms": 2
@@ -709,7 +708,8 @@ func TestReportJSON(t *testing.T) {
   "cut_at_deadline": {
     "handling": 2,
     "hijacked": 1
-  }
+  },
+  "cut_by_abort": {}
 }`},
 		{name: "release at work", report: Report{
 			Mode: ModeRelease, Address: "127.0.0.1:8080", Started: started, Steps: Steps{Refused: 123456}, Connections: Tally{Idle: 2},
@@ -739,7 +739,8 @@ func TestReportJSON(t *testing.T) {
     "unowned": {}
   },
   "closed_in_order": 0,
-  "cut_at_deadline": {}
+  "cut_at_deadline": {},
+  "cut_by_abort": {}
 }`},
 	}
 	for _, tt := range tests {

@@ -141,12 +141,15 @@ func (r Report) writeConnections(b *strings.Builder) {
 	}
 	if r.Mode.Drains() {
 		atOnce := r.Connections
-		for a, n := range r.AtDeadline {
-			atOnce[a] -= n
+		for a := range atOnce {
+			atOnce[a] -= r.AtDeadline[a] + r.ByAbort[a]
 		}
 		row(b, name, counts(atOnce, "aborted with nothing in flight"))
 		if r.AtDeadline.Total() > 0 {
 			row(b, name, counts(r.AtDeadline, "cut at the deadline"))
+		}
+		if r.ByAbort.Total() > 0 {
+			row(b, name, counts(r.ByAbort, "cut by an abort"))
 		}
 	} else {
 		row(b, name, counts(r.Connections, "aborted"))

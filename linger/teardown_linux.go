@@ -72,7 +72,7 @@ func (l *Listener) beginAbort() bool {
 	if l.state >= listenerClosing {
 		return false
 	}
-	if l.state != listenerDraining {
+	if l.aborted = l.state == listenerDraining; !l.aborted {
 		l.mode, l.began = ModeAbort, time.Now()
 	}
 	l.closeLocked()
@@ -163,7 +163,11 @@ func (t *teardown) count() {
 	t.all.Add(t.cut)
 	t.rep.Connections, t.rep.Refused = t.all.Aborted, t.all.Refused
 	t.rep.Closed = int(t.closedInOrder.Load())
-	if t.rep.Mode.Drains() {
+	switch {
+	case !t.rep.Mode.Drains():
+	case t.aborted:
+		t.rep.ByAbort = t.cut.Aborted
+	default:
 		t.rep.AtDeadline = t.cut.Aborted
 	}
 	if !t.tcp.IsValid() {

@@ -136,7 +136,7 @@ func (s *Server) teardownLocked(mode linger.Mode) {
 	}
 	// A successor may be lost, and the process go on.
 	s.run.exits = s.ExitAfterClose && s.mode != linger.ModeHandover
-	go s.teardown(s.mode, s.began)
+	go s.teardown(s.mode, mode, s.began)
 }
 
 // The accept queue is looked at every queueInterval. If it makes no progress for queuePatience, since descriptors have run out,

@@ -59,7 +59,8 @@ func (s *Server) Report() linger.Report {
 }
 
 // teardown runs once, on a goroutine of its own, so that nobody who calls Close is part of it.
-func (s *Server) teardown(mode linger.Mode, began time.Time) {
+// cut is ModeAbort where that cuts a drain short.
+func (s *Server) teardown(mode, cut linger.Mode, began time.Time) {
 	r := s.run
 	rep := linger.Report{Mode: mode, Address: r.listener.addr.String(), Started: began}
 	var errs []error
@@ -81,7 +82,11 @@ func (s *Server) teardown(mode linger.Mode, began time.Time) {
 	}
 	// The handlers of a stuck loop have to be told by others, too, and those that have hijacked their connections, which no loop has.
 	r.tellHandlers()
-	if mode.Drains() {
+	switch {
+	case !mode.Drains():
+	case cut == linger.ModeAbort:
+		rep.ByAbort = sweep.Aborted
+	default:
 		rep.AtDeadline = sweep.Aborted
 	}
 	for _, l := range r.loops {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"time"
 
 	"rstserver/poller"
 )
@@ -17,11 +19,16 @@ type accessLog struct {
 	*logBuffer
 	file  *os.File  // nil: it is stdout
 	lines sync.Pool // of *[]byte, to write lines in
+	form  func([]byte, *poller.Answer) []byte
 }
 
-// openAccessLog opens the file of that name, or stdout for "-", and appends to it.
-func openAccessLog(name string, stdout io.Writer, log *slog.Logger) (*accessLog, error) {
-	a := &accessLog{lines: sync.Pool{New: func() any { return new([]byte) }}}
+// openAccessLog opens the file of that name, or stdout for "-", and appends to it. A file is for programs that know the combined format;
+// what goes to stdout among JSON is JSON too.
+func openAccessLog(name string, stdout io.Writer, asJSON bool, log *slog.Logger) (*accessLog, error) {
+	a := &accessLog{lines: sync.Pool{New: func() any { return new([]byte) }}, form: appendCombined}
+	if asJSON && name == "-" {
+		a.form = appendJSON
+	}
 	w := &complainingWriter{w: stdout, log: log}
 	if name != "-" {
 		f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
@@ -40,7 +47,7 @@ func openAccessLog(name string, stdout io.Writer, log *slog.Logger) (*accessLog,
 // answered is a Server's Answered.
 func (a *accessLog) answered(answer poller.Answer) {
 	line := a.lines.Get().(*[]byte)
-	*line = appendCombined((*line)[:0], &answer)
+	*line = a.form((*line)[:0], &answer)
 	_, _ = a.Write(*line)
 	a.lines.Put(line)
 }
@@ -119,4 +126,21 @@ func appendQuoted(b []byte, s string) []byte {
 		}
 	}
 	return append(b, '"')
+}
+
+// appendJSON appends the same as one JSON object.
+func appendJSON(b []byte, a *poller.Answer) []byte {
+	object, err := json.Marshal(struct {
+		Time      time.Time `json:"time"`
+		Remote    string    `json:"remote"`
+		Request   string    `json:"request"`
+		Status    int       `json:"status"`
+		Bytes     int64     `json:"bytes"`
+		Referer   string    `json:"referer,omitempty"`
+		UserAgent string    `json:"user_agent,omitempty"`
+	}{a.Began, string(appendHost(nil, a.Conn.Remote.Addr())), a.RequestLine, a.Status, a.Bytes, a.Referer, a.UserAgent})
+	if err != nil {
+		return b // a time that no clock has
+	}
+	return append(append(b, object...), '\n')
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"rstserver/internal/lingertest"
 	"rstserver/poller"
 )
 
@@ -66,7 +68,7 @@ func TestAppendCombined(t *testing.T) {
 func TestAccessLogIsAppendedTo(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "access.log")
 	for range 2 {
-		a, err := openAccessLog(name, io.Discard, slog.New(slog.DiscardHandler))
+		a, err := openAccessLog(name, io.Discard, false, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,3 +111,16 @@ func TestAccessLogThatFails(t *testing.T) {
 type errorWriter struct{}
 
 func (errorWriter) Write([]byte) (int, error) { return 0, errors.New("disk full") }
+
+// TestJSONOnly: with --log-format json and the access log on stdout, every line of both is JSON.
+func TestJSONOnly(t *testing.T) {
+	p := start(t, "--log-format", "json", "--access-log", "-")
+	dial(t, p.addr).expectHello()
+	lingertest.Wait(t, "the line of the answer", func() bool { return p.stdout.count(`"request":"GET / HTTP/1.1"`, `"status":200`) == 1 })
+	p.stop()
+	for _, line := range append(p.stdout.lines(), p.stderr.lines()...) {
+		if line != "" && !json.Valid([]byte(line)) {
+			t.Errorf("no JSON: %s", line)
+		}
+	}
+}

@@ -67,7 +67,7 @@ func serverKeyNames() []string {
 // TestHelpNamesCommands: the program's help names the commands for users, and only these.
 func TestHelpNamesCommands(t *testing.T) {
 	stdout, _, _ := runCommand("--help")
-	want := "Usage: rstserver [serve] [flags]\n       rstserver bench [flags]\n       rstserver free <port> [flags]\n\n"
+	want := "Usage: rstserver [serve] [flags]\n       rstserver bench [flags]\n       rstserver free <port> ... [flags]\n\n"
 	if !strings.HasPrefix(stdout, want) {
 		t.Errorf("the help begins with %.200q, want %q", stdout, want)
 	}

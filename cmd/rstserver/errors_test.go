@@ -47,7 +47,7 @@ func TestPortTaken(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			second := launch(t, exec.Command(binary, args...))
-			second.expectFailedStart(args[1], holder, "--addr")
+			second.expectFailedStart(args[1], holder, "--addr", "rstserver free "+strconv.Itoa(int(p.addr.Port())))
 		})
 	}
 	// The one that has the port is not touched.

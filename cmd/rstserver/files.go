@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -35,7 +36,29 @@ func (r rootFS) Open(name string) (fs.File, error) {
 		f.Close()
 		return nil, err
 	}
+	if info.IsDir() {
+		return &listedDir{File: f, root: r.root, name: name}, nil
+	}
 	return f, nil
+}
+
+// listedDir is a directory whose list has nothing that would not be served.
+type listedDir struct {
+	*os.File
+	root *os.Root
+	name string
+}
+
+// ReadDir implements fs.ReadDirFile.
+func (d *listedDir) ReadDir(n int) ([]fs.DirEntry, error) {
+	entries, err := d.File.ReadDir(n)
+	return slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
+		if e.Type()&fs.ModeSymlink == 0 {
+			return !e.Type().IsRegular() && !e.IsDir()
+		}
+		info, err := d.root.Stat(d.name + "/" + e.Name()) // which a link does not lead out of
+		return err != nil || !info.Mode().IsRegular() && !info.IsDir()
+	}), err
 }
 
 // absent makes the errors of names that there cannot be one that net/http answers with 404. What the system fails to do

@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -207,6 +208,33 @@ func TestRootErrors(t *testing.T) {
 		_, stderr, code := runCommand("--root", name)
 		if code != 1 || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "--root="+name) || !strings.Contains(stderr, want) {
 			t.Errorf("--root=%s: exit code %d, %q; want 1, %q", name, code, stderr, want)
+		}
+	}
+}
+
+// TestFilesListsNothingThatIsNotServed: every entry of every list is answered with 200, and what links lead out to is in none.
+func TestFilesListsNothingThatIsNotServed(t *testing.T) {
+	root, err := os.OpenRoot(makeRoot(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	handler := newFiles(root)
+	get := func(target string) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, httptest.NewRequest("GET", target, nil))
+		return w
+	}
+	links := regexp.MustCompile(`<a href="([^"]+)">`)
+	for dir, want := range map[string]int{"/files/": 5, "/files/sub/": 2} { // a.txt, big, inside, page, sub; b.html, ..c
+		entries := links.FindAllStringSubmatch(get(dir).Body.String(), -1)
+		if len(entries) != want {
+			t.Errorf("%s lists %q, want %d", dir, entries, want)
+		}
+		for _, e := range entries {
+			if w := get(dir + e[1]); w.Code != http.StatusOK {
+				t.Errorf("%s lists %s, which is answered with %d", dir, e[1], w.Code)
+			}
 		}
 	}
 }

@@ -36,7 +36,7 @@ type serveCommand struct {
 	Reuseport        bool          `help:"Set SO_REUSEPORT, so that several processes can serve one port."`
 	Sweep            bool          `help:"At the end destroy what ordinary closes have left on the port (TIME_WAIT and the like). Needs CAP_NET_ADMIN; without that the report says so."`
 	LogConns         bool          `help:"Log each connection that is opened, closed or aborted, with its number."`
-	AccessLog        *string       `placeholder:"FILE|-" help:"Append a line for each answer to this file, or to stdout, in the combined format. Default: none."`
+	AccessLog        *string       `placeholder:"FILE|-" help:"Append a line for each answer to this file, or to stdout, in the combined format; on stdout with --log-format json a JSON object. Default: none."`
 	LogFormat        string        `enum:"text,json" default:"text" placeholder:"text|json" help:"Form of the logs on stderr and of the output on stdout. Default: ${default}."`
 	Quiet            bool          `help:"Log nothing below errors."`
 

@@ -192,7 +192,7 @@ func (l *life) logBegin(p phase, why string) {
 func (l *life) logEnd(c call) error {
 	switch {
 	case c.phase == releasing && c.err == nil:
-		l.log.Info("released: others can have the port, and this process ends with its last connection")
+		l.log.Info("released: others can listen on the port, with SO_REUSEADDR while connections are left, and this process ends with its last one")
 	case c.phase == releasing:
 		// The process lives on, so it is said now.
 		l.log.Error("the port was not released in order", "error", c.err)

@@ -43,8 +43,8 @@ func explainListen(addr string, err error) error {
 	var dns *net.DNSError
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("cannot listen on %s: the port is taken %s, or choose another port with --addr (%w)",
-			addr, takenBy(err), err)
+		return fmt.Errorf("cannot listen on %s: the port is taken %s, or choose another port with --addr (%w); to see what is on it and free it: %s",
+			addr, takenBy(err), err, freeCommandFor(err))
 	case errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("cannot listen on %s: no right to a port this low: choose one from 1024 with --addr, or give the "+
 			"program CAP_NET_BIND_SERVICE (%w)", addr, err)
@@ -55,6 +55,17 @@ func explainListen(addr string, err error) error {
 		return fmt.Errorf("cannot listen on %s: the host's address cannot be found: give the address itself (%w)", addr, err)
 	}
 	return fmt.Errorf("cannot listen on %s: %w", addr, err)
+}
+
+// freeCommandFor is the command that is about the port that a bind failed with err for.
+func freeCommandFor(err error) string {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		if tcp, ok := op.Addr.(*net.TCPAddr); ok {
+			return fmt.Sprintf("rstserver free %d", tcp.Port)
+		}
+	}
+	return "rstserver free PORT"
 }
 
 // takenBy names, where that can be seen, who has the port that a bind failed with err for, and what to do about it.

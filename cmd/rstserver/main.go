@@ -59,6 +59,19 @@ func run(args []string, stdout, stderr io.Writer) int {
 		printError(stderr, err)
 		return exitFailed
 	}
+	if len(args) > 0 {
+		switch args[0] {
+		case "--version", "version":
+			fmt.Fprintln(stdout, version())
+			return exitOK
+		case "help":
+			if len(args) == 1 {
+				printCommands(stdout, parser)
+				return exitOK
+			}
+			args = append([]string{args[1]}, "--help")
+		}
+	}
 	command, err := parse(parser, args, &cl.Serve)
 	switch {
 	case err != nil:
@@ -121,6 +134,8 @@ func parse(parser *kong.Kong, args []string, serve *serveCommand) (command strin
 	if err != nil {
 		if m := noValue.FindStringSubmatch(err.Error()); m != nil {
 			err = errors.New(m[1] + ": missing value")
+		} else {
+			err = nearer(parser, args, err)
 		}
 		return "", &exitError{exitUsage, err}
 	}
@@ -137,7 +152,7 @@ var noValue = regexp.MustCompile(`^(--[a-z-]+): expected .* but got "EOL" `)
 
 // helpOf is the command that has the help on what args are about.
 func helpOf(args []string) string {
-	if len(args) > 0 && (args[0] == "free" || args[0] == "bench") {
+	if len(args) > 0 && (args[0] == "free" || args[0] == "bench" || args[0] == "serve") {
 		return "rstserver " + args[0]
 	}
 	return "rstserver"

@@ -126,7 +126,7 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) (err error) {
 	var out io.Writer = &reportingWriter{w: stdout, log: log}
 	var answered func(poller.Answer)
 	if c.AccessLog != nil {
-		access, err := openAccessLog(*c.AccessLog, stdout, log)
+		access, err := openAccessLog(*c.AccessLog, stdout, c.LogFormat == "json", log)
 		if err != nil {
 			return err
 		}
@@ -154,6 +154,9 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) (err error) {
 	manager := newManager(log)
 	defer manager.stop()
 
+	if _, err := os.Stat("/proc/self/fd"); err != nil {
+		log.Warn("/proc is needed to name who holds the port, and what of this process is left on it: mount it (mount -t proc proc /proc)", "error", err)
+	}
 	addr := c.Addr
 	if !c.addrGiven && len(h.Passed()) > 0 {
 		addr = "" // what systemd has passed

@@ -70,7 +70,11 @@ func TestUsageErrors(t *testing.T) {
 			}
 			t.Run(args, func(t *testing.T) {
 				stdout, stderr, code := runCommand(strings.Fields(args)...)
-				expectUsage(t, stdout, stderr, code, "rstserver", tc.want)
+				command := "rstserver"
+				if strings.HasPrefix(args, "serve ") {
+					command = "rstserver serve"
+				}
+				expectUsage(t, stdout, stderr, code, command, tc.want)
 			})
 		}
 	}
@@ -159,5 +163,45 @@ func TestSameFlags(t *testing.T) {
 			dial(t, p.addr).expectHello()
 			p.stop()
 		})
+	}
+}
+
+func TestSuggestions(t *testing.T) {
+	for args, want := range map[string]string{
+		"frree":          "unexpected argument frree: did you mean free?",
+		"bnech":          "did you mean bench?",
+		"x":              "unexpected argument x: the commands are serve, bench and free",
+		"--prot 80":      "unknown flag --prot\n",
+		"--port 80":      "unknown flag --port: did you mean --addr?",
+		"--adr :80":      "did you mean --addr?",
+		"free 80 --yse":  "did you mean --yes?",
+		"bench --marks":  "unknown flag --marks\n",
+		"--max-con 5":    "did you mean --max-conns?",
+		"--drain-time 5": "did you mean --drain-timeout?",
+	} {
+		_, stderr, code := runCommand(strings.Fields(args)...)
+		if code != exitUsage || !strings.Contains(stderr, want) {
+			t.Errorf("%s: %d, %q, want %q", args, code, stderr, want)
+		}
+	}
+}
+
+// TestHelpCommand names the commands with a line each, explains one, and tells the version.
+func TestHelpCommand(t *testing.T) {
+	stdout, stderr, code := runCommand("help")
+	if code != exitOK || stderr != "" {
+		t.Errorf("help = %d, %q", code, stderr)
+	}
+	for _, want := range []string{"\n  rstserver serve ", "\n  rstserver bench ", "\n  rstserver free ", "\n  rstserver --version "} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("help lacks %q:\n%s", want, stdout)
+		}
+	}
+	help, _, _ := runCommand("free", "--help")
+	if stdout, _, code := runCommand("help", "free"); code != exitOK || stdout != help {
+		t.Errorf("help free = %d:\n%s", code, stdout)
+	}
+	if stdout, _, code := runCommand("--version"); code != exitOK || !strings.HasPrefix(stdout, "rstserver ") || !strings.Contains(stdout, "go1.") {
+		t.Errorf("--version = %d, %q", code, stdout)
 	}
 }
