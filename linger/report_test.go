@@ -791,3 +791,21 @@ func TestActivityString(t *testing.T) {
 		}
 	}
 }
+
+// TestReportFits: no line is wider than the terminal, and what cut a drain short is named.
+func TestReportFits(t *testing.T) {
+	rep := Report{Mode: ModeDrain, Address: "127.0.0.1:8080", Connections: Tally{Idle: 100000, Handling: 20000, Hijacked: 10000}, Closed: 12,
+		ByAbort: Tally{Handling: 20000, Hijacked: 10000}, Steps: Steps{Refused: 1, Drained: 1, PortFree: 1, Verified: 1, Done: 1},
+		Left: Left{Unowned: sockdiag.Counts{sockdiag.Established: 3}, Source: sockdiag.FromNetlink}}
+	for columns := 60; columns <= 200; columns++ {
+		got := rep.Text(columns)
+		for line := range strings.Lines(got) {
+			if n := utf8.RuneCountInString(line) - 1; n > columns {
+				t.Errorf("in %d columns: line of %d: %s", columns, n, line)
+			}
+		}
+		if words := strings.Join(strings.Fields(got), " "); !strings.Contains(words, "30,000 cut by an abort: 20,000 handling, 10,000 hijacked") || strings.Contains(words, "at the deadline") {
+			t.Fatalf("the report does not say what cut the drain:\n%s", got)
+		}
+	}
+}

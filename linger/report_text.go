@@ -9,10 +9,13 @@ import (
 	"rstserver/internal/prose"
 )
 
-// String is the report as a table of at most 100 columns (a word that is longer is not broken), to be read in five seconds.
-// It ends without a newline.
-func (r Report) String() string {
-	var b strings.Builder
+// String is Text for 100 columns.
+func (r Report) String() string { return r.Text(usualColumns) }
+
+// Text is the report as a table for a terminal of so many columns, to be read in five seconds. A word is not broken. It ends without a
+// newline.
+func (r Report) Text(columns int) string {
+	b := reportText{columns: max(columns, leastColumns)}
 	switch {
 	case r.Mode == ModeNone:
 		fmt.Fprintf(&b, "serving %s\n", cmp.Or(r.Address, "nothing"))
@@ -26,7 +29,7 @@ func (r Report) String() string {
 }
 
 // writeAtWork writes how far a drain or a release is.
-func (r Report) writeAtWork(b *strings.Builder) {
+func (r Report) writeAtWork(b *reportText) {
 	doing, how := "draining", "the port refuses, what is in flight is being finished"
 	switch r.Mode {
 	case ModeRelease:
@@ -56,7 +59,7 @@ func (r Report) writeAtWork(b *strings.Builder) {
 }
 
 // writeDone writes what a teardown has come to.
-func (r Report) writeDone(b *strings.Builder) {
+func (r Report) writeDone(b *reportText) {
 	title(b, fmt.Sprintf("teardown of %s by %s:", r.Address, r.Mode), r.verdict())
 	row(b, r.refused(), step(r.Steps.Refused))
 	if r.Mode.patient() {
@@ -133,7 +136,7 @@ func (r Report) verified() string {
 }
 
 // writeConnections writes how the connections ended. Each of them is in one of the first three rows.
-func (r Report) writeConnections(b *strings.Builder) {
+func (r Report) writeConnections(b *reportText) {
 	name := "connections"
 	if r.Mode.patient() {
 		row(b, name, prose.Grouped(r.Closed)+" closed in order")
@@ -176,21 +179,34 @@ func counts(t Tally, what string) string {
 	return s
 }
 
-const columns, nameColumns = 100, 20
+const usualColumns, leastColumns, nameColumns = 100, 40, 20
+
+// reportText is a table that is written.
+type reportText struct {
+	strings.Builder
+	columns int // of the terminal
+}
 
 // title writes the first line, or two where one would be too long.
-func title(b *strings.Builder, head, verdict string) {
-	if len(head)+1+len(verdict) > columns {
-		head += "\n "
+func title(b *reportText, head, verdict string) {
+	if len(head)+1+len(verdict) <= b.columns {
+		fmt.Fprintf(b, "%s %s\n", head, verdict)
+		return
 	}
-	fmt.Fprintf(b, "%s %s\n", head, verdict)
+	fmt.Fprintln(b, head)
+	const indent = "  "
+	for more := true; more; {
+		var line string
+		line, verdict, more = breakLine(verdict, b.columns-len(indent))
+		fmt.Fprintln(b, indent+line)
+	}
 }
 
 // row writes one line, or several where value is too long for one.
-func row(b *strings.Builder, name, value string) {
+func row(b *reportText, name, value string) {
 	for more := true; more; name = "" {
 		var line string
-		line, value, more = breakLine(value, columns-nameColumns)
+		line, value, more = breakLine(value, b.columns-nameColumns)
 		fmt.Fprintf(b, "  %-*s%s\n", nameColumns-2, name, line)
 	}
 }

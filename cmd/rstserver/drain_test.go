@@ -240,6 +240,10 @@ func TestAbortOfDrain(t *testing.T) {
 			if rep := p.report(); rep.Left.Outlived.Total() > 0 {
 				t.Errorf("outlived = %s, want none", rep.Left.Outlived)
 			}
+			// It was not a deadline that cut them.
+			if got := p.stdout.String(); !strings.Contains(got, `"cut_at_deadline":{},"cut_by_abort":{"`) {
+				t.Errorf("stdout = %s, want that an abort cut them", got)
+			}
 		})
 	}
 }

@@ -99,9 +99,15 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 }
 
-// printError prints one line, of joined errors too.
+// printError prints one line, of joined errors too; on a terminal as many as it takes.
 func printError(w io.Writer, err error) {
-	fmt.Fprintln(w, "rstserver:", oneLine(err))
+	if !isTerminal(w) {
+		fmt.Fprintln(w, "rstserver:", oneLine(err))
+		return
+	}
+	t := layout.Text{Columns: columnsOf(w)}
+	t.Wrap("rstserver: ", "  ", oneLine(err))
+	fmt.Fprint(w, t.String())
 }
 
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

@@ -51,12 +51,12 @@ func (c *serveCommand) printListening(w io.Writer, addr netip.AddrPort) {
 	fmt.Fprintln(w, "listening on", url)
 }
 
-func (c *serveCommand) printReport(w io.Writer, rep linger.Report) {
+func (c *serveCommand) printReport(w io.Writer, columns int, rep linger.Report) {
 	if c.LogFormat == "json" {
 		printJSON(w, rep)
 		return
 	}
-	fmt.Fprintln(w, rep)
+	fmt.Fprintln(w, rep.Text(columns))
 }
 
 func printJSON(w io.Writer, v any) {

@@ -206,7 +206,7 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) (err error) {
 			log:          log,
 			print: func(rep linger.Report) {
 				if served { // a start that failed has nothing to report but the failure
-					c.printReport(out, rep)
+					c.printReport(out, columnsOf(stdout), rep)
 				}
 			},
 		}
