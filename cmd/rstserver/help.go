@@ -143,7 +143,7 @@ func (*serveCommand) Help() string {
 	return "Stdout gets the address, and at the end a report of the teardown with what the kernel says is left; logs go to " +
 		"stderr.\n\n" +
 		"SIGTERM and SIGINT abort: every connection is reset at once; or drain, with --on-term. SIGQUIT drains: answers in " +
-		"flight are finished, and idle connections reset. SIGUSR1 releases the port for others, and the process ends with its " +
+		"flight are finished, and idle connections reset. SIGUSR1 releases the port, on which others can listen then, and the process ends with its " +
 		"last connection. SIGUSR2 starts a successor, of the program file that is there by then, and hands the port over to it without a " +
 		"client being refused. SIGTERM or SIGINT during a drain aborts, and one more during the teardown exits at once. SIGHUP has the " +
 		"certificates looked at again, and nothing else.\n\n" +
