@@ -3,6 +3,7 @@
 package freeport
 
 import (
+	"net"
 	"os"
 	"strings"
 	"syscall"
@@ -167,4 +168,30 @@ func TestTerminateWithoutPrivilege(t *testing.T) {
 		}
 	})
 	lingertest.Wait(t, "the owner lives", func() bool { return owner.Process.Signal(unix.Signal(0)) == nil })
+}
+
+// TestStopOwnerThatIsStartedAgain: a port that is free until the parent of what was stopped has started it again is not called free.
+func TestStopOwnerThatIsStartedAgain(t *testing.T) {
+	defer func(patience time.Duration) { respawnPatience = patience }(respawnPatience)
+	respawnPatience = lingertest.Patience
+	s := listen(t, "127.0.0.1:0")
+	owner := hand(t, "plain", s)
+	again := make(chan *net.TCPListener, 1)
+	go func() {
+		_ = owner.Wait()
+		ln, err := net.Listen("tcp4", s.addr.String())
+		if err != nil {
+			t.Error(err)
+			close(again)
+			return
+		}
+		again <- ln.(*net.TCPListener)
+	}()
+	r, v := s.plan(stopOwner).run(t)
+	if ln := <-again; ln != nil {
+		defer ln.Close()
+	}
+	if len(r.Stopped) != 1 || !r.Stopped[0].LetGo || !r.Successor || v.Free || len(v.Holders) != 1 || r.Stopped[0].Parent.PID != os.Getpid() {
+		t.Errorf("Run = %+v, %+v, want one stopped that is followed", r, v)
+	}
 }

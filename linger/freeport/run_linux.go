@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"rstserver/linger/sockdiag"
 )
@@ -66,7 +67,28 @@ func (p *Plan) Run() (*Result, Verdict, error) {
 		return r, Verdict{}, err
 	}
 	verdict, err := p.judge(first)
+	if err == nil && verdict.Free && p.respawns(first, r.Stopped) {
+		r.Successor = true
+		verdict, err = p.judge(first)
+	}
 	return r, verdict, err
+}
+
+// respawnPatience is how long somebody is waited for who starts a stopped process again: a port that is free for as long as that takes
+// would be no answer. systemd waits for 100 ms before it does. The number is a guess.
+var respawnPatience = 500 * time.Millisecond
+
+// respawns reports whether somebody listens again soon after processes were stopped that were started by others than the system.
+func (p *Plan) respawns(before *view, stopped []Stopped) bool {
+	if !slices.ContainsFunc(stopped, func(s Stopped) bool { return s.Signalled && s.LetGo && (s.Parent.PID > 1 || s.Unit != "") }) {
+		return false
+	}
+	for until := time.Now().Add(respawnPatience); time.Now().Before(until); time.Sleep(2 * interval) {
+		if v, err := p.look(); err != nil || v.hasSuccessorOf(before) {
+			return err == nil
+		}
+	}
+	return false
 }
 
 // hasSuccessorOf reports whether a socket holds the port that did not when before was seen.
