@@ -45,7 +45,7 @@ type Load struct {
 	idle   map[net.Conn]bool
 	result Result
 
-	idleNow, requests atomic.Int64
+	idleNow, idleAnswers, requests atomic.Int64
 }
 
 // Request is one that was answered.
@@ -104,9 +104,12 @@ func Start(c Config) *Load {
 // Since is how long the load has been at work.
 func (l *Load) Since() time.Duration { return time.Since(l.began) }
 
-// Requests is the number of those that have ended, and Idle that of clients that are idle now.
+// Requests is the number of those that have ended.
 func (l *Load) Requests() int64 { return l.requests.Load() }
-func (l *Load) Idle() int64     { return l.idleNow.Load() }
+
+// Idle is the number of clients that are idle now, and IdleAnswers that of answers which idle clients have had: one for each connection.
+func (l *Load) Idle() int64        { return l.idleNow.Load() }
+func (l *Load) IdleAnswers() int64 { return l.idleAnswers.Load() }
 
 // Stop ends the load, and waits for what is in flight. A second call returns the same.
 func (l *Load) Stop() Result {
@@ -279,6 +282,7 @@ func (l *Load) note(r Request, lost *Lost) {
 		l.result.Lost = append(l.result.Lost, *lost)
 	} else {
 		l.result.Idle = append(l.result.Idle, r)
+		l.idleAnswers.Add(1)
 	}
 }
 
