@@ -172,7 +172,7 @@ func (p *Family) background(one *process) string {
 
 // wrapper is what may be wrong when the signal was of no effect: only what was started has got it.
 func (p *Family) wrapper() string {
-	if !isShell(p.program.Command[0]) {
+	if len(p.program.Command) == 0 || !isShell(p.program.Command[0]) {
 		return ""
 	}
 	return "; a shell keeps the signal to itself: put exec in front of the server's command, as in cmd=sh -c 'exec ...'"
