@@ -88,7 +88,7 @@ func TestRoutes(t *testing.T) {
 		{name: "stream PUT", request: head("PUT", "/stream", "Content-Length: 0"), status: 405, anyBody: true, allow: "GET, HEAD"},
 		{name: "stream of nothing", request: head("GET", "/stream?chunks=0&bytes=1&ms=0"), status: 400, anyBody: true},
 		{name: "upgrade without Upgrade", request: head("GET", "/upgrade"), status: 426, anyBody: true},
-		{name: "upgrade HEAD", request: head("HEAD", "/upgrade"), status: 426, length: "63"},
+		{name: "upgrade HEAD", request: head("HEAD", "/upgrade"), status: 426, length: "76"},
 		{name: "upgrade OPTIONS", request: head("OPTIONS", "/upgrade"), status: 405, anyBody: true, allow: "GET, HEAD"},
 		{name: "files without a directory", request: head("GET", "/files/"), status: 404, anyBody: true},
 		{name: "escaped path", request: head("GET", "/%62ytes?n=1"), status: 200,
