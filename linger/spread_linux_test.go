@@ -162,7 +162,11 @@ func TestTimelineCutShort(t *testing.T) {
 					cancel()
 				}
 				<-e.done
-				if p.Len() != 0 || e.rep.AtDeadline != (Tally{Open: cut}) || e.rep.Connections.Total() != pacedConnections || !e.rep.Complete() {
+				atDeadline, byAbort := e.rep.AtDeadline, e.rep.ByAbort
+				if abort {
+					atDeadline, byAbort = byAbort, atDeadline
+				}
+				if p.Len() != 0 || atDeadline != (Tally{Open: cut}) || byAbort.Total() != 0 || e.rep.Connections.Total() != pacedConnections || !e.rep.Complete() {
 					t.Errorf("%s: Drain = %+v, %v, and %d are left", tt.part, e.rep, e.err, p.Len())
 				}
 				if abort == errors.Is(e.err, context.Canceled) {

@@ -62,7 +62,7 @@ func TestHandOverCutShort(t *testing.T) {
 				t.Errorf("HandOver = %v, want %v", err, want)
 			}
 			client.wantReset()
-			if rep := s.Report(); rep.Mode != linger.ModeHandover || rep.AtDeadline.Total() != 1 {
+			if rep := s.Report(); rep.Mode != linger.ModeHandover || rep.AtDeadline.Total()+rep.ByAbort.Total() != 1 || rep.ByAbort.Total() == 1 != (name == "Close") {
 				t.Errorf("report = %+v, want a handover that was cut short", rep)
 			}
 			s.assertGone(t)

@@ -67,7 +67,8 @@ func (p *Plan) Run() (*Result, Verdict, error) {
 		return r, Verdict{}, err
 	}
 	verdict, err := p.judge(first)
-	if err == nil && verdict.Free && p.respawns(first, r.Stopped) {
+	// Who has bound the port, and does not listen yet, is nowhere to be seen.
+	if err == nil && (verdict.Free || len(verdict.Holders) == 0) && p.respawns(first, r.Stopped) {
 		r.Successor = true
 		verdict, err = p.judge(first)
 	}

@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -164,6 +165,7 @@ type line struct {
 	said  chan string
 	pids  []int // that have said that they serve; the last serves
 	all   []string
+	kept  []string // of them, those that nobody has asked for yet
 }
 
 // begin starts the first one.
@@ -236,6 +238,23 @@ func (l *line) install() {
 func (l *line) next(words string) string {
 	l.t.Helper()
 	timeout := time.After(lingertest.Patience)
+	find := func(s string) (string, bool) {
+		if rest, ok := strings.CutPrefix(s, words); ok {
+			return strings.TrimPrefix(rest, " "), true
+		}
+		i := strings.Index(s, words)
+		if i < 0 || !strings.HasPrefix(s, "time=") {
+			return "", false
+		}
+		return s[i:], true
+	}
+	// Two processes speak, and which of them comes first is open.
+	for i, s := range l.kept {
+		if found, ok := find(s); ok {
+			l.kept = slices.Delete(l.kept, i, i+1)
+			return found
+		}
+	}
 	for {
 		select {
 		case s, ok := <-l.said:
@@ -243,12 +262,10 @@ func (l *line) next(words string) string {
 				l.t.Fatalf("they ended, and did not say %q", words)
 			}
 			l.all = append(l.all, s)
-			if rest, ok := strings.CutPrefix(s, words); ok {
-				return strings.TrimPrefix(rest, " ")
+			if found, ok := find(s); ok {
+				return found
 			}
-			if i := strings.Index(s, words); i >= 0 && strings.HasPrefix(s, "time=") {
-				return s[i:]
-			}
+			l.kept = append(l.kept, s)
 		case <-timeout:
 			l.t.Fatalf("waited %s for %q", lingertest.Patience, words)
 		}

@@ -26,11 +26,15 @@ import (
 // this process. They are told by their process group, by a variable of their environment, or by having been seen before: one
 // that has ended has no environment, and one with another session and environment was a descendant before it was an orphan.
 type strays struct {
-	mark   string         // NAME=VALUE
-	groups map[int]bool   // of the processes that were started
-	seen   map[int]string // when they were started, by number
-	used   time.Duration
-	last   time.Duration // that one has ended
+	mark   string       // NAME=VALUE
+	groups map[int]bool // of the processes that were started
+
+	mu   sync.Mutex     // guards seen: some look while others take leave
+	seen map[int]string // when they were started, by number
+
+	// Owned by whoever calls reap.
+	used time.Duration
+	last time.Duration // that one has ended
 }
 
 const markVariable = "RSTSERVER_BENCH_RUN"
@@ -90,6 +94,8 @@ func (s *strays) orphans() ([]int, error) {
 		return nil, err
 	}
 	var orphans []int
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for pid, p := range processes {
 		if p.parent == os.Getpid() && !s.groups[pid] && (s.groups[p.group] || s.seen[pid] == p.began || s.marked(pid)) {
 			s.seen[pid] = p.began
