@@ -17,10 +17,11 @@ const (
 	Hijacked                  // taken over from the server by a handler, which alone knows (WebSocket, for one)
 	HTTP2                     // speaks HTTP/2, on which several requests can be under way, or none
 	Open                      // accepted by a Listener: its server alone knows what it is doing, and in which protocol
+	Upgraded                  // speaks another protocol than HTTP with its server (WebSocket, for one)
 	activities
 )
 
-var activityNames = [activities]string{"new", "handshake", "idle", "receiving", "handling", "sending", "closing", "hijacked", "HTTP/2", "open"}
+var activityNames = [activities]string{"new", "handshake", "idle", "receiving", "handling", "sending", "closing", "hijacked", "HTTP/2", "open", "upgraded"}
 
 // String returns the name as the Report prints it.
 func (a Activity) String() string {

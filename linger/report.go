@@ -60,6 +60,9 @@ type Report struct {
 	Queued int `json:"reset_in_queue"`
 	// Streams is the number of requests that were under way on Connections of HTTP/2 when the teardown reset them, or are.
 	Streams int `json:"streams,omitempty"`
+	// Undelivered is the number of messages that upgraded connections were promised, and that waited to be sent when these were reset, or had
+	// ended by themselves. What the kernel had taken, and the peer had not received, is not among them.
+	Undelivered int `json:"messages_undelivered,omitempty"`
 	// HandlersRunning is the number of handlers that had not returned when the teardown was done. It is negative where
 	// nobody knows: a Listener knows no handlers.
 	HandlersRunning int `json:"handlers_running"`
@@ -88,7 +91,8 @@ type Steps struct {
 }
 
 // MarshalJSON writes what the field comments say. All members are there in every mode, save closed_in_order, cut_at_deadline, cut_by_abort
-// and the step drained_ms, of which an abort has none, swept, which only a sweep has, and unverified, which is there only for a reason.
+// and the step drained_ms, of which an abort has none, swept, which only a sweep has, and messages_undelivered and unverified,
+// which are there only for a reason.
 func (r Report) MarshalJSON() ([]byte, error) {
 	type fields Report
 	if r.Mode == ModeAbort {

@@ -783,7 +783,7 @@ func TestTally(t *testing.T) {
 func TestActivityString(t *testing.T) {
 	tests := map[Activity]string{
 		New: "new", Idle: "idle", Receiving: "receiving", Handling: "handling", Sending: "sending", Closing: "closing",
-		Hijacked: "hijacked", Open: "open", Handshake: "handshake", HTTP2: "HTTP/2", 10: "activity 10", 255: "activity 255",
+		Hijacked: "hijacked", Open: "open", Handshake: "handshake", HTTP2: "HTTP/2", Upgraded: "upgraded", 11: "activity 11", 255: "activity 255",
 	}
 	for a, want := range tests {
 		if got := a.String(); got != want {

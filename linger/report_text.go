@@ -166,6 +166,9 @@ func (r Report) writeConnections(b *reportText) {
 	if r.Refused > 0 {
 		row(b, "", prose.Grouped(r.Refused)+" by close, as the kernel refused to reset them in place")
 	}
+	if r.Undelivered > 0 {
+		row(b, "undelivered", prose.Plural(r.Undelivered, "message")+" that waited to be sent")
+	}
 }
 
 // counts is like "10,000 aborted: 9,990 idle, 10 receiving".

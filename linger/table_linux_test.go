@@ -50,7 +50,7 @@ func TestTable(t *testing.T) {
 		{"activity of the aborted", []step{{"open", "ok"}, {"handling", ""}, {"abort owned", "handling 1"}, {"idle", ""},
 			{"live", "none"}, {"close", "true"}}},
 		{"activity does not bring back", []step{{"open", "ok"}, {"close", "false"}, {"idle", ""}, {"live", "none"}, {"open", "ok"}}},
-		{"an activity that is none", []step{{"open", "ok"}, {"idle", ""}, {"10", ""}, {"live", "idle 1"}, {"63", ""}, {"64", ""},
+		{"an activity that is none", []step{{"open", "ok"}, {"idle", ""}, {"11", ""}, {"live", "idle 1"}, {"63", ""}, {"64", ""},
 			{"255", ""}, {"live", "idle 1"}, {"abort stranger's", "none"}, {"abort owned", "idle 1"}, {"close", "true"}}},
 	}
 	for _, tt := range tests {

@@ -22,11 +22,12 @@ func (c *conn) answer(r *Request, head []byte) {
 	l := c.loop
 	w := &l.respond
 	w.reset(l.run.cfg.maxOutputBytes)
-	r.conn = c
+	r.conn, w.conn = c, c
 	// Not the connection's activity in the table: two loops whose slots lie side by side would slow each other down.
 	l.handling.Store(int64(c.sock.FD))
 	if !l.call(c.id, "handler", func() { l.run.cfg.loopHandler.ServeLoop(w, r) }) {
 		l.call(c.id, "content's Close", w.dropSource)
+		w.dropUpgrade()
 		// The answers before it are complete.
 		if len(l.out) > 0 {
 			c.send()
@@ -42,6 +43,7 @@ func (c *conn) answer(r *Request, head []byte) {
 		l.log.Error("the handler's answer cannot be sent, 500 was sent in its place", "conn", c.id,
 			"target", string(r.RequestTarget), "error", err)
 		l.call(c.id, "content's Close", w.dropSource)
+		w.dropUpgrade()
 		w.response.Fields, w.response.Reason = w.response.Fields[:0], ""
 		w.Error(500, "internal server error")
 		_ = c.encode(w)
@@ -76,12 +78,16 @@ func (c *conn) refuse(err error, request []byte) {
 // encode appends the answer in w to l.out. On an error nothing was appended.
 func (c *conn) encode(w *Responder) error {
 	l := c.loop
-	if w.response.Status < 200 {
+	switch {
+	case w.upgrade != nil:
+		w.dropSource()
+		w.content = w.content[:0]
+		w.response.ContentLength = -1
+	case w.response.Status < 200:
 		return fmt.Errorf("poller: status %d is not that of a final answer", w.response.Status)
-	}
-	if w.source == nil {
+	case w.source == nil:
 		w.response.ContentLength = int64(len(w.content))
-	} else if w.response.ContentLength < 0 {
+	case w.response.ContentLength < 0:
 		return fmt.Errorf("poller: SetContent with a length of %d", w.response.ContentLength)
 	}
 	framing, err := l.appendHead(&w.response)
@@ -89,6 +95,8 @@ func (c *conn) encode(w *Responder) error {
 		return err
 	}
 	switch {
+	case w.upgrade != nil:
+		c.then, c.upgrade = taken, w.upgrade
 	case framing.Kind == httpcodec.UntilClose:
 		c.then = lastToEnd
 	case !framing.KeepAlive:

@@ -91,7 +91,13 @@ func (c *conn) awaitAck() {
 			c.until = c.loop.clock.now + d
 		}
 	}
-	if c.progress == 0 || c.loop.clock.now > c.until {
+	switch {
+	case c.progress == 0 && c.inOrder:
+		_, _ = c.loop.run.table.Abort(c.sock.FD)
+		c.close()
+		return
+	case c.progress == 0 || c.loop.clock.now > c.until:
+		c.inOrder = false
 		c.reset()
 		return
 	}
@@ -132,10 +138,14 @@ func (c *conn) drain() (resets bool) {
 }
 
 // awaitTurn has the connection reset after a time, in a drain, and not before those whose turns have been planned, unless the client sends
-// something first.
+// something first. One that another protocol has is told then.
 func (c *conn) awaitTurn(within time.Duration) {
 	l := c.loop
-	c.become(spread)
+	if c.upgrade != nil {
+		c.become(turning)
+	} else {
+		c.become(spread)
+	}
 	l.forget(c)
 	at := l.clock.now + within
 	if last := l.lists[turnTimeout].last; last != nil {

@@ -72,6 +72,14 @@ func (c *conn) takeBack(x *exchange) {
 		c.abort()
 	case o.kind == established:
 		c.established()
+	case o.kind == taken:
+		rest := append(x.body.input, c.in...)
+		if c.tls != nil {
+			rest = c.tls.open(rest, nil)
+		}
+		c.upgrade = o.upgrade
+		c.become(serving)
+		c.handOver(rest)
 	case o.kind == failedHandshake:
 		c.handshakeFailed(o.refusal)
 		c.then = lastToEnd // the answer to a client without TLS has no length
@@ -144,6 +152,9 @@ func (c *conn) loseLease() bool {
 	}
 	x.revoke(c.loop.run.whyGone())
 	c.endLease(x)
+	if x.now() == returned && x.outcome.kind == taken {
+		x.outcome.upgrade.end(c.loop.run.whyGone())
+	}
 	return true
 }
 

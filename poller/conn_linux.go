@@ -31,6 +31,8 @@ type conn struct {
 	tls     *tlsLayer // nil: there is none, or no ClientHello yet
 	asked   bool      // a request has come
 	padded  bool      // the last request had content, behind which there may be two empty lines
+	inOrder bool      // its reset takes nothing away from anybody, and counts as an end in order
+	upgrade *upgrade  // another protocol has the connection; nil: HTTP has
 
 	prev, next *conn         // within the timeout list of what it waits for
 	deadline   time.Duration // of what it waits for; 0: it is in no list
@@ -59,6 +61,10 @@ func (c *conn) Ready(uint32) { c.loop.turn(c) }
 
 // resume continues a connection whose output was held up.
 func (c *conn) resume() {
+	if c.upgrade != nil {
+		c.upgrade.resume()
+		return
+	}
 	// During a teardown the sweep is what is urgent.
 	if c.state != sending || c.loop.run.closing() {
 		return
@@ -121,6 +127,9 @@ func (c *conn) Closed(by engine.Closer) {
 	r.closed.Add(1)
 	orderly := !c.loseLease() && c.sentAll()
 	was := c.state
+	if c.upgrade != nil {
+		orderly = c.upgrade.end(r.whyGone()) && orderly
+	}
 	c.become(gone)
 	l.forget(c)
 	if r.watcher.Awaits(c.sock.FD) { // or did, when its time ended
@@ -135,7 +144,10 @@ func (c *conn) Closed(by engine.Closer) {
 		c.abortCounted()
 	}
 	aborted := r.table.Close(c.sock.FD) || was == lost
-	if !aborted {
+	switch {
+	case c.inOrder && by == engine.Here:
+		aborted = false
+	case !aborted:
 		if orderly && by == engine.Here {
 			_ = c.tls.closeNotify()
 		}

@@ -64,11 +64,14 @@ func (c *conn) proceed(data []byte, from state) {
 	switch {
 	case c.over() || c.state == lent:
 		return
+	case c.state == serving && c.then == taken:
+		c.handOver(bytes.Clone(data))
+		return
 	case c.state == serving && c.then != keepAlive:
 		c.finish()
 		return
 	}
-	if c.then != keepAlive {
+	if c.then != keepAlive && c.then != taken {
 		data = nil
 	}
 	c.keep(data)

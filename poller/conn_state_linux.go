@@ -25,6 +25,12 @@ import "rstserver/linger"
 //	lent, handling ─▶ hijacked                              the handler has taken it over, for good
 //	lent, handling ─▶ lost                                  the same, but an abort came first
 //	serving ─▶ spread                                       the handshake is over, in a drain
+//	serving ─▶ upgraded                                     another protocol has the connection
+//	upgraded ─▶ clogged                                     the kernel does not take all of what it sends
+//	clogged ─▶ upgraded                                     now it has
+//	upgraded, clogged ─▶ turning                            a drain has begun, which tells one after the other
+//	upgraded, clogged, turning ─▶ told                      the protocol has been told to come to its end
+//	upgraded, clogged, turning, told ─▶ serving             it has, and HTTP's end follows
 //	greeting, fresh, idle, quiet ─▶ spread                  a drain has begun, and resets one after the other
 //	spread ─▶ head, greeting                                it is its turn, but a request waits, or a ClientHello
 //	lingering, parting ─▶ acking                            a drain has begun; the client did not close in time
@@ -54,6 +60,10 @@ const (
 	handling        // as lent, for so long that a FIN of the client is looked out for
 	left            // the worker's half of quiet: the one state that is not its loop's to enter, but an exchange's
 	returned        // is with its loop again, which has been told; an exchange's view only
+	upgraded        // speaks another protocol, which may wait for something
+	clogged         // as upgraded, and the client does not take all that it is sent
+	turning         // as upgraded, in a drain, until its turn
+	told            // as upgraded, after its turn: what is left is to say goodbye
 	lingering       // has its last answer, and our FIN or close_notify; what it still sends is read until its FIN comes
 	parting         // as lingering, without our FIN: the client knows that its answer is whole, and TIME_WAIT is to be its own
 	acking          // is reset when it has acknowledged all that it was sent
@@ -105,6 +115,10 @@ func init() {
 		handling:  {"handling", linger.Handling, handlerTimeout, (*conn).endHandling, hangUps, hold, stays},
 		left:      {"left", linger.Idle, ongoing, nil, input, nil, stays},
 		returned:  {"returned", same, ongoing, nil, asIs, nil, stays},
+		upgraded:  {"upgraded", linger.Upgraded, noTimeout, (*conn).protocolLate, asIs, (*conn).receiveUpgraded, stays},
+		clogged:   {"clogged", linger.Upgraded, writeTimeout, (*conn).sendingLate, asIs, (*conn).receiveUpgraded, stays},
+		turning:   {"turning", linger.Upgraded, turnTimeout, (*conn).tell, asIs, (*conn).receiveUpgraded, stays},
+		told:      {"told", linger.Upgraded, writeTimeout, (*conn).toldLate, asIs, (*conn).receiveUpgraded, stays},
 		lingering: {"lingering", linger.Closing, lingerTimeout, (*conn).close, input, (*conn).discard, (*conn).acknowledge},
 		parting:   {"parting", linger.Closing, partTimeout, (*conn).awaitAck, input, (*conn).discard, stays},
 		acking:    {"acking", linger.Closing, ackTimeout, (*conn).awaitAck, input, drop, stays},

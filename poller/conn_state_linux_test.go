@@ -17,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"rstserver/httpcodec"
 	"rstserver/internal/lingertest"
 )
 
@@ -128,7 +127,7 @@ func TestEdges(t *testing.T) {
 	type do = func(w http.ResponseWriter, r *http.Request)
 	both := func(handler do) *Server {
 		return &Server{Loops: 1, Handler: http.HandlerFunc(handler), LoopHandler: LoopHandlerFunc(bytesHandler),
-			OnLoop: func(r *httpcodec.Request) bool { return string(r.Path) != "/handler" }}
+			OnLoop: notHandler}
 	}
 	quick := func(http.ResponseWriter, *http.Request) {}
 	shutdown := func(s *served) { go s.Shutdown(context.Background()) }
@@ -347,6 +346,7 @@ func TestEdges(t *testing.T) {
 			_, _ = io.Copy(io.Discard, c)
 		}
 	})
+	edgesOfUpgrades(t)
 
 	walked.Lock()
 	defer walked.Unlock()

@@ -6,6 +6,8 @@ import (
 	"context"
 	"net/http"
 	"time"
+
+	"rstserver/poller/internal/onloop"
 )
 
 // requestContext is the context of an exchange's request, which leads back to the exchange. Most handlers never look whether it has
@@ -20,7 +22,7 @@ func (c *requestContext) Err() error                  { return c.real().Err() }
 
 func (c *requestContext) Value(key any) any {
 	switch key {
-	case exchangeKey{}:
+	case exchangeKey{}, onloop.OfferKey:
 		return (*exchange)(c)
 	case http.ServerContextKey, http.LocalAddrContextKey:
 		return c.site.ctx.Value(key)

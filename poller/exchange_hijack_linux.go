@@ -133,11 +133,14 @@ func (r *run) hijackedClosed(c Conn) func(aborted bool) {
 // takenConn is a hijacked connection as its exchange remembers it: its handler may forget it.
 type takenConn = weak.Pointer[linger.Conn]
 
-// abortHijacked resets the connection if the handler has taken it over, and has not forgotten it.
-func (x *exchange) abortHijacked() {
+// abortTaken resets the connection if the handler has taken it over, and has not forgotten it, or has given it to another protocol.
+func (x *exchange) abortTaken() {
 	x.mu.Lock()
-	c := x.taken.Value()
+	c, u := x.taken.Value(), x.outcome.upgrade
 	x.mu.Unlock()
+	if u != nil {
+		u.Abort()
+	}
 	if c != nil {
 		_ = c.Abort()
 		_ = c.Close()

@@ -63,7 +63,8 @@ type exchange struct {
 // outcome is how an exchange has ended.
 type outcome struct {
 	kind    outcomeKind
-	refusal error // of refused and failedHandshake
+	refusal error    // of refused and failedHandshake
+	upgrade *upgrade // of taken
 }
 
 // outcomeKind says what the loop is to do with the connection.
@@ -77,6 +78,7 @@ const (
 	aborted                            // the answer has broken off
 	established                        // the first request can come, after a handshake
 	failedHandshake                    // the client has been told so
+	taken                              // another protocol has the connection from here on
 )
 
 var (
@@ -185,7 +187,7 @@ func (x *exchange) broken(p any, req *http.Request) {
 	x.writer.abandon()
 	removeParts(req)
 	x.giveBack(outcome{kind: aborted})
-	x.abortHijacked()
+	x.abortTaken()
 }
 
 // giveBack gives the connection back to its loop with what has come of the exchange, and reports whether it was still the
@@ -227,7 +229,7 @@ func (x *exchange) giveBack(o outcome) (gave bool) {
 // refuse has the loop answer in the handler's place, if nothing of the handler's answer has been sent. Any goroutine may call
 // it.
 func (x *exchange) refuse(err error) {
-	if x.giveBack(outcome{refused, err}) {
+	if x.giveBack(outcome{kind: refused, refusal: err}) {
 		x.end(err)
 	}
 }

@@ -20,8 +20,8 @@ type pool struct {
 	all     map[*worker]struct{}
 	idle    []*worker // the last one is the one that was busy last
 	unused  int       // how many of idle, from the first one on, have not been needed since trim
-	running int       // exchanges that workers have
-	queue   list.List // of *exchange, and of chan struct{} for those who only ask to be counted
+	running int       // jobs that workers have
+	queue   list.List // of job, and of chan struct{} for those who only ask to be counted
 	trimmer *time.Timer
 	stopped bool
 }
@@ -29,12 +29,20 @@ type pool struct {
 // trimInterval is how often workers are let go that were idle all the time since.
 const trimInterval = 10 * time.Second
 
+// job is what a worker does: an exchange, or a task.
+type job interface{ serve(w *worker) }
+
+// task is a job that is done in any case: by a goroutine of its own where the pool is at its end.
+type task func()
+
+func (t task) serve(*worker) { t() }
+
 // worker is a goroutine of the pool, and what it keeps from one exchange for the next.
 type worker struct {
 	pool *pool
-	next chan *exchange // capacity 1; closed to let the worker go
-	x    *exchange      // guarded by pool.mu, as is id
-	id   []byte         // of the goroutine; see caller
+	next chan job // capacity 1; closed to let the worker go
+	job  job      // guarded by pool.mu, as is id
+	id   []byte   // of the goroutine; see caller
 
 	// Owned by the exchange that the worker serves.
 	fields  []httpcodec.HeaderField
@@ -45,20 +53,26 @@ type worker struct {
 
 func newPool(most int) *pool { return &pool{max: most, all: make(map[*worker]struct{})} }
 
-// submit has x served as soon as there is a worker for it.
-func (p *pool) submit(x *exchange) {
+// submit has j served as soon as there is a worker for it.
+func (p *pool) submit(j job) {
 	p.mu.Lock()
 	if p.stopped {
+		if t, ok := j.(task); ok {
+			p.aloneLocked(t)
+		}
 		p.mu.Unlock()
 		return
 	}
 	if p.fullLocked() {
-		x.queued = p.queue.PushBack(x)
+		queued := p.queue.PushBack(j)
+		if x, ok := j.(*exchange); ok {
+			x.queued = queued
+		}
 		p.mu.Unlock()
 		return
 	}
 	p.running++
-	begin := p.giveLocked(x)
+	begin := p.giveLocked(j)
 	p.mu.Unlock()
 	begin()
 }
@@ -66,17 +80,17 @@ func (p *pool) submit(x *exchange) {
 // fullLocked reports whether whoever comes has to wait.
 func (p *pool) fullLocked() bool { return p.max != 0 && p.running >= p.max }
 
-// giveLocked gives x, which is counted, to a worker. That begins with it by what is returned.
-func (p *pool) giveLocked(x *exchange) (begin func()) {
+// giveLocked gives j, which is counted, to a worker. That begins with it by what is returned.
+func (p *pool) giveLocked(j job) (begin func()) {
 	if len(p.idle) == 0 {
-		w := p.startLocked(x)
-		return func() { go w.run(x) }
+		w := p.startLocked(j)
+		return func() { go w.run(j) }
 	}
 	w := p.idle[len(p.idle)-1]
 	p.idle = p.idle[:len(p.idle)-1]
 	p.unused = min(p.unused, len(p.idle))
-	w.x = x
-	return func() { w.next <- x }
+	w.job = j
+	return func() { w.next <- j }
 }
 
 // enter counts the caller, who has a goroutine of his own, among those who run, and waits until that is allowed, or ctx ends. It reports
@@ -112,8 +126,8 @@ func (p *pool) leave() {
 	p.mu.Lock()
 	p.running--
 	begin := func() {}
-	if x := p.nextLocked(); x != nil {
-		begin = p.giveLocked(x)
+	if j := p.nextLocked(); j != nil {
+		begin = p.giveLocked(j)
 	}
 	p.mu.Unlock()
 	begin()
@@ -132,14 +146,14 @@ func (p *pool) withdraw(x *exchange) {
 	}
 }
 
-// startLocked makes a worker that has x already.
-func (p *pool) startLocked(x *exchange) *worker {
-	w := &worker{pool: p, next: make(chan *exchange, 1), x: x}
+// startLocked makes a worker that has j already.
+func (p *pool) startLocked(j job) *worker {
+	w := &worker{pool: p, next: make(chan job, 1), job: j}
 	p.all[w] = struct{}{}
 	return w
 }
 
-func (w *worker) run(x *exchange) {
+func (w *worker) run(j job) {
 	id := goroutineID()
 	w.pool.mu.Lock()
 	w.id = id
@@ -151,27 +165,27 @@ func (w *worker) run(x *exchange) {
 			w.pool.replace(w)
 		}
 	}()
-	for x != nil {
-		x.serve(w)
-		x = w.pool.proceed(w)
+	for j != nil {
+		j.serve(w)
+		j = w.pool.proceed(w)
 	}
 	returned = true
 }
 
-// proceed returns the next exchange for w, or nil when w is to end.
-func (p *pool) proceed(w *worker) *exchange {
+// proceed returns the next job for w, or nil when w is to end.
+func (p *pool) proceed(w *worker) job {
 	p.mu.Lock()
-	w.x = nil
+	w.job = nil
 	p.running--
 	if p.stopped {
 		delete(p.all, w)
 		p.mu.Unlock()
 		return nil
 	}
-	if x := p.nextLocked(); x != nil {
-		w.x = x
+	if j := p.nextLocked(); j != nil {
+		w.job = j
 		p.mu.Unlock()
-		return x
+		return j
 	}
 	p.idle = append(p.idle, w)
 	if p.trimmer == nil {
@@ -182,7 +196,7 @@ func (p *pool) proceed(w *worker) *exchange {
 }
 
 // nextLocked lets the next one run who waits, and returns it if it needs a worker.
-func (p *pool) nextLocked() *exchange {
+func (p *pool) nextLocked() job {
 	first := p.queue.Front()
 	if first == nil || p.stopped {
 		return nil
@@ -191,6 +205,8 @@ func (p *pool) nextLocked() *exchange {
 	switch next := p.queue.Remove(first).(type) {
 	case *exchange:
 		next.queued = nil
+		return next
+	case task:
 		return next
 	case chan struct{}:
 		close(next)
@@ -204,8 +220,8 @@ func (p *pool) replace(w *worker) {
 	defer p.mu.Unlock()
 	delete(p.all, w)
 	p.running--
-	if x := p.nextLocked(); x != nil {
-		go p.startLocked(x).run(x)
+	if j := p.nextLocked(); j != nil {
+		go p.startLocked(j).run(j)
 	}
 }
 
@@ -235,14 +251,14 @@ func (p *pool) busy() []*exchange {
 	defer p.mu.Unlock()
 	var xs []*exchange
 	for w := range p.all {
-		if w.x != nil {
-			xs = append(xs, w.x)
+		if x, ok := w.job.(*exchange); ok {
+			xs = append(xs, x)
 		}
 	}
 	return xs
 }
 
-// stop lets the workers go, those that run a handler when it has returned. Exchanges that wait are dropped.
+// stop lets the workers go, those that run a handler when it has returned. Exchanges that wait are dropped; tasks are not.
 func (p *pool) stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -255,7 +271,25 @@ func (p *pool) stop() {
 		close(w.next)
 	}
 	p.idle = nil
+	for e := p.queue.Front(); e != nil; e = e.Next() {
+		if t, ok := e.Value.(task); ok {
+			p.aloneLocked(t)
+		}
+	}
 	p.queue.Init()
+}
+
+// aloneLocked runs t on a goroutine of its own, as there are no workers any more.
+func (p *pool) aloneLocked(t task) {
+	p.running++
+	go func() {
+		defer func() {
+			p.mu.Lock()
+			p.running--
+			p.mu.Unlock()
+		}()
+		t()
+	}()
 }
 
 // handlers is how many handlers run at present.

@@ -45,12 +45,14 @@ type Responder struct {
 	content  []byte    // kept over requests
 	source   io.Reader // content in place of the above, of response.ContentLength bytes
 	max      int
+	conn     *conn
+	upgrade  *upgrade // has the connection behind the head that is the answer; nil: nobody has
 }
 
 func (w *Responder) reset(max int) {
 	w.response = httpcodec.Response{Status: 200, Fields: w.response.Fields[:0]}
 	w.content = w.content[:0]
-	w.source = nil
+	w.source, w.upgrade = nil, nil
 	w.max = max
 }
 

@@ -20,12 +20,15 @@ import (
 func (l *loop) drainOwn() {
 	l.ending = true
 	l.clock.tick()
-	var idle []*conn
+	var idle, upgraded []*conn
 	for kind := range l.lists {
 		for c := l.lists[kind].first; c != nil; {
 			next := c.next // what comes of it changes no list, other than by moving c
-			if c.drain() {
+			switch resets := c.drain(); {
+			case resets:
 				idle = append(idle, c)
+			case c.upgrade != nil:
+				upgraded = append(upgraded, c)
 			}
 			if c.state != reset { // which closeSome closes
 				c.settle()
@@ -35,9 +38,10 @@ func (l *loop) drainOwn() {
 	}
 	idle = silent(idle)
 	if l.run.cfg.spread > 0 {
-		l.spread(idle)
+		l.spread(append(idle, upgraded...))
 		return
 	}
+	l.tell(upgraded)
 	// As in a teardown, all are reset before one is closed, on a processor of the loop's own, and the loops help each other.
 	l.drained.Cookies = slices.Grow(l.drained.Cookies, len(idle)) // or the garbage collector comes in between
 	giveBack := l.run.processors.Take()
@@ -125,12 +129,12 @@ func (l *loop) closeIdle() {
 	}
 }
 
-// spread has idle connections end one after the other, at random moments of Server.Spread. Each loop does so with its
-// own. One that gets a request before its turn is not idle any more.
-func (l *loop) spread(idle []*conn) {
-	rand.Shuffle(len(idle), func(i, k int) { idle[i], idle[k] = idle[k], idle[i] }) // neighbours came together
-	pace := pace.New(len(idle), l.run.cfg.spread)
-	for _, c := range idle {
+// spread has connections that are idle, or whose protocol does not end by itself, end one after the other, at random moments of
+// Server.Spread. Each loop does so with its own. One that gets a request before its turn is not idle any more.
+func (l *loop) spread(conns []*conn) {
+	rand.Shuffle(len(conns), func(i, k int) { conns[i], conns[k] = conns[k], conns[i] }) // neighbours came together
+	pace := pace.New(len(conns), l.run.cfg.spread)
+	for _, c := range conns {
 		passed, _ := pace.Next()
 		pace.Due(passed)
 		c.awaitTurn(passed)
@@ -139,6 +143,29 @@ func (l *loop) spread(idle []*conn) {
 
 // timeForFirst is how long a client that has just come has for its first request, in a drain: none where it could take any time.
 func (l *loop) timeForFirst() time.Duration { return min(l.run.cfg.queue, l.durations[headerTimeout]) }
+
+// tell has protocols bring their connections to an end, some at a time, so that the loop has its turn at others.
+func (l *loop) tell(upgraded []*conn) {
+	l.Rounds(&telling{upgraded})
+}
+
+// telling is the Work of that.
+type telling struct{ left []*conn }
+
+func (t *telling) Step() (more bool) {
+	n := min(len(t.left), 8*perRound)
+	for _, c := range t.left[:n] {
+		if c.upgrade != nil && c.state != told {
+			c.loop.clock.tick()
+			c.tell()
+			c.settle()
+		}
+	}
+	t.left = t.left[n:]
+	return len(t.left) > 0
+}
+
+func (t *telling) Dropped() {}
 
 // arriving reports whether a client has connected of late and sent nothing yet. It runs on the loop.
 func (l *loop) arriving() bool {

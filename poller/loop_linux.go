@@ -17,11 +17,11 @@ import (
 // loop is one event loop: an engine, the connections that it accepted, and the buffers that serve them one after the other. It
 // outlives the runs of its engine: one that ends unasked is followed by another.
 type loop struct {
-	run       *run // immutable, as are the next four
+	run       *run // immutable, as are the next three
 	index     int  // the owner of its connections in the table
 	log       *slog.Logger
 	engine    *engine.Loop
-	durations [timeoutKinds]time.Duration
+	durations [maxTimeouts]time.Duration // immutable, but for those of protocols, which its goroutine adds
 
 	sweeping atomic.Bool  // the loop resets its connections, or has
 	handling atomic.Int64 // the descriptor of the connection whose handler was called last
@@ -38,7 +38,7 @@ type loop struct {
 	body     []byte // content of a chunked request that came whole
 	piece    []byte // of a source
 	plain    []byte // what was in TLS records
-	lists    [timeoutKinds]timeoutList
+	lists    [maxTimeouts]timeoutList
 	alarm    alarm
 	toClose  []*conn      // reset by a drain
 	ending   bool         // a drain has come to ending what is idle
@@ -121,9 +121,7 @@ func (l *loop) post(f func()) bool { return l.engine.Post(f) }
 func (l *loop) engineEnded() {
 	l.alarm.stop()
 	l.toClose = nil
-	l.mu.Lock()
-	l.turns = turns{}
-	l.mu.Unlock()
+	l.dropTurns()
 }
 
 // limits for a request's head.

@@ -26,6 +26,9 @@ const (
 	turnTimeout                         // its turn to be reset in a drain; see spread
 	timeoutKinds
 	ongoing = timeoutKinds // in a row of states: what it has waited for before
+	// From here on what a protocol waits for, each duration in a list of its own; see loop.kindOf.
+	ownTimeouts = timeoutKinds + 1
+	maxTimeouts = 64
 )
 
 // quickHandler is how long a handler may run before its client's FIN is looked out for.
@@ -67,15 +70,34 @@ func (t *timeoutList) remove(c *conn) {
 }
 
 // durations are those of the timeouts; zero means any time.
-func (c *config) durations() [timeoutKinds]time.Duration {
+func (c *config) durations() [maxTimeouts]time.Duration {
 	quick, handler := quickHandler, c.handlerTimeout
 	if handler > 0 {
 		quick, handler = min(quick, handler), max(handler-quickHandler, 1)
 	}
-	return [timeoutKinds]time.Duration{
+	return [maxTimeouts]time.Duration{
 		handshakeTimeout: c.handshakeTimeout, headerTimeout: c.headerTimeout, bodyTimeout: c.bodyTimeout, idleTimeout: c.idleTimeout, writeTimeout: c.writeTimeout,
 		lingerTimeout: LingerTimeout, partTimeout: drainLinger, quickTimeout: quick, handlerTimeout: handler, ackTimeout: ackInterval,
 	}
+}
+
+// kindOf is the kind whose duration is d, which a protocol wants to wait. A process has few such durations; where there are too many, it is
+// the next that is longer, or the longest.
+func (l *loop) kindOf(d time.Duration) timeoutKind {
+	d = max(d, 1)
+	best := ownTimeouts
+	for kind := ownTimeouts; kind < maxTimeouts; kind++ {
+		switch has := l.durations[kind]; {
+		case has == 0:
+			l.durations[kind] = d
+			return kind
+		case has == d:
+			return kind
+		case has > d && (l.durations[best] < d || has < l.durations[best]), has < d && has > l.durations[best]:
+			best = kind
+		}
+	}
+	return best
 }
 
 // setTimeout has c wait for kind from now on, or anew.

@@ -2,7 +2,11 @@
 
 package poller
 
-import "slices"
+import (
+	"slices"
+
+	"rstserver/poller/internal/onloop"
+)
 
 // turns are the connections of a loop that can go on: those that come back from a handler, and those whose output the
 // kernel takes again. Each round gives some of them a turn, and between two rounds the loop gets to its other connections:
@@ -12,7 +16,8 @@ type turns struct {
 	returned []*exchange
 	spare    []*exchange // the memory of the last round's
 	waiting  []*conn
-	queued   bool // the loop has been given a round to run
+	work     []onloop.Work // one after the other, a step in each round
+	queued   bool          // the loop has been given a round to run
 }
 
 // perRound is how many connections with output have their turn in a round; each sends turnBytes at most. Those that come
@@ -36,6 +41,32 @@ func (l *loop) takeBack(x *exchange) {
 	l.mu.Unlock()
 }
 
+// Rounds implements onloop.Loop.
+func (l *loop) Rounds(w onloop.Work) {
+	l.mu.Lock()
+	l.turns.work = append(l.turns.work, w)
+	l.queueRoundLocked()
+	lost := !l.turns.queued
+	if lost {
+		l.turns.work = slices.Delete(l.turns.work, len(l.turns.work)-1, len(l.turns.work))
+	}
+	l.mu.Unlock()
+	if lost {
+		w.Dropped() // no engine runs
+	}
+}
+
+// dropTurns is called when the engine has ended.
+func (l *loop) dropTurns() {
+	l.mu.Lock()
+	work := l.turns.work
+	l.turns = turns{}
+	l.mu.Unlock()
+	for _, w := range work {
+		w.Dropped()
+	}
+}
+
 func (l *loop) queueRoundLocked() {
 	if !l.turns.queued {
 		l.turns.queued = l.post(l.round)
@@ -50,6 +81,10 @@ func (l *loop) round() {
 	l.turns.waiting = slices.Delete(l.turns.waiting, 0, n)
 	returned := l.turns.returned
 	l.turns.returned = l.turns.spare[:0]
+	var work onloop.Work
+	if len(l.turns.work) > 0 {
+		work = l.turns.work[0]
+	}
 	l.mu.Unlock()
 	for _, x := range returned {
 		x.conn.takeBack(x)
@@ -58,9 +93,13 @@ func (l *loop) round() {
 	for _, c := range now {
 		c.resume()
 	}
+	done := work != nil && !work.Step()
 	l.mu.Lock()
 	l.turns.spare = returned
-	more := len(l.turns.waiting)+len(l.turns.returned) > 0
+	if done {
+		l.turns.work = slices.Delete(l.turns.work, 0, 1)
+	}
+	more := len(l.turns.waiting)+len(l.turns.returned)+len(l.turns.work) > 0
 	l.turns.queued = more
 	l.mu.Unlock()
 	if more {

@@ -110,8 +110,8 @@ func (p *pool) caller() *exchange {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for w := range p.all {
-		if w.x != nil && bytes.Equal(w.id, id) {
-			return w.x
+		if x, ok := w.job.(*exchange); ok && bytes.Equal(w.id, id) {
+			return x
 		}
 	}
 	return nil

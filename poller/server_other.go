@@ -24,8 +24,9 @@ var errElsewhere = fmt.Errorf("poller: on %s there is no server, only on Linux: 
 const LingerTimeout = 5 * time.Second
 
 type (
-	run  struct{}
-	conn struct{}
+	run     struct{}
+	conn    struct{}
+	upgrade struct{}
 )
 
 // Listen is [net.Listen]. reusePort has no effect.

@@ -67,6 +67,7 @@ type run struct {
 	live          atomic.Int64  // connections that have not ended, hijacked ones included
 	noneLeft      chan struct{} // capacity 1; an element when live has become 0
 	closedInOrder atomic.Int64  // connections that ended, and were not aborted, since the server lets go of its port
+	unsent        atomic.Int64  // messages that wait to be sent; and, since the server lets go, those that never will be
 	listener      listener
 
 	refusing    sync.Mutex // serialises refuse
@@ -294,6 +295,9 @@ func (r *run) draining() bool { return r.server.state.Load() >= stateDraining }
 
 // reuses reports whether connections are used for more than one request.
 func (r *run) reuses() bool { return !r.draining() && !r.server.noReuse.Load() }
+
+// restarts reports whether another process takes the place of this one.
+func (r *run) restarts() bool { return false }
 
 // lettingGo reports whether the port is being given up, or was.
 func (r *run) lettingGo() bool { return r.server.state.Load() >= stateReleased }

@@ -161,6 +161,7 @@ func (s *Server) teardown(mode, cut linger.Mode, began time.Time) {
 	}
 	rep.Connections, rep.Refused = sweep.Aborted, sweep.Refused
 	rep.Closed = int(r.closedInOrder.Load())
+	rep.Undelivered = int(r.unsent.Load())
 	rep.Steps.Done = time.Since(rep.Started)
 
 	s.mu.Lock()
