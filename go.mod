@@ -17,6 +17,7 @@ require (
 
 require (
 	github.com/clipperhouse/uax29/v2 v2.2.0 // indirect
+	github.com/klauspost/compress v1.18.2 // indirect
 	github.com/stretchr/testify v1.11.1 // indirect
 )
 

@@ -11,6 +11,7 @@ import (
 
 	"rstserver/httpcodec"
 	"rstserver/poller"
+	"rstserver/poller/websocket"
 )
 
 // methods are those of RFC 9110, section 9, and RFC 5789. Others are not implemented.
@@ -79,6 +80,8 @@ func (s *site) ServeLoop(w *poller.Responder, r *poller.Request) {
 		if allow(w, r, reading...) {
 			sendBytes(w, r)
 		}
+	case "/ws":
+		_, _ = websocket.AcceptOnLoop(w, r, &wsEcho) // an error is the client's, and answered
 	case "*":
 		w.SetStatus(204)
 		w.AddField("Allow", strings.Join(methods, ", "))
