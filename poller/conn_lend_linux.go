@@ -67,7 +67,7 @@ func (c *conn) takeBack(x *exchange) {
 	switch o := x.outcome; {
 	case c.over():
 	case o.kind == refused:
-		c.refuseLast(o.refusal, x.head)
+		c.refuseLast(o.refusal(), x.head)
 	case o.kind == aborted:
 		c.abort()
 	case o.kind == established:
@@ -77,11 +77,11 @@ func (c *conn) takeBack(x *exchange) {
 		if c.tls != nil {
 			rest = c.tls.open(rest, nil)
 		}
-		c.upgrade = o.upgrade
+		c.upgrade = o.upgrade()
 		c.become(serving)
 		c.handOver(rest)
 	case o.kind == failedHandshake:
-		c.handshakeFailed(o.refusal)
+		c.handshakeFailed(o.refusal())
 		c.then = lastToEnd // the answer to a client without TLS has no length
 		c.become(serving)
 		c.finish()
@@ -153,7 +153,7 @@ func (c *conn) loseLease() bool {
 	x.revoke(c.loop.run.whyGone())
 	c.endLease(x)
 	if x.now() == returned && x.outcome.kind == taken {
-		x.outcome.upgrade.end(c.loop.run.whyGone())
+		x.outcome.upgrade().end(c.loop.run.whyGone())
 	}
 	return true
 }

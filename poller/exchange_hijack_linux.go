@@ -136,7 +136,7 @@ type takenConn = weak.Pointer[linger.Conn]
 // abortTaken resets the connection if the handler has taken it over, and has not forgotten it, or has given it to another protocol.
 func (x *exchange) abortTaken() {
 	x.mu.Lock()
-	c, u := x.taken.Value(), x.outcome.upgrade
+	c, u := x.taken.Value(), x.outcome.upgrade()
 	x.mu.Unlock()
 	if u != nil {
 		u.Abort()

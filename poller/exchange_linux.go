@@ -62,10 +62,13 @@ type exchange struct {
 
 // outcome is how an exchange has ended.
 type outcome struct {
-	kind    outcomeKind
-	refusal error    // of refused and failedHandshake
-	upgrade *upgrade // of taken
+	kind outcomeKind
+	what any // the error of refused and failedHandshake, the *upgrade of taken
 }
+
+func (o outcome) refusal() error { err, _ := o.what.(error); return err }
+
+func (o outcome) upgrade() *upgrade { u, _ := o.what.(*upgrade); return u }
 
 // outcomeKind says what the loop is to do with the connection.
 type outcomeKind uint8
@@ -229,7 +232,7 @@ func (x *exchange) giveBack(o outcome) (gave bool) {
 // refuse has the loop answer in the handler's place, if nothing of the handler's answer has been sent. Any goroutine may call
 // it.
 func (x *exchange) refuse(err error) {
-	if x.giveBack(outcome{kind: refused, refusal: err}) {
+	if x.giveBack(outcome{kind: refused, what: err}) {
 		x.end(err)
 	}
 }

@@ -343,7 +343,7 @@ func (w *responseWriter) complete(isLast bool) (o outcome, ok bool) {
 			w.x.run.cfg.log.Error("the handler's answer cannot be sent, 500 was sent in its place", "conn", w.x.peer.ID,
 				"target", w.target, "error", err)
 		})
-		o = outcome{kind: refused, refusal: errInternal}
+		o = outcome{kind: refused, what: errInternal}
 	default:
 		o.kind = aborted
 	}

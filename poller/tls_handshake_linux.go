@@ -118,7 +118,7 @@ func (x *exchange) shake() {
 	case errors.As(err, &plain) && isHTTP(plain.RecordHeader):
 		_ = x.send(plainRequest)
 	}
-	x.giveBack(outcome{kind: failedHandshake, refusal: err})
+	x.giveBack(outcome{kind: failedHandshake, what: err})
 }
 
 // handshake computes while it has one of the run's tokens, which it leaves to others while it waits for the client, and while functions of

@@ -77,7 +77,7 @@ func (w *responseWriter) take(status int, header http.Header, p onloop.Protocol)
 	}
 	u := newUpgrade(x.conn, p)
 	p.Taken(u)
-	if !x.giveBack(outcome{kind: taken, upgrade: u}) {
+	if !x.giveBack(outcome{kind: taken, what: u}) {
 		return w.whyNot()
 	}
 	w.closeBuffers()
