@@ -40,7 +40,7 @@ func (c *conn) finish() {
 			c.putOff() // after which it comes back to this
 			return
 		}
-		if !c.tls.saidGoodbye() {
+		if !c.tls.saidGoodbye() && !c.inOrder {
 			if err := unix.Shutdown(c.sock.FD, unix.SHUT_WR); err != nil {
 				c.close() // the client has reset it
 				return
@@ -93,6 +93,9 @@ func (c *conn) awaitAck() {
 	}
 	switch {
 	case c.progress == 0 && c.inOrder:
+		// The client has all but FIN, which it sees before the reset. To wait until that is acknowledged, too, would be to wait for the
+		// client's, as that is what a kernel holds the acknowledgement back for, and TIME_WAIT would be ours.
+		_ = unix.Shutdown(c.sock.FD, unix.SHUT_WR)
 		_, _ = c.loop.run.table.Abort(c.sock.FD)
 		c.close()
 		return

@@ -31,7 +31,7 @@ type conn struct {
 	tls     *tlsLayer // nil: there is none, or no ClientHello yet
 	asked   bool      // a request has come
 	padded  bool      // the last request had content, behind which there may be two empty lines
-	inOrder bool      // its reset takes nothing away from anybody, and counts as an end in order
+	inOrder bool      // in a drain: ends with FIN and a reset in one, when all before is acknowledged, which counts as an end in order
 	upgrade *upgrade  // another protocol has the connection; nil: HTTP has
 
 	prev, next *conn         // within the timeout list of what it waits for

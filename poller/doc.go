@@ -55,6 +55,11 @@
 // A connection costs two goroutines and some 50 KB while it is idle, where one of HTTP/1.1 costs a few hundred bytes. A browser has one where it
 // would have six. For a hundred thousand clients that hold one connection each, such as those that wait for events, offer HTTP/1.1 alone.
 //
+// # Other protocols
+//
+// A handler of either kind can have another protocol take its connection, which stays on the loop (package internal/onloop; see upgrade): as
+// the package websocket does. Its output is written by whoever sends it, and what the kernel does not take is queued.
+//
 // # Files
 //
 // The name of a file begins with the room that it stands in, and so says who may touch what is in it:
@@ -65,6 +70,7 @@
 //	port_*      the listening socket, and who is let in: any goroutine, under locks of their own
 //	h2_*        HTTP/2: any goroutine, under h2.mu; streams are on goroutines of net/http's
 //	tls_*       TLS between the descriptor and HTTP: whoever has the connection; its handshake is an exchange
+//	upgrade_*   a connection that another protocol has: the goroutine of its loop; what is sent, any goroutine, under upgrade.mu
 //	server_*    the life cycle: any goroutine, under Server.mu, and that of the teardown
 //	handler     what a LoopHandler gets to see
 //

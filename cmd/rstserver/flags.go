@@ -21,7 +21,7 @@ type serveCommand struct {
 	HandlerTimeout   time.Duration `default:"0s" placeholder:"D" help:"Time for the answer of /slow, /stream and /files/, after which the client gets 503, or a reset if it has begun. Default: none."`
 	WriteTimeout     time.Duration `default:"60s" placeholder:"D" help:"Time during which a client takes nothing of an answer, after which it is reset. 0: none. Default: ${default}."`
 	IdleTimeout      time.Duration `default:"3m" placeholder:"D" help:"Time between two requests, after which the connection is closed. 0: none. Default: ${default}."`
-	MaxHandlers      int           `default:"0" placeholder:"N" help:"Requests to /slow, /stream, /upgrade and /files/ answered at a time. Default: as many as there are connections."`
+	MaxHandlers      int           `default:"0" placeholder:"N" help:"Requests to /slow, /stream, /upgrade, /ws/room and /files/ answered at a time. Default: as many as there are connections."`
 	MaxHeaderBytes   int           `default:"65536" placeholder:"N" help:"Bytes of a request's head; more are answered with 431. Default: ${default}."`
 	MaxBodyBytes     int64         `default:"10485760" placeholder:"N" help:"Bytes of a request's content; more are answered with 413. 0: no bound. Default: ${default}."`
 	Root             *string       `placeholder:"DIR" help:"Serve the files in this directory under /files/. Default: none."`

@@ -28,6 +28,7 @@ const hello = "Hello, World!"
 // site is all that is served: some of it on the event loops, and the rest, which may wait, by workers.
 type site struct {
 	files http.Handler // what is under filesPath; nil: nothing is
+	room  room
 }
 
 // onLoop reports whether ServeLoop answers r. It sends to the workers only what they answer, so that it can be refused here.
@@ -44,6 +45,8 @@ func (s *site) worker(path []byte) http.Handler {
 		return http.HandlerFunc(stream)
 	case "/upgrade":
 		return http.HandlerFunc(upgrade)
+	case "/ws/room":
+		return http.HandlerFunc(s.joinRoom)
 	}
 	if s.files != nil && bytes.HasPrefix(path, []byte(filesPath)) {
 		return s.files
@@ -81,7 +84,7 @@ func (s *site) ServeLoop(w *poller.Responder, r *poller.Request) {
 			sendBytes(w, r)
 		}
 	case "/ws":
-		_, _ = websocket.AcceptOnLoop(w, r, &wsEcho) // an error is the client's, and answered
+		_, _ = websocket.AcceptOnLoop(w, r, &echoing) // an error is the client's, and answered
 	case "*":
 		w.SetStatus(204)
 		w.AddField("Allow", strings.Join(methods, ", "))

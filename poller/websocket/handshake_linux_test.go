@@ -17,7 +17,9 @@ func TestHandshake(t *testing.T) {
 	options := echo(Options{Subprotocols: []string{"chat", "superchat"}, Origins: []string{"https://example.com", "https://*.example.org", "http://localhost:8080"}})
 	type change struct{ from, to string }
 	del := func(line string) change { return change{line + "\r\n", ""} }
-	put := func(lines string) change { return change{"Host: localhost\r\n", "Host: localhost\r\n" + lines + "\r\n"} }
+	put := func(lines string) change {
+		return change{"Host: localhost\r\n", "Host: localhost\r\n" + lines + "\r\n"}
+	}
 	const upgrade, connection, version, key = "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
 	for _, tt := range []struct {
 		name   string

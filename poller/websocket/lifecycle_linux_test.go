@@ -202,6 +202,7 @@ func TestShutdown(t *testing.T) {
 						if end := c.all(); !slices.Equal(end, []string{"FIN"}) {
 							t.Errorf("it ends with %q", end)
 						}
+						_ = c.TCPConn.Close() // by FIN, at once: TIME_WAIT must not be the server's
 					})
 				}
 				all.Wait()
