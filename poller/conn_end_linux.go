@@ -3,6 +3,7 @@
 package poller
 
 import (
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -93,10 +94,12 @@ func (c *conn) awaitAck() {
 	}
 	switch {
 	case c.progress == 0 && c.inOrder:
-		// The client has all but FIN, which it sees before the reset. To wait until that is acknowledged, too, would be to wait for the
-		// client's, as that is what a kernel holds the acknowledgement back for, and TIME_WAIT would be ours.
-		_ = unix.Shutdown(c.sock.FD, unix.SHUT_WR)
-		_, _ = c.loop.run.table.Abort(c.sock.FD)
+		// The client has all but FIN. What acknowledges that is likely to be the client's, since a kernel holds the acknowledgement
+		// back for it, and TIME_WAIT would be ours. With this option (tcp(7)) the kernel resets the connection instead, in whatever order they come.
+		if err := unix.SetsockoptInt(c.sock.FD, unix.IPPROTO_TCP, unix.TCP_LINGER2, -1); err != nil {
+			c.loop.log.Warn("a connection leaves TIME_WAIT", "conn", c.id, "error", os.NewSyscallError("setsockopt", err))
+		}
+		c.loop.run.parted.Store(true)
 		c.close()
 		return
 	case c.progress == 0 || c.loop.clock.now > c.until:

@@ -31,7 +31,7 @@ type conn struct {
 	tls     *tlsLayer // nil: there is none, or no ClientHello yet
 	asked   bool      // a request has come
 	padded  bool      // the last request had content, behind which there may be two empty lines
-	inOrder bool      // in a drain: ends with FIN and a reset in one, when all before is acknowledged, which counts as an end in order
+	inOrder bool      // in a drain: ends with FIN when all before is acknowledged
 	upgrade *upgrade  // another protocol has the connection; nil: HTTP has
 
 	prev, next *conn         // within the timeout list of what it waits for
@@ -144,10 +144,7 @@ func (c *conn) Closed(by engine.Closer) {
 		c.abortCounted()
 	}
 	aborted := r.table.Close(c.sock.FD) || was == lost
-	switch {
-	case c.inOrder && by == engine.Here:
-		aborted = false
-	case !aborted:
+	if !aborted {
 		if orderly && by == engine.Here {
 			_ = c.tls.closeNotify()
 		}

@@ -67,6 +67,7 @@ type run struct {
 	live          atomic.Int64  // connections that have not ended, hijacked ones included
 	noneLeft      chan struct{} // capacity 1; an element when live has become 0
 	closedInOrder atomic.Int64  // connections that ended, and were not aborted, since the server lets go of its port
+	parted        atomic.Bool   // connections have ended with a FIN that need not be acknowledged yet
 	unsent        atomic.Int64  // messages that wait to be sent; and, since the server lets go, those that never will be
 	listener      listener
 

@@ -100,6 +100,7 @@ func (s *Server) teardown(mode, cut linger.Mode, began time.Time) {
 	if rep.Swept = r.destroyResidue(sweep.Cookies); rep.Swept != nil {
 		rep.Steps.PortFree = time.Since(rep.Started)
 	}
+	r.awaitFINs()
 	ending := r.listener.ending()
 	ending.Connections, ending.Others = sweep.Cookies, r.claim.End()
 	left, err := linger.Verify(ending)
@@ -169,6 +170,22 @@ func (s *Server) teardown(mode, cut linger.Mode, began time.Time) {
 	s.state.Store(stateClosed)
 	close(s.done)
 	s.mu.Unlock()
+}
+
+// partPatience is how long is waited for clients to acknowledge a FIN behind all that they were sent: no kernel holds that back for longer.
+const partPatience = 250 * time.Millisecond
+
+// awaitFINs waits until the kernel has let go of connections that have ended with FIN.
+func (r *run) awaitFINs() {
+	if !r.parted.Load() {
+		return
+	}
+	for began := time.Now(); time.Since(began) < partPatience; time.Sleep(2 * time.Millisecond) {
+		counts, _, err := sockdiag.Count(r.listener.addr.Port())
+		if err != nil || counts[sockdiag.FinWait1] == 0 {
+			return
+		}
+	}
 }
 
 // refuse gives up the port, once.
