@@ -114,6 +114,6 @@ func ours(args ...string) Server {
 	path := build("rstserver", "rstserver/cmd/rstserver", "build")
 	return Server{
 		Name: "rstserver", Command: append([]string{path, "--addr", "127.0.0.1:{port}", "--quiet"}, args...),
-		Signal: syscall.SIGTERM, Paths: ourPaths, Share: []string{"--reuseport"},
+		Signal: syscall.SIGTERM, Paths: withWebSocket(ourPaths), Share: []string{"--reuseport"},
 	}
 }

@@ -47,7 +47,7 @@ func NewRoster(program, peersDir, remedy string) Roster {
 	}
 	own := func(key, name, about string, sig syscall.Signal, command []string, groups ...string) Known {
 		return Known{key, append(groups, "ours"), Server{
-			Name: name, About: about, Role: report.Ours, Command: command, Signal: sig, Paths: ourPaths, Share: []string{"--reuseport"},
+			Name: name, About: about, Role: report.Ours, Command: command, Signal: sig, Paths: withWebSocket(ourPaths), Share: []string{"--reuseport"},
 			Version: programVersion,
 		}}
 	}

@@ -317,9 +317,13 @@ type goneAt struct {
 
 // told notes how clients were told. It is a failure when some were before the signal was sent.
 func told(rep *report.Run, e fleet.Endings, signalled time.Duration) error {
-	rep.Endings, rep.ByKind = e.By.Names(), make(map[string]map[string]int)
+	rep.Endings, rep.ByKind = e.By.Names(e.Codes), make(map[string]map[string]int)
 	for kind, t := range e.Of {
-		rep.ByKind[string(kind)] = t.Names()
+		codes := e.Codes
+		if kind != kinds.WebSocket {
+			codes = nil // others have no close frames
+		}
+		rep.ByKind[string(kind)] = t.Names(codes)
 	}
 	early := 0
 	for _, s := range e.Steps {

@@ -44,6 +44,12 @@ var ourPaths = kinds.Paths{
 	Upgrade: "/upgrade", Protocol: "echo",
 }
 
+// withWebSocket is p with the path of rstserver's WebSocket.
+func withWebSocket(p kinds.Paths) kinds.Paths {
+	p.WebSocket = "/ws"
+	return p
+}
+
 // Scaling is how a server holds more connections than one process may have descriptors.
 type Scaling uint8
 

@@ -17,11 +17,12 @@ const (
 	Full      Kind = "full"      // the answer fills the send buffer, and behind it half a request waits unread
 	Streaming Kind = "streaming" // an answer without an end, of which the first bytes came
 	Upgraded  Kind = "upgraded"  // handed over to another protocol
+	WebSocket Kind = "websocket" // a WebSocket, one message echoed
 )
 
 // All are all kinds, in the order in which they are explained.
 func All() []Kind {
-	return []Kind{Idle, Fresh, Half, InFlight, Stuck, Unread, Full, Streaming, Upgraded}
+	return []Kind{Idle, Fresh, Half, InFlight, Stuck, Unread, Full, Streaming, Upgraded, WebSocket}
 }
 
 // About is what a connection of the kind does, for the help.
@@ -36,5 +37,6 @@ func (k Kind) About() string {
 		Full:      "an answer fills the send buffer, since the client does not read; behind it half a request",
 		Streaming: "an answer without an end, of which the first bytes came",
 		Upgraded:  "switched to another protocol",
+		WebSocket: "a WebSocket, one message echoed, whose client answers a close frame",
 	}[k]
 }

@@ -17,6 +17,8 @@ type Paths struct {
 	// Protocol is that of Upgrade. An upgraded connection of the protocol "echo" gets back what it sends, once, before it
 	// counts as ready.
 	Protocol string `json:"protocol,omitempty"`
+	// WebSocket is one that sends back what it is sent.
+	WebSocket string `json:"websocket,omitempty"`
 }
 
 // Lack is an error when there is no such kind, or no path for it.
@@ -40,6 +42,8 @@ func (p Paths) Lack(kind Kind) error {
 		return lacks(p.Stream, "stream")
 	case Upgraded:
 		return lacks(p.Upgrade, "upgrade")
+	case WebSocket:
+		return lacks(p.WebSocket, "websocket")
 	}
 	return fmt.Errorf("%q is no kind of connection", kind)
 }

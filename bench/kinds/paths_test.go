@@ -8,8 +8,8 @@ import (
 
 // Each kind is explained, and has an error that names the key without the path that it needs.
 func TestLack(t *testing.T) {
-	needs := map[Kind]string{Idle: "path", InFlight: "late", Stuck: "late", Unread: "late", Full: "large", Streaming: "stream", Upgraded: "upgrade"}
-	every := Paths{Get: "/", Late: "/late", Large: "/large", Stream: "/stream", Upgrade: "/upgrade"}
+	needs := map[Kind]string{Idle: "path", InFlight: "late", Stuck: "late", Unread: "late", Full: "large", Streaming: "stream", Upgraded: "upgrade", WebSocket: "websocket"}
+	every := Paths{Get: "/", Late: "/late", Large: "/large", Stream: "/stream", Upgrade: "/upgrade", WebSocket: "/ws"}
 	for _, kind := range All() {
 		if err := every.Lack(kind); err != nil {
 			t.Errorf("%s: %v", kind, err)

@@ -104,7 +104,7 @@ type Run struct {
 	Gone    *time.Duration `json:"gone_ns"`           // the last process had ended
 	Exit    []string       `json:"exit"`              // of each process: "exit code 0", "SIGKILL"
 
-	Endings map[string]int            `json:"endings"`         // clients by how they were told: reset, eof, answered, failed, untold
+	Endings map[string]int            `json:"endings"`         // clients by how they were told: reset, eof, answered, failed, untold; of WebSockets that had a close frame "close 1001 then eof" and so on
 	ByKind  map[string]map[string]int `json:"endings_by_kind"` // the same for each kind of connection
 	Curve   []Step                    `json:"curve"`           // by time
 	Left    []Left                    `json:"left"`            // on the port: the first right after, then each change, and what there was at the end of the settle time

@@ -62,10 +62,11 @@ func countsText(counts []count) string {
 }
 
 func endingName(what string) string {
-	if what == "eof" {
-		return "EOF"
+	what = prose.Printable(what)
+	if before, ok := strings.CutSuffix(what, "eof"); ok { // a WebSocket's can come behind a close code
+		what = before + "EOF"
 	}
-	return strings.ReplaceAll(prose.Printable(what), " ", nbsp)
+	return strings.ReplaceAll(what, " ", nbsp)
 }
 
 func (r row) howTold() string {

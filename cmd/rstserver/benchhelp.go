@@ -69,5 +69,6 @@ var serverKeys = []serverKey{
 	{"stream", "what it answers without an end, for streaming connections."},
 	{"upgrade", "what it answers with 101, for upgraded connections."},
 	{"protocol", "what they are upgraded to. Default: websocket."},
+	{"websocket", "what it answers with a WebSocket that echoes, for websocket connections."},
 	{"share", "arguments that have it set SO_REUSEPORT, with which it is started several times where one process may not hold all connections."},
 }

@@ -30,6 +30,7 @@ type client struct {
 	ending Ending
 	err    error
 	at     time.Duration // of kernel.Now, when it was told
+	code   int           // of the close frame of a WebSocket that the server has sent; 0: none has come
 	spoke  time.Duration // of kernel.Now, when it was sent something that was to be sent nothing
 }
 
@@ -101,6 +102,9 @@ func (c *client) begin() error {
 
 // received deals with bytes of the server's. What nobody waits for is thrown away.
 func (c *client) received(b []byte) error {
+	if c.ready && c.script.frames {
+		return c.frames(b)
+	}
 	await := c.script.answer
 	if !c.ready {
 		s := &c.script.steps[c.step]

@@ -39,9 +39,17 @@ func (t Tally) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// Names is the tally by the names of the endings that occur.
-func (t Tally) Names() map[string]int {
+// Names is the tally by the names of the endings that occur. Those of codes are among them: "close 1001 then eof".
+func (t Tally) Names(codes map[int]Tally) map[string]int {
 	m := make(map[string]int)
+	for code, of := range codes {
+		for ending, n := range of {
+			if n > 0 {
+				m[fmt.Sprintf("close %d then %s", code, Ending(ending))] = n
+				t[ending] -= n
+			}
+		}
+	}
 	for ending, n := range t {
 		if n > 0 {
 			m[Ending(ending).String()] = n
@@ -52,10 +60,12 @@ func (t Tally) Names() map[string]int {
 
 // Endings counts how clients were told.
 type Endings struct {
-	By    Tally                `json:"by"`
-	Of    map[kinds.Kind]Tally `json:"of"`
-	Steps []Step               `json:"steps"`         // by time; who is Untold is in none
-	Err   string               `json:"err,omitempty"` // of one of the clients that Failed
+	By Tally                `json:"by"`
+	Of map[kinds.Kind]Tally `json:"of"`
+	// Codes counts those of By that had a close frame of a WebSocket before, by its code; 1005 is that of none.
+	Codes map[int]Tally `json:"codes,omitempty"`
+	Steps []Step        `json:"steps"`         // by time; who is Untold is in none
+	Err   string        `json:"err,omitempty"` // of one of the clients that Failed
 	// Spoke is when the first Stuck or Unread client was sent something, as At of a Step. 0: none was.
 	Spoke time.Duration `json:"spoke,omitempty"`
 }
@@ -70,6 +80,18 @@ type Step struct {
 // add counts a client in a step.
 func (e *Endings) add(at time.Duration, ending Ending) {
 	e.Steps = append(e.Steps, Step{at, ending, 1})
+}
+
+// addCode counts clients that had a close frame.
+func (e *Endings) addCode(code int, t Tally) {
+	if e.Codes == nil {
+		e.Codes = make(map[int]Tally)
+	}
+	sum := e.Codes[code]
+	for ending, n := range t {
+		sum[ending] += n
+	}
+	e.Codes[code] = sum
 }
 
 // sort brings the steps in order, and makes one of those that are at the same time.
@@ -100,6 +122,9 @@ func (e *Endings) merge(other Endings) {
 			sum[ending] += n
 		}
 		e.Of[kind] = sum
+	}
+	for code, t := range other.Codes {
+		e.addCode(code, t)
 	}
 	e.Steps = append(e.Steps, other.Steps...)
 	e.sort()

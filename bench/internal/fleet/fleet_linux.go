@@ -347,6 +347,11 @@ func (f *Fleet) endings() Endings {
 		of[c.ending]++
 		e.Of[c.kind] = of
 		e.By[c.ending]++
+		if c.code != 0 {
+			var one Tally
+			one[c.ending] = 1
+			e.addCode(c.code, one)
+		}
 		if c.err != nil {
 			e.Err = c.err.Error()
 		}

@@ -26,6 +26,8 @@ type script struct {
 	silent bool
 	// queued: at the end the server has bytes of the client's unread.
 	queued bool
+	// frames: what comes behind the steps are frames of a WebSocket, and a close frame is answered.
+	frames bool
 }
 
 // step is one round trip: what is sent, and what is waited for then, if anything.
@@ -94,13 +96,21 @@ func (t Target) script(kind kinds.Kind) *script {
 	case kinds.Upgraded:
 		fields := []string{"Connection: Upgrade", "Upgrade: " + t.Paths.Protocol}
 		if t.Paths.Protocol == "websocket" {
-			fields = append(fields, "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==") // that of RFC 6455, 1.3
+			fields = webSocketFields
 		}
 		steps := []step{{send: get(t.Paths.Upgrade, fields...), await: switched}}
 		if t.Paths.Protocol == "echo" {
 			steps = append(steps, step{send: echo, await: func(got []byte) (bool, error) { return bytes.Contains(got, []byte(echo)), nil }})
 		}
 		return &script{steps: steps}
+	case kinds.WebSocket:
+		return &script{
+			steps: []step{
+				{send: get(t.Paths.WebSocket, webSocketFields...), await: switched},
+				{send: maskedFrame(0x81, echo), await: func(got []byte) (bool, error) { return bytes.Contains(got, []byte(echo)), nil }},
+			},
+			frames: true,
+		}
 	}
 	return &script{} // Fresh
 }
