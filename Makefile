@@ -15,10 +15,11 @@ SERVERS     := linger/interop/servers
 # What make test runs over TLS, too, of the tests that are about connections without; make soak runs all of them.
 OVERTLS     := Schedules|Spread|Release|Reset|Drain|Hijack|AfterAnswer|Pipeline|Queue$$
 
-# Of Debian: what is compared with, and clients that are not Go's.
+# Of Debian: what is compared with, and clients that are not Go's, which make interop alone has use for.
 DEBIAN      := apache2-bin curl gunicorn haproxy lighttpd nginx openssl systemd
+CLIENTS     := chromium python3-autobahn python3-websockets
 
-.PHONY: all run build fmt lint test test-own test-modules test-otherwise interop soak fuzz bench bench-micro deps peers bench-http clean
+.PHONY: all run build fmt lint test test-own test-modules test-otherwise interop soak fuzz bench bench-micro deps clients peers bench-http clean
 
 all: lint test
 
@@ -96,6 +97,9 @@ bench-micro: ## the pieces, COUNT times for MICROTIME each, as benchstat reads i
 deps: ## programs of Debian's that tests and comparisons need, as root
 	apt-get -o DPkg::Lock::Timeout=600 update
 	DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -y --no-install-recommends $(DEBIAN)
+
+clients: deps ## programs of Debian's that make interop has speak WebSocket, a browser among them, as root
+	DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -y --no-install-recommends $(CLIENTS)
 
 peers: ## the programs to compare with, in PEERS: Go programs, node/server.js, and scripts that start nginx and others
 	bench/peers/install.sh $(PEERS)
