@@ -3,12 +3,16 @@
 package linger
 
 import (
+	"math/rand/v2"
 	"net"
 	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
+
+	"rstserver/internal/pace"
 )
 
 // Conns is a set of live TCP connections that other code owns and closes when it likes, such as the user of a hijacked
@@ -188,6 +192,17 @@ func (s *Conns) Late() Sweep {
 	var late Sweep
 	late.Add(s.late) // with cookies of its own
 	return late
+}
+
+// TellTurns has the turn of every connection come (see [Conn]), one after the other in random order, at an even rate over the window. It
+// returns when all have had theirs, or stop is closed.
+func (s *Conns) TellTurns(window time.Duration, stop <-chan struct{}) {
+	entries := s.snapshot()
+	rand.Shuffle(len(entries), func(i, k int) { entries[i], entries[k] = entries[k], entries[i] })
+	pace.New(len(entries), window).Run(stop, func() {
+		entries[0].tellTurn()
+		entries = entries[1:]
+	})
 }
 
 // snapshot returns the entries of this moment.

@@ -3,18 +3,20 @@ package linger
 import (
 	"context"
 	"net"
+
+	"rstserver/internal/turnkey"
 )
 
 // Turn returns a context that ends when it is the turn of the connection of ctx to come to its end in a [Listener.Drain] (see
 // [ListenConfig]). It is for what does not end by itself: a handler of an event stream selects on its Done beside its events, sends the
 // last one, and returns; that of a WebSocket has [context.AfterFunc] send the close frame. Once asked for, the connection is left to
 // whoever has asked until the context of the Drain ends. ctx is the context of a request, or derived from it, whose server has
-// [ConnContext]; for another the Turn never ends.
+// [ConnContext], or is a poller.Server; for another the Turn never ends.
 //
 // A Turn does not end when the connection does. What waits for it keeps the connection from being found forgotten; so it should
 // stop, as the function that context.AfterFunc returns has it, when the connection is over.
 func Turn(ctx context.Context) context.Context {
-	if h, ok := ctx.Value(turnKey{}).(turner); ok {
+	if h, ok := ctx.Value(turnkey.Key{}).(turner); ok {
 		return h.Turn()
 	}
 	return context.Background()
@@ -25,7 +27,7 @@ func Turn(ctx context.Context) context.Context {
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	for below := c; below != nil; {
 		if h, ok := below.(turner); ok {
-			return context.WithValue(ctx, turnKey{}, h)
+			return context.WithValue(ctx, turnkey.Key{}, h)
 		}
 		around, ok := below.(interface{ NetConn() net.Conn })
 		if !ok {
@@ -35,8 +37,6 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	}
 	return ctx
 }
-
-type turnKey struct{}
 
 // turner is a connection that has a turn.
 type turner interface{ Turn() context.Context }

@@ -155,6 +155,7 @@ func (c *conn) Closed(by engine.Closer) {
 			}
 		}
 	}
+	r.turns.forget(c.id)
 	r.hook(aborted, c.describe)
 	r.admission.closed(c, was)
 	if was != reset {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"rstserver/internal/turnkey"
 	"rstserver/poller/internal/onloop"
 )
 
@@ -24,6 +25,8 @@ func (c *requestContext) Value(key any) any {
 	switch key {
 	case exchangeKey{}, onloop.OfferKey:
 		return (*exchange)(c)
+	case turnkey.Key{}:
+		return (*turnOf)(c)
 	case http.ServerContextKey, http.LocalAddrContextKey:
 		return c.site.ctx.Value(key)
 	}

@@ -55,7 +55,8 @@ func (w *responseWriter) CloseNotify() <-chan bool {
 
 // Hijack implements http.Hijacker: it hands the connection over to the caller, who has to close it. The server goes on to
 // keep track of it: it counts as a connection, and Close resets it. The net.Conn's Close ends it with FIN, unless its
-// SetLinger was called, which is there as with a net.TCPConn. With TLS the net.Conn is a *tls.Conn.
+// SetLinger was called, which is there as with a net.TCPConn. With TLS the net.Conn is a *tls.Conn. What a drain is to do with it, whoever has it
+// does when its turn comes: see [linger.Turn].
 func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c, user, rw, err := w.hijack()
 	if err != nil {

@@ -126,6 +126,7 @@ func (r *run) hijackedClosed(c Conn) func(aborted bool) {
 	return func(aborted bool) {
 		r.hook(aborted, func() Conn { return c })
 		r.admission.countOff()
+		r.turns.forget(c.ID)
 		r.ended(aborted)
 	}
 }

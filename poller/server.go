@@ -245,7 +245,8 @@ func (s *Server) doneLocked(ends bool) chan struct{} {
 }
 
 // RegisterOnShutdown has f called, on a goroutine of its own, when Shutdown is. It is for connections that Handler has
-// hijacked: Shutdown waits for them, and f can tell them to come to an end. It has no effect once Shutdown was called.
+// hijacked: Shutdown waits for them, and f can tell them to come to an end. It has no effect once Shutdown was called. [linger.Turn] tells
+// each when it is its turn.
 func (s *Server) RegisterOnShutdown(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

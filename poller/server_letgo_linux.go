@@ -240,6 +240,8 @@ func (r *run) drain(lameDuck time.Duration) {
 		return
 	}
 	r.h2.endIdle(r.cfg.spread)
+	go r.hijacked.TellTurns(r.cfg.spread, r.closingC)
+	go r.turns.tell(r.cfg.spread, r.closingC)
 	r.endIdle()
 }
 

@@ -57,6 +57,7 @@ type run struct {
 	computing  chan struct{} // holds one element for each handshake that computes
 	hijacked   linger.Conns
 	h2         h2
+	turns      connTurns
 	claim      *claims.Claim
 	residue    *linger.Residue // nil: what ordinary closes have left stays
 	date       date

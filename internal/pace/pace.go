@@ -50,3 +50,25 @@ func (p *Pace) Due(passed time.Duration) int {
 func (p *Pace) Next() (passed time.Duration, ok bool) {
 	return p.next, p.begun < p.n
 }
+
+// Run calls end for each, when it is due from now on, and returns when all are over, or stop is closed.
+func (p *Pace) Run(stop <-chan struct{}, end func()) {
+	began := time.Now()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-timer.C:
+		}
+		for range p.Due(time.Since(began)) {
+			end()
+		}
+		next, ok := p.Next()
+		if !ok {
+			return
+		}
+		timer.Reset(time.Until(began.Add(next)))
+	}
+}
