@@ -44,9 +44,9 @@ var ourPaths = kinds.Paths{
 	Upgrade: "/upgrade", Protocol: "echo",
 }
 
-// withWebSocket is p with the path of rstserver's WebSocket.
+// withWebSocket is p with the paths of rstserver's WebSockets.
 func withWebSocket(p kinds.Paths) kinds.Paths {
-	p.WebSocket = "/ws"
+	p.WebSocket, p.Room = "/ws", "/ws/room"
 	return p
 }
 

@@ -19,6 +19,8 @@ type Paths struct {
 	Protocol string `json:"protocol,omitempty"`
 	// WebSocket is one that sends back what it is sent.
 	WebSocket string `json:"websocket,omitempty"`
+	// Room is a WebSocket whose messages go to all who are there.
+	Room string `json:"room,omitempty"`
 }
 
 // Lack is an error when there is no such kind, or no path for it.

@@ -23,21 +23,23 @@ import (
 )
 
 type benchCommand struct {
-	N        list          `default:"10000" placeholder:"N,..." help:"Numbers of connections. Where one process may not hold as many, there are several: of the clients, and of a server that can share its port. Default: ${default}."`
-	Kind     []string      `default:"idle" sep:"none" placeholder:"KIND" help:"What the connections are doing: a kind, or several with their shares, such as idle=80,in-flight=20. May be given again. Default: ${default}."`
-	Runs     int           `default:"5" placeholder:"N" help:"Runs of each server, with each number of connections and each mix. The servers take turns. Default: ${default}."`
-	Wire     int           `default:"0" placeholder:"N" help:"Runs after these in which the kernel's time stamps say when each connection was ended on the wire; with --html they are what its curve is drawn from. Needs CAP_NET_RAW. Default: ${default}."`
-	Peers    list          `default:"default" placeholder:"NAME,..." help:"Servers to measure, by the names above; none for those of --server alone. Default: rstserver's three ways, the floor, net/http Close."`
-	PeersDir string        `default:"bin/peers" placeholder:"DIR" help:"Where make peers has put the servers that are not in this program. Default: ${default}."`
-	Server   []string      `sep:"none" placeholder:"SPEC" help:"Measure this one too: name=NAME,cmd=COMMAND and more, see above. May be given again."`
-	Settle   time.Duration `default:"1s" placeholder:"D" help:"How long sockets that are left on the port are watched, from the end of the server on. 70s shows the end of TIME_WAIT. Default: ${default}."`
-	Timeout  time.Duration `default:"10s" placeholder:"D" help:"How long a server may take to listen, and to end, after which it is killed; in-flight requests add theirs. Default: ${default}."`
-	Late     time.Duration `default:"5s" placeholder:"D" help:"How long an in-flight request takes, which has to be longer than it takes to open all connections. Default: ${default}."`
-	JSON     *string       `name:"json" placeholder:"FILE" help:"Write everything to FILE, every sample included; - for stdout, in place of the tables."`
-	HTML     *string       `name:"html" placeholder:"FILE" help:"Write a page with charts to FILE, which needs nothing else; - for stdout, in place of the tables."`
-	Markdown *string       `placeholder:"FILE" help:"Write the tables, with the commands and the machine's facts, to FILE; - for stdout, in place of the tables."`
-	Explain  bool          `help:"Write what the figures mean behind them."`
-	From     []string      `sep:"none" placeholder:"FILE" help:"Measure nothing: read what --json has written before, - for stdin, and write it in the other forms, to other files. May be given again."`
+	N         list          `default:"10000" placeholder:"N,..." help:"Numbers of connections. Where one process may not hold as many, there are several: of the clients, and of a server that can share its port. Default: ${default}."`
+	Kind      []string      `default:"idle" sep:"none" placeholder:"KIND" help:"What the connections are doing: a kind, or several with their shares, such as idle=80,in-flight=20. May be given again. Default: ${default}."`
+	Runs      int           `default:"5" placeholder:"N" help:"Runs of each server, with each number of connections and each mix. The servers take turns. Default: ${default}."`
+	Wire      int           `default:"0" placeholder:"N" help:"Runs after these in which the kernel's time stamps say when each connection was ended on the wire; with --html they are what its curve is drawn from. Needs CAP_NET_RAW. Default: ${default}."`
+	Peers     list          `default:"default" placeholder:"NAME,..." help:"Servers to measure, by the names above; none for those of --server alone. Default: rstserver's three ways, the floor, net/http Close."`
+	PeersDir  string        `default:"bin/peers" placeholder:"DIR" help:"Where make peers has put the servers that are not in this program. Default: ${default}."`
+	Server    []string      `sep:"none" placeholder:"SPEC" help:"Measure this one too: name=NAME,cmd=COMMAND and more, see above. May be given again."`
+	Settle    time.Duration `default:"1s" placeholder:"D" help:"How long sockets that are left on the port are watched, from the end of the server on. 70s shows the end of TIME_WAIT. Default: ${default}."`
+	Timeout   time.Duration `default:"10s" placeholder:"D" help:"How long a server may take to listen, and to end, after which it is killed; in-flight requests add theirs. Default: ${default}."`
+	Late      time.Duration `default:"5s" placeholder:"D" help:"How long an in-flight request takes, which has to be longer than it takes to open all connections. Default: ${default}."`
+	Broadcast bool          `help:"Measure something else: how long a message of one WebSocket takes to all, and the server's processor time for it. The first of --n counts, and --runs, --peers, --server and --json."`
+	Bytes     int           `default:"116" placeholder:"N" help:"Length of the message of --broadcast. Default: ${default}."`
+	JSON      *string       `name:"json" placeholder:"FILE" help:"Write everything to FILE, every sample included; - for stdout, in place of the tables."`
+	HTML      *string       `name:"html" placeholder:"FILE" help:"Write a page with charts to FILE, which needs nothing else; - for stdout, in place of the tables."`
+	Markdown  *string       `placeholder:"FILE" help:"Write the tables, with the commands and the machine's facts, to FILE; - for stdout, in place of the tables."`
+	Explain   bool          `help:"Write what the figures mean behind them."`
+	From      []string      `sep:"none" placeholder:"FILE" help:"Measure nothing: read what --json has written before, - for stdin, and write it in the other forms, to other files. May be given again."`
 }
 
 // outputFlags are those that --from can be used with.
@@ -142,6 +144,9 @@ func (c *benchCommand) run(args []string, stdin *os.File, stdout, stderr io.Writ
 	cmp, err := c.comparison(program)
 	if err != nil {
 		return err
+	}
+	if c.Broadcast {
+		return c.broadcast(cmp, stdout, stderr)
 	}
 	out, err := c.outputs(stdout)
 	if err != nil {

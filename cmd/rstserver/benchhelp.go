@@ -70,5 +70,6 @@ var serverKeys = []serverKey{
 	{"upgrade", "what it answers with 101, for upgraded connections."},
 	{"protocol", "what they are upgraded to. Default: websocket."},
 	{"websocket", "what it answers with a WebSocket that echoes, for websocket connections."},
+	{"room", "what it answers with a WebSocket each message of which goes to all that are there, for --broadcast."},
 	{"share", "arguments that have it set SO_REUSEPORT, with which it is started several times where one process may not hold all connections."},
 }

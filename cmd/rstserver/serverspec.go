@@ -17,7 +17,7 @@ import (
 
 // serverUsage says what parseServer takes.
 const serverUsage = "name=NAME,cmd=COMMAND[,signal=TERM][,port=N][,path=/][,late=PATH][,large=PATH][,stream=PATH]" +
-	"[,upgrade=PATH][,protocol=NAME][,websocket=PATH][,share=ARGUMENTS]"
+	"[,upgrade=PATH][,protocol=NAME][,websocket=PATH][,room=PATH][,share=ARGUMENTS]"
 
 // assignment is how a shell is told a variable in front of a command.
 var assignment = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
@@ -33,7 +33,7 @@ func parseServer(s string) (bench.Server, error) {
 		Role: report.Peer, Signal: syscall.SIGTERM,
 		Paths: kinds.Paths{
 			Get: "/", Late: given["late"], Large: given["large"], Stream: given["stream"], Upgrade: given["upgrade"],
-			Protocol: given["protocol"], WebSocket: given["websocket"],
+			Protocol: given["protocol"], WebSocket: given["websocket"], Room: given["room"],
 		},
 	}
 	if srv.Command, err = commandWords(given["cmd"]); err != nil {
@@ -71,7 +71,7 @@ func parseServer(s string) (bench.Server, error) {
 	}
 	for key, path := range map[string]string{
 		"path": srv.Paths.Get, "late": srv.Paths.Late, "large": srv.Paths.Large, "stream": srv.Paths.Stream, "upgrade": srv.Paths.Upgrade,
-		"websocket": srv.Paths.WebSocket,
+		"websocket": srv.Paths.WebSocket, "room": srv.Paths.Room,
 	} {
 		if key == "path" && path == "" || path != "" && (path[0] != '/' || strings.ContainsAny(path, " \t\r\n")) {
 			return bench.Server{}, fmt.Errorf("%s=%s: a path begins with / and has no spaces", key, path)
