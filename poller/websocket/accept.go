@@ -25,17 +25,12 @@ func Accept(w http.ResponseWriter, r *http.Request, options *Options) (*Conn, er
 	if options == nil {
 		options = &defaults
 	}
-	offer := onloop.From(r.Context())
-	err := options.check()
-	if offer == nil {
-		err = errors.Join(err, errNotPoller)
-	}
-	if err != nil {
+	if err := options.check(); err != nil {
 		http.Error(w, "500 internal server error", http.StatusInternalServerError)
 		return nil, err
 	}
 	o := &opening{
-		method: r.Method, http11: r.ProtoAtLeast(1, 1), hasContent: r.ContentLength != 0, host: r.Host,
+		method: r.Method, http11: r.ProtoMajor == 1 && r.ProtoMinor >= 1, hasContent: r.ContentLength != 0, host: r.Host,
 		values: func(name string) []string { return r.Header[name] },
 	}
 	fields, refused := o.accept(options)
@@ -45,6 +40,11 @@ func Accept(w http.ResponseWriter, r *http.Request, options *Options) (*Conn, er
 		}
 		http.Error(w, fmt.Sprintf("%d %s", refused.status, refused.text), refused.status)
 		return nil, refused
+	}
+	offer := onloop.From(r.Context())
+	if offer == nil {
+		http.Error(w, "500 internal server error", http.StatusInternalServerError)
+		return nil, errNotPoller
 	}
 	// By way of what stands around w, which may count answers, or have more fields. Not all of it has Flush.
 	header := w.Header()
@@ -81,8 +81,13 @@ func AcceptOnLoop(w *poller.Responder, r *poller.Request, options *Options) (*Co
 		}
 		return nil, refused
 	}
+	offer := onloop.FromResponder(w)
+	if offer == nil {
+		w.Error(http.StatusInternalServerError, "internal server error")
+		return nil, errNotPoller
+	}
 	c := newConn(options, o)
-	if err := onloop.FromResponder(w).Take(http.StatusSwitchingProtocols, fields, (*protocol)(c)); err != nil {
+	if err := offer.Take(http.StatusSwitchingProtocols, fields, (*protocol)(c)); err != nil {
 		return nil, fmt.Errorf("websocket: taking the connection: %w", err)
 	}
 	return c, nil

@@ -50,7 +50,7 @@ func (o *opening) accept(options *Options) (http.Header, *refusal) {
 	}
 	switch {
 	case !o.http11:
-		return nil, upgradeRequired("a WebSocket is asked for by HTTP/1.1")
+		return nil, upgradeRequired("a WebSocket is asked for by HTTP/1.1 here")
 	case !connection("upgrade"):
 		return nil, upgradeRequired("the Connection field does not list Upgrade")
 	case !listsProtocol(o.values("Upgrade"), "websocket"):

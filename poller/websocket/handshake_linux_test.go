@@ -3,6 +3,7 @@
 package websocket
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net/http"
@@ -170,9 +171,16 @@ func TestAcceptBehindOthers(t *testing.T) {
 // Accept says so where it cannot work.
 func TestAcceptElsewhere(t *testing.T) {
 	w := &recorder{header: make(http.Header)}
-	r, _ := http.NewRequest("GET", "/", nil)
-	if _, err := Accept(w, r, nil); err != errNotPoller && !strings.Contains(fmt.Sprint(err), "poller.Server") || w.status != 500 {
+	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(goodHandshake + "\r\n")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Accept(w, r, nil); err != errNotPoller || w.status != 500 {
 		t.Errorf("Accept = %v, %d", err, w.status)
+	}
+	r.ProtoMajor, r.ProtoMinor = 2, 0
+	if _, err := Accept(w, r, nil); err == nil || w.status != 426 {
+		t.Errorf("by HTTP/2: Accept = %v, %d", err, w.status)
 	}
 	for _, o := range []Options{{MaxQueuedBytes: -1}, {PongTimeout: -1}, {CloseTimeout: -1}, {AtBound: 9}, {Compression: 9}, {DrainStatus: 1005}, {Subprotocols: []string{"a b"}},
 		{OnMessage: func(*Conn, Type, []byte) {}, OnFragment: func(*Conn, Type, []byte, bool) {}}} {
