@@ -6,6 +6,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"time"
 )
 
 // Conn is a TCP connection of a [Conns].
@@ -102,6 +103,9 @@ func (s *Conns) Late() Sweep {
 	defer s.mu.Unlock()
 	return s.late
 }
+
+// TellTurns has no turn come: the connections of such a system have none.
+func (s *Conns) TellTurns(window time.Duration, stop <-chan struct{}) {}
 
 // Len is the number of connections.
 func (s *Conns) Len() int {
