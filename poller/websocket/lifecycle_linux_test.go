@@ -284,6 +284,8 @@ func TestClose(t *testing.T) {
 		for range 20 {
 			clients = append(clients, s.open(t))
 		}
+		// A client can have its answer before the loop has the connection back.
+		lingertest.Wait(t, "all are upgraded", func() bool { return s.Report().Connections[linger.Upgraded] == 20 })
 		lingertest.Must(t, s.Close())
 		for _, c := range clients {
 			c.wantAll("RST")
