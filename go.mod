@@ -7,8 +7,8 @@ require (
 	github.com/coreos/go-systemd/v22 v22.6.0
 	github.com/felixge/httpsnoop v1.1.0
 	github.com/google/go-cmp v0.7.0
-	github.com/mattn/go-runewidth v0.0.31
 	github.com/klauspost/compress v1.18.2
+	github.com/mattn/go-runewidth v0.0.31
 	github.com/mdlayher/netlink v1.11.2
 	go.uber.org/goleak v1.3.0
 	golang.org/x/net v0.53.0
@@ -18,10 +18,8 @@ require (
 
 require (
 	github.com/clipperhouse/uax29/v2 v2.2.0 // indirect
-	github.com/klauspost/compress v1.18.2 // indirect
 	github.com/stretchr/testify v1.11.1 // indirect
 )
-require github.com/stretchr/testify v1.11.1 // indirect
 
 require (
 	github.com/mattn/go-shellwords v1.0.16
