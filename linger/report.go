@@ -66,12 +66,24 @@ type Report struct {
 	// HandlersRunning is the number of handlers that had not returned when the teardown was done. It is negative where
 	// nobody knows: a Listener knows no handlers.
 	HandlersRunning int `json:"handlers_running"`
+	// Memory says what connections had buffered, and what was done to keep that within its bound. It is zero where nothing is
+	// counted: a Listener knows no buffers.
+	Memory Memory `json:"memory,omitzero"`
 	// Swept says what became of that which ordinary closes had left before; nil when it was not to be swept.
 	Swept *Swept `json:"swept,omitempty"`
 	// Left is what the kernel had on the port when it was asked.
 	Left Left `json:"left"`
 	// Unverified says why the kernel could not be asked; it is empty when Left is what the kernel said.
 	Unverified string `json:"unverified,omitempty"`
+}
+
+// Memory is what a server's connections have buffered, in bytes, and what became of those that took too much.
+type Memory struct {
+	Bound    int64 `json:"bound_bytes"`    // 0: none
+	Buffered int64 `json:"buffered_bytes"` // at the time of the Report
+	Peak     int64 `json:"peak_bytes"`
+	Refused  int   `json:"requests_refused"`  // with 503, as memory was short
+	Reset    int   `json:"connections_reset"` // as the bound was exceeded; they are not among Connections
 }
 
 // Steps holds how long after the call each step of a teardown was complete; zero means that it was not reached.

@@ -30,6 +30,7 @@ type conn struct {
 	left    int64     // bytes still to be read from source
 	tls     *tlsLayer // nil: there is none, or no ClientHello yet
 	asked   bool      // a request has come
+	charged int       // bytes; see weigh
 	padded  bool      // the last request had content, behind which there may be two empty lines
 	inOrder bool      // in a drain: ends with FIN when all before is acknowledged
 	upgrade *upgrade  // another protocol has the connection; nil: HTTP has
@@ -50,6 +51,7 @@ func (c *conn) Received(data []byte) (open bool) {
 	c.loop.clock.tick()
 	c.catchUp()
 	table[c.state].received(c, data)
+	c.weigh()
 	return !c.over()
 }
 
@@ -78,9 +80,12 @@ func (c *conn) resume() {
 	c.settle()
 }
 
-// settle closes the connection if that was decided outside of the engine's calls.
+// settle ends what the loop does with the connection outside of the engine's calls: it closes it if that was decided, or weighs it.
 func (c *conn) settle() {
-	if c.over() && c.state != gone {
+	switch {
+	case !c.over():
+		c.weigh()
+	case c.state != gone:
 		c.sock.Close()
 	}
 }
@@ -132,6 +137,8 @@ func (c *conn) Closed(by engine.Closer) {
 	}
 	c.become(gone)
 	l.forget(c)
+	l.charge(int64(-c.charged))
+	c.charged = 0
 	if r.watcher.Awaits(c.sock.FD) { // or did, when its time ended
 		r.watcher.Forget(c.sock.FD)
 	}

@@ -166,6 +166,9 @@ func (c *conn) takeRequest(data []byte) (n int, answered bool) {
 	case err != nil:
 		c.refuse(err, data)
 		return 0, false
+	case n == 0 && len(data) > largeRequest && l.run.memory.isShort():
+		c.refuseShort(data)
+		return 0, false
 	case n == 0:
 		return 0, false
 	case c.goesToHandler():
@@ -191,6 +194,7 @@ type pending struct {
 	// skip: it has been answered, and the rest of its content is thrown away. Of the fields above only decoder is in use.
 	skip    bool
 	skipped int
+	large   bool // more than largeRequest has been let in
 }
 
 // begin takes the content of the request in l.request, whose head was data[:n].
@@ -212,15 +216,40 @@ func (c *conn) begin(data []byte, n int) (consumed int, answered bool) {
 		c.answer(r, data[:n])
 		return n + m, true
 	}
-	if r.ExpectContinue && m == 0 {
-		l.out = httpcodec.AppendContinue(l.out)
-	}
 	p := &pending{head: bytes.Clone(data[:n]), decoder: decoder, content: contents.Get().(*[]byte)}
 	p.request.Request, r.Request = r.Request, httpcodec.Request{}
 	p.request.Move(data[:n], p.head)
-	p.request.Body = append((*p.content)[:0], body...)
+	p.request.Body = (*p.content)[:0]
+	if !c.take(p, body) {
+		return 0, false
+	}
+	if p.request.ExpectContinue && m == 0 {
+		l.out = httpcodec.AppendContinue(l.out)
+	}
 	c.pending = p
 	return n + m, false
+}
+
+// take appends content to that of the pending request, and reports whether there was room for it. If not, the request has been refused.
+func (c *conn) take(p *pending, content []byte) bool {
+	had, most := len(p.request.Body), p.request.ContentLength
+	if n := max(int64(had+len(content)), most); !p.large && n > largeRequest {
+		if c.loop.run.memory.isShort() {
+			c.refuseShort(p.head)
+			return false
+		}
+		p.large = true
+	}
+	if room := cap(p.request.Body); had+len(content) > room {
+		// Grown by append it could be far larger than all that will come.
+		room = max(2*room, had+len(content))
+		if most > 0 {
+			room = min(room, int(most))
+		}
+		p.request.Body = append(make([]byte, 0, room), p.request.Body...)
+	}
+	p.request.Body = append(p.request.Body, content...)
+	return true
 }
 
 // collect decodes the content in src as far as it goes. Content in one piece is a view into src, other is in l.body.
@@ -268,15 +297,15 @@ func (c *conn) receive(data []byte) (n int, answered bool) {
 			return n, false
 		}
 		n += m
-		if !p.skip {
-			p.request.Body = append(p.request.Body, content...)
+		if !p.skip && !c.take(p, content) {
+			return 0, false
 		}
 	}
 	c.pending = nil
 	if !p.skip {
 		p.request.Trailers = p.decoder.Trailers()
 		c.answer(&p.request, p.head)
-		if *p.content = p.request.Body; cap(*p.content) <= keepCapacity {
+		if *p.content = p.request.Body; cap(*p.content) <= largeRequest {
 			contents.Put(p.content)
 		}
 	}

@@ -66,6 +66,7 @@
 //
 //	conn_*      a connection: the goroutine of its loop. conn_state says what it can be doing, and what follows from that
 //	exchange_*  a request at the http.Handler: its worker, and whoever the handler shares it with, under exchange.mu
+//	memory_*    what connections have buffered, and who is reset for it: any goroutine; loops weigh their own
 //	loop_*      an event loop: its goroutine, to which others give tasks
 //	port_*      the listening socket, and who is let in: any goroutine, under locks of their own
 //	h2_*        HTTP/2: any goroutine, under h2.mu; streams are on goroutines of net/http's
@@ -82,6 +83,18 @@
 // What the kernel does not take at once of a loop's answers waits in the connection, reading from that connection pauses, and
 // the watcher says when to go on (see turns). So a connection holds at most one batch of answers that its client does not
 // read, and a client that has half-closed still gets its answer whole.
+//
+// # Memory
+//
+// What all connections have buffered is counted, in bytes of capacity, and bounded: see Server.MaxBufferedBytes. A connection has one weight
+// (conn.weight in memory_account), which is the sum of what it keeps from one turn of its loop to the next. After each turn the loop compares
+// it with what was charged before; so a new kind of buffer is one more term of that sum, and nothing is to be taken off when it
+// goes. What is held where no loop looks, as by a handler that waits for its client, is charged and taken off by hand: exchange.hold,
+// memory.add. A request that comes whole and whose answer the kernel takes weighs nothing, and costs no access to shared memory.
+//
+// From three quarters of the bound on, requests with more than 64 KiB that are still to come get 503. Beyond it, connections are reset
+// (memory_room), those first that would take longest to move as much as they hold, by the bytes that the kernel has received from the client, and the
+// client has acknowledged, in a second. So an upload that stands still goes before one that moves, and both before a small request.
 //
 // # How a connection ends
 //

@@ -28,6 +28,7 @@ type body struct {
 	expect  bool         // the client waits for 100 (Continue)
 	trailer *http.Header // of the request, filled in at the end
 	buf     *[]byte      // from pieces; input may be in it
+	held    int          // bytes that were charged for it, or for input, since the exchange began
 	err     error        // what Read returns from here on
 	closed  bool
 	given   bool // back to the loop, or about to be
@@ -143,6 +144,8 @@ func (b *body) receive(p []byte) (int, error) {
 	}
 	if b.buf == nil {
 		b.buf = pieces.Get().(*[]byte)
+		b.held = len(*b.buf)
+		b.x.hold(b.held)
 	}
 	n, err := b.x.receive(*b.buf)
 	b.expect = b.expect && n == 0
@@ -227,6 +230,8 @@ func (b *body) shut() {
 		pieces.Put(b.buf)
 		b.buf = nil
 	}
+	b.x.hold(-b.held)
+	b.held = 0
 }
 
 func (b *body) noteRest() {
@@ -277,6 +282,8 @@ func (b *body) comes(patience time.Duration) bool {
 			return decoder.Done()
 		}
 		b.input = slices.Grow(b.input, contentBuffer)
+		b.x.hold(cap(b.input) - b.held)
+		b.held = cap(b.input)
 		n, err := b.x.receiveWithin(time.Until(until), b.input[had:cap(b.input)])
 		if err != nil {
 			return false

@@ -90,7 +90,9 @@ func (x *exchange) takeOver(set *linger.Conns) (c *linger.Conn, layer *tlsLayer,
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, 0)
 	})
 	// It is armed from birth, so that the death of the process resets it; its Close disarms it.
-	c, ok = set.Add(tcp, x.run.hijackedClosed(x.peer))
+	held := hijackedBytes + x.weight
+	x.run.memory.add(int64(held))
+	c, ok = set.Add(tcp, x.run.hijackedClosed(x.peer, held))
 	x.taken = weak.Make(c)
 	if layer = x.tls; layer != nil {
 		layer.taken.Store(c)
@@ -122,8 +124,9 @@ func duplicate(fd int) (*net.TCPConn, error) {
 
 // hijackedClosed returns what is called when the user of a hijacked connection has closed it, or has forgotten it. It has to lead nowhere
 // where the connection could be found, by which the garbage collector would take it for remembered.
-func (r *run) hijackedClosed(c Conn) func(aborted bool) {
+func (r *run) hijackedClosed(c Conn, held int) func(aborted bool) {
 	return func(aborted bool) {
+		r.memory.add(int64(-held))
 		r.hook(aborted, func() Conn { return c })
 		r.admission.countOff()
 		r.turns.forget(c.ID)

@@ -134,6 +134,7 @@ func (x *exchange) transfer(s *side, events uint32, timeout time.Duration, call 
 			due = time.Time{}
 		}
 		late := false
+		held := x.holdWaiting()
 		x.stopComputing()
 		select {
 		case <-s.ready:
@@ -141,6 +142,7 @@ func (x *exchange) transfer(s *side, events uint32, timeout time.Duration, call 
 			late = true
 		}
 		x.startComputing()
+		x.hold(-held)
 		// The kernel takes more only when a good part of its buffer is free, which a slow reader may need long for.
 		if late && due.IsZero() && (s == &x.read || x.unacked() >= unacked) {
 			return errStalled

@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -35,6 +36,9 @@ type exchange struct {
 	secure bool   // there is TLS
 	behind bool   // there was a request before it in the same input, the answer to which may not have been read
 	shakes bool   // it is no request but a TLS handshake
+
+	weight int          // bytes that it began with; immutable once lent
+	held   atomic.Int64 // bytes that it has come to hold beside them; see hold
 
 	queued *list.Element // in pool.queue; nil if it is not. Guarded by pool.mu.
 
@@ -110,6 +114,9 @@ func (x *exchange) serve(w *worker) {
 		}
 		x.end(context.Canceled)
 		x.writer.detach()
+		if x.held.Load() != 0 {
+			x.body.shut() // what the connection was taken away with
+		}
 		x.runAfter()
 	}()
 	if x.shakes {

@@ -30,21 +30,23 @@ type loop struct {
 	turns turns
 
 	// Owned by the goroutine that runs the engine, of which there is one at a time.
-	clock    clock
-	request  Request
-	respond  Responder
-	lastHead lastHead
-	out      []byte // answers of the batch that is being served
-	body     []byte // content of a chunked request that came whole
-	piece    []byte // of a source
-	plain    []byte // what was in TLS records
-	lists    [maxTimeouts]timeoutList
-	alarm    alarm
-	toClose  []*conn      // reset by a drain
-	ending   bool         // a drain has come to ending what is idle
-	isCloser bool         // it has an element in run.closers
-	late     linger.Sweep // what abortCounted did in a teardown; others read it after ended
-	drained  linger.Sweep // what it did in a drain; others read it after swept or ended
+	clock     clock
+	request   Request
+	respond   Responder
+	lastHead  lastHead
+	out       []byte // answers of the batch that is being served
+	body      []byte // content of a chunked request that came whole
+	piece     []byte // of a source
+	plain     []byte // what was in TLS records
+	lists     [maxTimeouts]timeoutList
+	alarm     alarm
+	toClose   []*conn         // reset by a drain
+	meters    map[*conn]meter // nil while memory is not short
+	uncharged int64           // bytes; see charge
+	ending    bool            // a drain has come to ending what is idle
+	isCloser  bool            // it has an element in run.closers
+	late      linger.Sweep    // what abortCounted did in a teardown; others read it after ended
+	drained   linger.Sweep    // what it did in a drain; others read it after swept or ended
 
 	ready   chan struct{} // closed when the first engine polls the listener
 	isReady bool          // owned by the engine's goroutine

@@ -43,6 +43,7 @@ func benchConn(b testing.TB, fd int) *conn {
 		b.Fatal(err)
 	}
 	r := &run{server: srv, cfg: cfg, table: new(linger.Table), closingC: make(chan struct{})}
+	r.memory = newMemory(r)
 	l := newLoop(r, 0, r.cfg.log)
 	r.loops = []*loop{l}
 	c := &conn{loop: l, sock: engine.Conn{FD: fd}}

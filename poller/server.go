@@ -22,6 +22,7 @@ const (
 	DefaultMaxHandshakes    = 1024
 	DefaultHeaderTimeout    = 60 * time.Second
 	DefaultBodyTimeout      = 60 * time.Second
+	DefaultMinBodyRate      = 240 // bytes per second
 	DefaultWriteTimeout     = 60 * time.Second
 	DefaultIdleTimeout      = 3 * time.Minute // longer than clients keep idle connections, so that TIME_WAIT is theirs
 	DefaultMaxHeaderBytes   = 64 << 10
@@ -147,6 +148,14 @@ type Server struct {
 	// MaxOutputBytes bounds the content that one answer may have in memory; see Responder.Write. Zero means
 	// DefaultMaxOutputBytes.
 	MaxOutputBytes int
+	// MaxBufferedBytes bounds what all connections together have buffered: parts of heads, content for LoopHandler, answers that are not taken,
+	// the buffers of handlers that wait for their clients, of TLS and of hijacked connections. From three quarters of it on a request with
+	// more than 64 KiB of head or content that is not there yet gets 503. When it is exceeded connections are reset, until there is room:
+	// those first that have made the least progress in a second for what they hold. Small requests are served
+	// throughout. What handlers allocate themselves does not count. As Go's garbage collector lets a heap grow to twice what is in
+	// use (GOGC), the process can take twice as much. Zero means a quarter of what the process may take, which is the least of
+	// GOMEMLIMIT, the limit of its cgroup and the machine's memory. Negative means no bound.
+	MaxBufferedBytes int64
 	// StuckGrace is how long a teardown waits for a loop that does not respond, because a handler blocks it, before its
 	// connections are aborted from outside. Zero means DefaultStuckGrace.
 	StuckGrace time.Duration
@@ -188,6 +197,9 @@ type Server struct {
 	// Answered is called for every answer, also to requests that no handler saw: on an event loop, or on the goroutine of
 	// Handler. It must not block. A panic is logged. Nil is not called.
 	Answered func(Answer)
+	// Overloaded is called for every request that is refused, and every connection that is reset, because of MaxBufferedBytes, on its
+	// event loop. It must not block. A panic is logged. Nil is not called.
+	Overloaded func(Overload)
 
 	mu         sync.Mutex // serialises the steps of the life cycle; guards all that follows but where it says otherwise
 	state      atomic.Int32
@@ -231,6 +243,14 @@ type Answer struct {
 	Bytes int64
 	// Began is when the head of the request was complete, or found to be malformed.
 	Began time.Time
+}
+
+// Overload describes to Server.Overloaded what was done because of MaxBufferedBytes.
+type Overload struct {
+	Conn  Conn
+	Reset bool // the connection is reset; if not, its request gets 503
+	// Held is what the connection has buffered, and Buffered what all have, in bytes.
+	Held, Buffered int64
 }
 
 // doneLocked returns what is closed when the teardown is complete. With ends a server that does not serve yet is at its end.

@@ -33,6 +33,7 @@ type config struct {
 	maxLoopBodyBytes int64 // of content for the loop handler; 0: no bound
 	maxBodyBytes     int64 // of content for the handler; 0: no bound
 	maxOutputBytes   int
+	maxBufferedBytes int64 // 0: no bound
 	stuckGrace       time.Duration
 	arm              bool
 	shared           bool
@@ -66,6 +67,7 @@ func (s *Server) config() (config, error) {
 		maxLoopBodyBytes: max(or(s.MaxBodyBytes, DefaultMaxBodyBytes), 0),
 		maxBodyBytes:     max(s.MaxBodyBytes, 0),
 		maxOutputBytes:   or(s.MaxOutputBytes, DefaultMaxOutputBytes),
+		maxBufferedBytes: max(s.MaxBufferedBytes, 0),
 		stuckGrace:       or(s.StuckGrace, DefaultStuckGrace),
 		arm:              !s.NoArm,
 		shared:           s.Shared,
@@ -87,6 +89,9 @@ func (s *Server) config() (config, error) {
 		c.protocols.SetUnencryptedHTTP2(true)
 	} else if c.protocols = *s.Protocols; !c.protocols.HTTP1() {
 		return c, fmt.Errorf("poller: Server.Protocols is %s; HTTP/1 is always served: call SetHTTP1(true)", s.Protocols)
+	}
+	if s.MaxBufferedBytes == 0 {
+		c.maxBufferedBytes = defaultMaxBufferedBytes()
 	}
 	if err := c.checkHandlers(); err != nil {
 		return c, err

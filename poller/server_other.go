@@ -106,3 +106,5 @@ func (e *FileLimitError) Error() string {
 }
 
 func checkFileLimit(int) error { return nil }
+
+func defaultMaxBufferedBytes() int64 { return 0 }

@@ -25,6 +25,7 @@ import (
 	"rstserver/internal/processors"
 	"rstserver/linger"
 	"rstserver/poller/internal/engine"
+	"rstserver/poller/internal/memlimit"
 	"rstserver/poller/internal/watch"
 )
 
@@ -36,6 +37,7 @@ type run struct {
 	table     *linger.Table
 	loops     []*loop
 	admission *admission
+	memory    *memory
 	watcher   *watch.Watcher
 	port      *engine.Port
 	lookout   *lookout
@@ -220,6 +222,7 @@ func (s *Server) start(ln net.Listener, config *tls.Config) (*run, error) {
 	r.hijacked.Armed, r.hijacked.Residue = cfg.arm, r.residue
 	r.h2.run, r.h2.conns.Armed, r.h2.conns.Residue = r, cfg.arm, r.residue
 	r.admission = newAdmission(r)
+	r.memory = newMemory(r)
 	if s.Ready != nil {
 		_ = r.port.Pause() // there is no loop yet that could fail
 	}
@@ -234,6 +237,7 @@ func (s *Server) start(ln net.Listener, config *tls.Config) (*run, error) {
 	for _, l := range r.loops {
 		go l.serve()
 	}
+	go r.memory.watch()
 	return r, nil
 }
 
@@ -389,6 +393,9 @@ func fileLimit() (int, error) {
 	}
 	return int(min(l.Cur, maxOption)), nil
 }
+
+// defaultMaxBufferedBytes is that of the option, which says more.
+func defaultMaxBufferedBytes() int64 { return memlimit.Least() / 4 }
 
 // reserve is how many of limit descriptors are kept for other purposes than connections: the server's own, and what the
 // program around it opens.

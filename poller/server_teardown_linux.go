@@ -51,6 +51,7 @@ func (s *Server) Report() linger.Report {
 	rep.Connections[linger.HTTP2] = s.run.h2.conns.Len()
 	rep.Streams = int(s.run.h2.streams.Load())
 	rep.HandlersRunning = s.run.pool.handlers()
+	rep.Memory = s.run.memory.report()
 	rep.Closed = int(s.run.closedInOrder.Load())
 	if s.mode != linger.ModeNone && latch.IsClosed(s.run.refused) {
 		rep.Steps.Refused = max(s.run.refusedAt.Sub(s.began), 1)
@@ -161,6 +162,7 @@ func (s *Server) teardown(mode, cut linger.Mode, began time.Time) {
 		go closePort()
 	}
 	rep.Connections, rep.Refused = sweep.Aborted, sweep.Refused
+	rep.Memory = r.memory.report()
 	rep.Closed = int(r.closedInOrder.Load())
 	rep.Undelivered = int(r.unsent.Load())
 	rep.Steps.Done = time.Since(rep.Started)

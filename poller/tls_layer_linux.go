@@ -333,6 +333,8 @@ type recordCut struct {
 	left   uint16 // bytes of the record that have not come
 	length uint16
 	have   uint8 // bytes of its header that have come; 0: between two records
+
+	longest uint16 // length of those that have begun
 }
 
 const recordHeader = 5 // bytes: type, version, length
@@ -343,14 +345,16 @@ func (r *recordCut) pass(b []byte) {
 			r.length = r.length<<8 | uint16(b[0])
 			r.have++
 			b = b[1:]
-			r.left = r.length
+			if r.left = r.length; r.have == recordHeader {
+				r.longest = max(r.longest, r.length)
+			}
 		} else {
 			n := min(len(b), int(r.left))
 			r.left -= uint16(n)
 			b = b[n:]
 		}
 		if r.have == recordHeader && r.left == 0 {
-			*r = recordCut{}
+			*r = recordCut{longest: r.longest}
 		}
 	}
 }
