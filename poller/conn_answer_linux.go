@@ -3,6 +3,7 @@
 package poller
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -75,6 +76,12 @@ func (c *conn) refuse(err error, request []byte) {
 	c.report(w, nil, request)
 }
 
+// wholeContent is content of an answer that a handler has written.
+type wholeContent struct {
+	bytes.Reader
+	capacity int
+}
+
 // encode appends the answer in w to l.out. On an error nothing was appended.
 func (c *conn) encode(w *Responder) error {
 	l := c.loop
@@ -107,6 +114,9 @@ func (c *conn) encode(w *Responder) error {
 		c.source, c.left = w.source, w.response.ContentLength
 	case w.source != nil:
 		l.call(c.id, "content's Close", w.dropSource)
+	case framing.Kind == httpcodec.Length && len(w.content) > keepCapacity:
+		// To copy it twice, into l.out and to what waits, would take its memory three times.
+		c.source, c.left = &wholeContent{*bytes.NewReader(w.content), cap(w.content)}, int64(len(w.content))
 	case framing.Kind == httpcodec.Length:
 		l.out = append(l.out, w.content...)
 	}

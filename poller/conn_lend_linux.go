@@ -41,7 +41,7 @@ func (c *conn) lend(data []byte, n int) {
 	x.request = requests.Get().(*httpcodec.Request)
 	*x.request, l.request.Request = l.request.Request, *x.request
 	x.request.Move(data[:n], x.head)
-	x.weight = cap(x.head) + x.body.weight() + c.tls.weight()
+	c.lent = int32(cap(x.head) + x.body.weight() + c.tls.weight())
 	c.in, c.lease = nil, x
 	c.become(lent)
 	r.pool.submit(x)

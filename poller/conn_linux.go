@@ -31,6 +31,7 @@ type conn struct {
 	tls     *tlsLayer // nil: there is none, or no ClientHello yet
 	asked   bool      // a request has come
 	charged int       // bytes; see weigh
+	lent    int32     // of these, bytes that went with the lease
 	padded  bool      // the last request had content, behind which there may be two empty lines
 	inOrder bool      // in a drain: ends with FIN when all before is acknowledged
 	upgrade *upgrade  // another protocol has the connection; nil: HTTP has

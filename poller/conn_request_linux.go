@@ -201,10 +201,17 @@ type pending struct {
 func (c *conn) begin(data []byte, n int) (consumed int, answered bool) {
 	l := c.loop
 	r := &l.request
+	most, none := c.allowance()
+	if c.over() {
+		return 0, false
+	}
 	var decoder httpcodec.BodyDecoder
-	if err := decoder.Reset(&r.Request, l.run.cfg.maxLoopBodyBytes); err != nil {
+	if err := decoder.Reset(&r.Request, most); err != nil {
 		c.refuse(err, data)
 		return 0, false
+	}
+	if none {
+		return c.answerAhead(data, n, &decoder)
 	}
 	body, m, err := l.collect(&decoder, data[n:])
 	if err != nil {
@@ -228,6 +235,52 @@ func (c *conn) begin(data []byte, n int) (consumed int, answered bool) {
 	}
 	c.pending = p
 	return n + m, false
+}
+
+// allowance is how many bytes of content the request in l.request may have, 0 for any number, and whether they are not for the handler.
+// Where the user's function panics the connection is over.
+func (c *conn) allowance() (most int64, none bool) {
+	cfg := &c.loop.run.cfg
+	if cfg.loopContent == nil {
+		return cfg.maxLoopBodyBytes, false
+	}
+	if !c.loop.call(c.id, "LoopContent", func() { most = cfg.loopContent(&c.loop.request.Request) }) {
+		c.abort()
+	}
+	switch {
+	case most == 0:
+		return cfg.maxBodyBytes, true
+	case most < 0, cfg.maxBodyBytes > 0 && most > cfg.maxBodyBytes:
+		return cfg.maxBodyBytes, false
+	}
+	return most, false
+}
+
+// answerAhead answers the request in l.request, whose head was data[:n], without its content, which is thrown away.
+func (c *conn) answerAhead(data []byte, n int, decoder *httpcodec.BodyDecoder) (consumed int, answered bool) {
+	r := &c.loop.request
+	r.Body, r.Trailers = nil, nil
+	came := n
+	for !decoder.Done() {
+		_, m, err := decoder.Next(data[came:])
+		if err != nil {
+			c.refuse(err, data)
+			return 0, false
+		}
+		if m == 0 {
+			break
+		}
+		came += m
+	}
+	if !decoder.Done() && (r.Chunked || r.ContentLength > maxSkip || r.ExpectContinue && came == n) {
+		r.KeepAlive = false // as nobody knows how much is to come, or whether
+	}
+	c.answer(r, data[:n])
+	if !decoder.Done() {
+		c.pending = &pending{skip: true, decoder: *decoder}
+		c.until = c.loop.clock.now + lingerLimit
+	}
+	return came, true
 }
 
 // take appends content to that of the pending request, and reports whether there was room for it. If not, the request has been refused.

@@ -23,15 +23,15 @@ type body struct {
 
 	mu      sync.Mutex // guards what follows; held by a Read that waits
 	decoder httpcodec.BodyDecoder
-	input   []byte       // received behind the head, and not consumed
-	sized   int64        // bytes to come of content with a length; restUnknown if it has none
-	expect  bool         // the client waits for 100 (Continue)
+	input   []byte // received behind the head, and not consumed
+	sized   int64  // bytes to come of content with a length; restUnknown if it has none
+	expect  bool   // the client waits for 100 (Continue)
+	closed  bool
+	given   bool         // back to the loop, or about to be
+	held    int32        // bytes that were charged for buf, or for input, since the exchange began
 	trailer *http.Header // of the request, filled in at the end
 	buf     *[]byte      // from pieces; input may be in it
-	held    int          // bytes that were charged for it, or for input, since the exchange began
 	err     error        // what Read returns from here on
-	closed  bool
-	given   bool // back to the loop, or about to be
 }
 
 // Values of body.rest that are no number of bytes.
@@ -144,7 +144,7 @@ func (b *body) receive(p []byte) (int, error) {
 	}
 	if b.buf == nil {
 		b.buf = pieces.Get().(*[]byte)
-		b.held = len(*b.buf)
+		b.held = int32(len(*b.buf))
 		b.x.hold(b.held)
 	}
 	n, err := b.x.receive(*b.buf)
@@ -282,8 +282,8 @@ func (b *body) comes(patience time.Duration) bool {
 			return decoder.Done()
 		}
 		b.input = slices.Grow(b.input, contentBuffer)
-		b.x.hold(cap(b.input) - b.held)
-		b.held = cap(b.input)
+		b.x.hold(int32(cap(b.input)) - b.held)
+		b.held = int32(cap(b.input))
 		n, err := b.x.receiveWithin(time.Until(until), b.input[had:cap(b.input)])
 		if err != nil {
 			return false

@@ -90,7 +90,7 @@ func (x *exchange) takeOver(set *linger.Conns) (c *linger.Conn, layer *tlsLayer,
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, 0)
 	})
 	// It is armed from birth, so that the death of the process resets it; its Close disarms it.
-	held := hijackedBytes + x.weight
+	held := hijackedBytes + len(x.head)
 	x.run.memory.add(int64(held))
 	c, ok = set.Add(tcp, x.run.hijackedClosed(x.peer, held))
 	x.taken = weak.Make(c)

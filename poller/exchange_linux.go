@@ -37,8 +37,7 @@ type exchange struct {
 	behind bool   // there was a request before it in the same input, the answer to which may not have been read
 	shakes bool   // it is no request but a TLS handshake
 
-	weight int          // bytes that it began with; immutable once lent
-	held   atomic.Int64 // bytes that it has come to hold beside them; see hold
+	held atomic.Int32 // bytes beside those that it began with; see hold
 
 	queued *list.Element // in pool.queue; nil if it is not. Guarded by pool.mu.
 

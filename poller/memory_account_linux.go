@@ -85,8 +85,11 @@ func (c *conn) weight() int {
 	if c.pending != nil {
 		n += c.pending.weight()
 	}
+	if whole, ok := c.source.(*wholeContent); ok {
+		n += whole.capacity
+	}
 	if c.lease != nil {
-		return n + c.lease.weight // and tls is not the loop's
+		return n + int(c.lent) // and tls is not the loop's
 	}
 	return n + c.tls.weight()
 }
@@ -109,24 +112,24 @@ func (b *body) weight() int {
 }
 
 // hold charges n bytes of the exchange's that the loop does not know of, or takes them off. Any goroutine may call it.
-func (x *exchange) hold(n int) {
+func (x *exchange) hold(n int32) {
 	if n == 0 {
 		return
 	}
-	x.held.Add(int64(n))
+	x.held.Add(n)
 	x.run.memory.add(int64(n))
 }
 
 // holdWaiting charges what a goroutine takes that waits for its client, and returns how much that is. What a handshake takes is charged.
-func (x *exchange) holdWaiting() int {
+func (x *exchange) holdWaiting() int32 {
 	if x.shakes {
 		return 0
 	}
-	n := waitingBytes
+	n := int32(waitingBytes)
 	if x.secure {
 		x.mu.Lock()
 		if x.tls != nil && x.tls.out != nil {
-			n += cap(*x.tls.out)
+			n += int32(cap(*x.tls.out))
 		}
 		x.mu.Unlock()
 	}

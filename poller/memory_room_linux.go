@@ -103,7 +103,7 @@ func (l *loop) holding() func(func(*conn, int64) bool) {
 				next := c.next
 				held := int64(c.charged)
 				if c.lease != nil {
-					held += c.lease.held.Load()
+					held += int64(c.lease.held.Load())
 				}
 				if held > 0 && !yield(c, held) {
 					return
@@ -226,7 +226,7 @@ func (c *conn) reportOverload(reset bool) {
 	}
 	o := Overload{Conn: c.describe(), Reset: reset, Held: int64(c.charged), Buffered: r.memory.held.Load()}
 	if c.lease != nil {
-		o.Held += c.lease.held.Load()
+		o.Held += int64(c.lease.held.Load())
 	}
 	guard(r.cfg.log, c.id, "overload hook", func() { r.server.Overloaded(o) })
 }

@@ -82,6 +82,7 @@ func runSchedule(t *testing.T, seed uint64) {
 		OnLoop:      func(r *httpcodec.Request) bool { return bytes.HasPrefix(r.Path, []byte("/loop")) },
 		LoopHandler: LoopHandlerFunc(s.answerOnLoop),
 		Handler:     http.HandlerFunc(s.answer),
+		LoopContent: func(*httpcodec.Request) int64 { return 1 << 20 },
 		StuckGrace:  lingertest.Patience,
 		// None of these may come in the way of a client that does what it should.
 		MaxConns:       rng.IntN(2) * (3 + rng.IntN(10)),

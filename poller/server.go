@@ -27,7 +27,7 @@ const (
 	DefaultIdleTimeout      = 3 * time.Minute // longer than clients keep idle connections, so that TIME_WAIT is theirs
 	DefaultMaxHeaderBytes   = 64 << 10
 	DefaultMaxFields        = 100
-	DefaultMaxBodyBytes     = 10 << 20
+	DefaultLoopContent      = 64 << 10
 	DefaultMaxOutputBytes   = 16 << 20
 	DefaultStuckGrace       = time.Second
 	DefaultQueue            = linger.DefaultQueue
@@ -142,9 +142,15 @@ type Server struct {
 	// MaxFields bounds the number of a request's field lines. More are answered with 431. Zero means DefaultMaxFields.
 	MaxFields int
 	// MaxBodyBytes bounds a request's content, in bytes. A larger one is answered with 413, or fails the read once part of
-	// the answer has been sent. Zero means DefaultMaxBodyBytes for LoopHandler, for which the content is held in memory
-	// until it is complete, and no bound for Handler, which reads it piece by piece. Negative means no bound.
+	// the answer has been sent. Zero means no bound for Handler, which reads it piece by piece, and DefaultLoopContent for LoopHandler,
+	// for which the content is held in memory until it is complete. Negative means no bound.
 	MaxBodyBytes int64
+	// LoopContent says from the head of a request how many bytes of content LoopHandler takes with it, before any is read. More is
+	// answered with 413, as is more than MaxBodyBytes. Zero: none; LoopHandler answers at once, without the content, which is thrown
+	// away as it comes. The connection lives on if there are at most 256 KiB of it, and it has come or says how long it is. Negative: any
+	// number that MaxBodyBytes allows. It runs on the event loop, must not block, and the request is not valid after it has returned.
+	// Nil: MaxBodyBytes for every request.
+	LoopContent func(*httpcodec.Request) int64
 	// MaxOutputBytes bounds the content that one answer may have in memory; see Responder.Write. Zero means
 	// DefaultMaxOutputBytes.
 	MaxOutputBytes int

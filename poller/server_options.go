@@ -30,7 +30,8 @@ type config struct {
 	idleTimeout      time.Duration
 	maxHeaderBytes   int
 	maxFields        int
-	maxLoopBodyBytes int64 // of content for the loop handler; 0: no bound
+	maxLoopBodyBytes int64 // of content for the loop handler where loopContent is nil; 0: no bound
+	loopContent      func(*httpcodec.Request) int64
 	maxBodyBytes     int64 // of content for the handler; 0: no bound
 	maxOutputBytes   int
 	maxBufferedBytes int64 // 0: no bound
@@ -64,8 +65,9 @@ func (s *Server) config() (config, error) {
 		idleTimeout:      timeout(s.IdleTimeout, DefaultIdleTimeout),
 		maxHeaderBytes:   or(s.MaxHeaderBytes, DefaultMaxHeaderBytes),
 		maxFields:        or(s.MaxFields, DefaultMaxFields),
-		maxLoopBodyBytes: max(or(s.MaxBodyBytes, DefaultMaxBodyBytes), 0),
+		maxLoopBodyBytes: max(or(s.MaxBodyBytes, DefaultLoopContent), 0),
 		maxBodyBytes:     max(s.MaxBodyBytes, 0),
+		loopContent:      s.LoopContent,
 		maxOutputBytes:   or(s.MaxOutputBytes, DefaultMaxOutputBytes),
 		maxBufferedBytes: max(s.MaxBufferedBytes, 0),
 		stuckGrace:       or(s.StuckGrace, DefaultStuckGrace),

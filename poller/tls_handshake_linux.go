@@ -88,9 +88,10 @@ func (c *conn) shake() {
 		t.local, _ = tcpsock.LocalAddr(c.sock.FD)
 	}
 	t.conn = tls.Server(t, r.cfg.tls)
-	x := &exchange{run: r, loop: c.loop, conn: c, fd: c.sock.FD, peer: c.describe(), tls: t, secure: true, shakes: true, state: lent, weight: handshakeBytes + cap(c.in)}
+	x := &exchange{run: r, loop: c.loop, conn: c, fd: c.sock.FD, peer: c.describe(), tls: t, secure: true, shakes: true, state: lent}
 	x.writer.x = x
 	t.shake = x
+	c.lent = int32(handshakeBytes + cap(c.in))
 	c.in, c.tls, c.lease = nil, t, x
 	c.pass(shaking)
 	r.handshakes.submit(x)

@@ -164,6 +164,7 @@ func TestTLSContents(t *testing.T) {
 	eachVersion(t, func(t *testing.T, server, config *tls.Config) {
 		const size = 1 << 20
 		srv := secureBoth(server, func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
+		srv.LoopContent = func(*httpcodec.Request) int64 { return size }
 		srv.LoopHandler = LoopHandlerFunc(func(w *Responder, r *Request) {
 			w.SetContent(bytes.NewReader(bytes.Clone(r.Body)), int64(len(r.Body)))
 		})

@@ -23,7 +23,8 @@ type serveCommand struct {
 	IdleTimeout      time.Duration `default:"3m" placeholder:"D" help:"Time between two requests, after which the connection is closed. 0: none. Default: ${default}."`
 	MaxHandlers      int           `default:"0" placeholder:"N" help:"Requests to /slow, /stream, /upgrade, /ws/room and /files/ answered at a time. Default: as many as there are connections."`
 	MaxHeaderBytes   int           `default:"65536" placeholder:"N" help:"Bytes of a request's head; more are answered with 431. Default: ${default}."`
-	MaxBodyBytes     int64         `default:"10485760" placeholder:"N" help:"Bytes of a request's content; more are answered with 413. 0: no bound. Default: ${default}."`
+	MaxBodyBytes     int64         `default:"10485760" placeholder:"N" help:"Bytes of a request's content, for /echo and for handlers; more are answered with 413. Other requests have no use for content, which is thrown away. 0: no bound. Default: ${default}."`
+	MaxBuffered      *byteSize     `placeholder:"N" help:"Bytes that all connections together may have buffered, such as 256MiB. From three quarters of it on large requests get 503, beyond it the connections that make the least progress are reset. 0: no bound. Default: a quarter of the least of GOMEMLIMIT, the cgroup's limit and the machine's memory."`
 	Root             *string       `placeholder:"DIR" help:"Serve the files in this directory under /files/. Default: none."`
 	ShutdownAfter    time.Duration `default:"0s" placeholder:"D" help:"Count down this long, then abort. Default: serve until a signal comes."`
 	DrainDelay       time.Duration `default:"0s" placeholder:"D" help:"Time for which a drain goes on to accept connections, each for one answer that is its last, for load balancers to learn meanwhile that this server is to be left alone. It is part of --drain-timeout. 0: none. Default: 0."`

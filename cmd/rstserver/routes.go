@@ -27,13 +27,22 @@ const hello = "Hello, World!"
 
 // site is all that is served: some of it on the event loops, and the rest, which may wait, by workers.
 type site struct {
-	files http.Handler // what is under filesPath; nil: nothing is
-	room  room
+	maxBody int64        // bytes of content for /echo; negative: no bound
+	files   http.Handler // what is under filesPath; nil: nothing is
+	room    room
 }
 
 // onLoop reports whether ServeLoop answers r. It sends to the workers only what they answer, so that it can be refused here.
 func (s *site) onLoop(r *httpcodec.Request) bool {
 	return s.worker(path(r)) == nil || !slices.Contains(reading, string(r.Method)) // the comparison does not copy the method
+}
+
+// loopContent is how much content comes with a request that ServeLoop answers: only /echo has a use for it.
+func (s *site) loopContent(r *httpcodec.Request) int64 {
+	if string(path(r)) == "/echo" {
+		return s.maxBody
+	}
+	return 0
 }
 
 // worker returns the handler that answers for a path, if that is one for workers.

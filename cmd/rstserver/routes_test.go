@@ -27,6 +27,8 @@ func TestRoutes(t *testing.T) {
 		{name: "root absolute-form without a path", request: head("GET", "http://test"), status: 200, body: hello},
 		{name: "root HEAD", request: head("HEAD", "/"), status: 200, length: "13"},
 		{name: "root POST", request: head("POST", "/", "Content-Length: 0"), status: 405, anyBody: true, allow: "GET, HEAD"},
+		{name: "root GET with content, which nobody reads", request: head("GET", "/", "Content-Length: 3") + "abc", status: 200, body: hello},
+		{name: "root POST with content", request: head("POST", "/", "Content-Length: 3") + "abc", status: 405, anyBody: true, allow: "GET, HEAD"},
 		{name: "root OPTIONS", request: head("OPTIONS", "/"), status: 405, anyBody: true, allow: "GET, HEAD"},
 		{name: "echo POST", request: head("POST", "/echo", "Content-Length: 3") + "abc", status: 200,
 			contentType: "application/octet-stream", body: "abc"},

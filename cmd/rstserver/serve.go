@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"rstserver/linger"
 	"rstserver/linger/handover"
@@ -25,6 +24,7 @@ func (c *serveCommand) server(s *site, log *slog.Logger) *poller.Server {
 		LoopHandler:      s,
 		Handler:          s,
 		OnLoop:           s.onLoop,
+		LoopContent:      s.loopContent,
 		Loops:            c.Loops,
 		MaxConns:         c.MaxConns,
 		HandshakeTimeout: orNone(c.HandshakeTimeout),
@@ -51,6 +51,9 @@ func (c *serveCommand) server(s *site, log *slog.Logger) *poller.Server {
 	srv.Protocols.SetUnencryptedHTTP2(c.HTTP2 == "all")
 	// Whatever may come in has to be allowed out again.
 	srv.MaxOutputBytes = max(poller.DefaultMaxOutputBytes, int(min(c.MaxBodyBytes, maxEcho)))
+	if c.MaxBuffered != nil {
+		srv.MaxBufferedBytes = int64(orNone(*c.MaxBuffered))
+	}
 	if c.MaxBodyBytes == 0 {
 		srv.MaxOutputBytes = maxEcho
 	}
@@ -64,7 +67,7 @@ func (c *serveCommand) server(s *site, log *slog.Logger) *poller.Server {
 }
 
 // orNone maps 0, which on the command line means none, to what a Server takes for that.
-func orNone[T time.Duration | int64](v T) T {
+func orNone[T ~int64](v T) T {
 	if v == 0 {
 		return -1
 	}
@@ -110,7 +113,7 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) (err error) {
 	if checked != nil {
 		return checked
 	}
-	s := &site{}
+	s := &site{maxBody: orNone(c.MaxBodyBytes)}
 	if c.Root != nil {
 		root, err := os.OpenRoot(*c.Root)
 		if err != nil {

@@ -4,13 +4,14 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 )
 
 const (
 	maxPause       = 24 * 60 * 60 * 1000 // milliseconds
 	maxChunks      = 1_000_000
-	maxStreamChunk = 1 << 20 // held in memory
+	maxStreamChunk = 1 << 20
 )
 
 // slow answers after as many milliseconds as the query's ms says.
@@ -37,14 +38,13 @@ func stream(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead {
 		return
 	}
-	chunks, chunk, ms := n[0], make([]byte, n[1]), n[2]
-	source, out := &counting{}, http.NewResponseController(w)
+	chunks, size, ms := n[0], n[1], n[2]
+	out := http.NewResponseController(w)
 	for i := range chunks {
 		if i > 0 && !pause(r.Context(), ms) {
 			cut()
 		}
-		_, _ = source.Read(chunk)
-		if _, err := w.Write(chunk); err != nil {
+		if _, err := w.Write(sharedBytes(i*size, size)); err != nil {
 			cut()
 		}
 		if err := out.Flush(); err != nil {
@@ -52,6 +52,16 @@ func stream(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 }
+
+// sharedBytes returns so many bytes of the content of /bytes, from the given one on. All answers share the memory: a request of some bytes must not
+// take a MiB.
+func sharedBytes(from, size int) []byte { return allSharedBytes()[from%256:][:size] }
+
+var allSharedBytes = sync.OnceValue(func() []byte {
+	b := make([]byte, 255+maxStreamChunk)
+	_, _ = new(counting).Read(b)
+	return b
+})
 
 // cut ends an answer that has begun. An ordinary return would make what the client has got look whole.
 func cut() { panic(http.ErrAbortHandler) }
