@@ -115,4 +115,7 @@ func (s *Conns) Len() int {
 }
 
 // Cookies returns none.
+// CloseIdle closes nothing, as nobody says what is idle.
+func (s *Conns) CloseIdle(since time.Duration) int { return 0 }
+
 func (s *Conns) Cookies() []uint64 { return nil }

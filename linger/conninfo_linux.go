@@ -41,6 +41,25 @@ func (l *Listener) AbortIf(selector func(ConnInfo) bool) int {
 	return n
 }
 
+// CloseIdle closes each connection of the set on which nothing was sent either way for so long, as its user's Close does, and returns how
+// many. One whose peer does not take what it was sent is reset. The user's reads and writes fail from then on.
+func (s *Conns) CloseIdle(since time.Duration) (n int) {
+	r := newResetter()
+	for _, e := range s.snapshot() {
+		t, ok := e.traffic()
+		switch {
+		case !ok || !t.tcp || min(t.SinceReceived, t.SinceSent) < since:
+		case t.SendQueue > 0:
+			if e.abort(r) {
+				n++
+			}
+		case e.close() == nil:
+			n++
+		}
+	}
+	return n
+}
+
 // traffic is what the kernel knows of a connection.
 type traffic struct {
 	ConnInfo

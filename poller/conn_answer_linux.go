@@ -67,6 +67,7 @@ func (c *conn) refuse(err error, request []byte) {
 	errors.As(err, &refusal)
 	l := c.loop
 	c.in, c.pending = nil, nil
+	c.hurried = refusal == errRequestTimeout
 	w := &l.respond
 	w.reset(l.run.cfg.maxOutputBytes)
 	w.Error(refusal.Status, refusal.Reason)
@@ -158,6 +159,9 @@ type headKey struct {
 func (l *loop) appendHead(res *httpcodec.Response) (httpcodec.Framing, error) {
 	res.Date = l.clock.date
 	if len(res.Fields) > 0 {
+		if err := checkHead(res.Fields); err != nil {
+			return httpcodec.Framing{}, err
+		}
 		out, framing, err := res.AppendHead(l.out)
 		l.out = out
 		return framing, err

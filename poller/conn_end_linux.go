@@ -50,7 +50,10 @@ func (c *conn) finish() {
 	}
 	switch {
 	case !draining:
-		c.until = c.loop.clock.now + lingerLimit
+		c.until = c.loop.clock.now
+		if !c.hurried {
+			c.until += lingerLimit
+		}
 		c.become(lingering)
 	case c.then == lastToEnd:
 		c.awaitAck()

@@ -88,7 +88,7 @@ func (c *conn) takeBack(x *exchange) {
 		c.finish()
 	default:
 		if !x.body.decoder.Done() {
-			c.pending = &pending{skip: true, decoder: x.body.decoder}
+			c.pending = &pending{skip: true, decoder: x.body.decoder, patience: c.loop.newPatience()}
 			c.until = c.loop.clock.now + lingerLimit
 		}
 		c.in = append(x.body.input, c.in...)

@@ -28,6 +28,7 @@ type conn struct {
 	out     []byte    // bytes that the kernel did not take
 	source  io.Reader // content to be sent behind out
 	left    int64     // bytes still to be read from source
+	taking  *patience // of the client that does not take its answer; nil: it does, or need not
 	tls     *tlsLayer // nil: there is none, or no ClientHello yet
 	asked   bool      // a request has come
 	charged int       // bytes; see weigh
@@ -44,6 +45,7 @@ type conn struct {
 	state    state
 	waits    timeoutKind
 	activity linger.Activity
+	hurried  bool        // the client had its time, and is not to have more after its last answer
 	then     outcomeKind // keepAlive, last or lastToEnd: what comes after the answers being sent
 }
 
@@ -74,8 +76,10 @@ func (c *conn) resume() {
 	}
 	c.loop.clock.tick()
 	c.loop.out = c.loop.out[:0]
+	c.countTaken()
 	c.become(serving)
 	if c.send() {
+		c.taking = nil
 		c.proceed(c.in, sending)
 	}
 	c.settle()

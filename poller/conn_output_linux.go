@@ -151,6 +151,10 @@ func (c *conn) write(b []byte) (n int, ok bool) {
 // putOff has the rest of the output wait until the kernel takes it. The client's next request waits for it; the loop's other
 // connections do not.
 func (c *conn) putOff() bool {
+	if l := c.loop; c.taking == nil && l.run.cfg.minWriteRate > 0 {
+		c.taking = new(patience)
+		c.taking.begin(l.clock.now, l.run.cfg.rateGrace)
+	}
 	c.become(sending)
 	c.countUnacked()
 	if err := c.loop.run.watcher.Add(c.sock.FD, c, unix.EPOLLOUT); err != nil && !c.over() {
@@ -160,14 +164,4 @@ func (c *conn) putOff() bool {
 		c.abort()
 	}
 	return false
-}
-
-// sendingLate ends a connection that has taken nothing for WriteTimeout. The kernel takes more only when a good part of its
-// buffer is free, which a slow reader may need long for, so it is asked what the client has acknowledged.
-func (c *conn) sendingLate() {
-	if before := c.progress; c.countUnacked() < before {
-		c.loop.setTimeout(c, writeTimeout)
-	} else {
-		c.abort()
-	}
 }

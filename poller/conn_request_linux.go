@@ -187,11 +187,12 @@ func (c *conn) takeRequest(data []byte) (n int, answered bool) {
 
 // pending is a request whose content has not come whole.
 type pending struct {
-	request Request // its slices are views into head
-	head    []byte
-	content *[]byte // from contents; what has come of it is request.Body
-	decoder httpcodec.BodyDecoder
-	// skip: it has been answered, and the rest of its content is thrown away. Of the fields above only decoder is in use.
+	request  Request // its slices are views into head
+	head     []byte
+	content  *[]byte // from contents; what has come of it is request.Body
+	decoder  httpcodec.BodyDecoder
+	patience patience
+	// skip: it has been answered, and the rest of its content is thrown away. Of the fields above only decoder and patience are in use.
 	skip    bool
 	skipped int
 	large   bool // more than largeRequest has been let in
@@ -223,7 +224,7 @@ func (c *conn) begin(data []byte, n int) (consumed int, answered bool) {
 		c.answer(r, data[:n])
 		return n + m, true
 	}
-	p := &pending{head: bytes.Clone(data[:n]), decoder: decoder, content: contents.Get().(*[]byte)}
+	p := &pending{head: bytes.Clone(data[:n]), decoder: decoder, content: contents.Get().(*[]byte), patience: l.newPatience()}
 	p.request.Request, r.Request = r.Request, httpcodec.Request{}
 	p.request.Move(data[:n], p.head)
 	p.request.Body = (*p.content)[:0]
@@ -277,7 +278,7 @@ func (c *conn) answerAhead(data []byte, n int, decoder *httpcodec.BodyDecoder) (
 	}
 	c.answer(r, data[:n])
 	if !decoder.Done() {
-		c.pending = &pending{skip: true, decoder: *decoder}
+		c.pending = &pending{skip: true, decoder: *decoder, patience: c.loop.newPatience()}
 		c.until = c.loop.clock.now + lingerLimit
 	}
 	return came, true
@@ -334,6 +335,9 @@ func (l *loop) collect(decoder *httpcodec.BodyDecoder, src []byte) (body []byte,
 // receive takes more of the content of the pending request.
 func (c *conn) receive(data []byte) (n int, answered bool) {
 	p := c.pending
+	if len(data) > 0 {
+		p.patience.moved(c.loop.clock.now, int64(len(data)), c.loop.run.cfg.minBodyRate)
+	}
 	for !p.decoder.Done() {
 		content, m, err := p.decoder.Next(data[n:])
 		p.skipped += len(content)
@@ -345,6 +349,9 @@ func (c *conn) receive(data []byte) (n int, answered bool) {
 			return len(data), false
 		case err != nil:
 			c.refuse(err, p.head)
+			return 0, false
+		case m == 0 && !p.skip && p.patience.isSlow(c.loop.clock.now, c.loop.run.cfg.minBodyRate):
+			c.refuse(errRequestTimeout, p.head)
 			return 0, false
 		case m == 0:
 			return n, false

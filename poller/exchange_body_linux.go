@@ -27,11 +27,12 @@ type body struct {
 	sized   int64  // bytes to come of content with a length; restUnknown if it has none
 	expect  bool   // the client waits for 100 (Continue)
 	closed  bool
-	given   bool         // back to the loop, or about to be
-	held    int32        // bytes that were charged for buf, or for input, since the exchange began
-	trailer *http.Header // of the request, filled in at the end
-	buf     *[]byte      // from pieces; input may be in it
-	err     error        // what Read returns from here on
+	given   bool          // back to the loop, or about to be
+	held    int32         // bytes that were charged for buf, or for input, since the exchange began
+	trailer *http.Header  // of the request, filled in at the end
+	buf     *[]byte       // from pieces; input may be in it
+	err     error         // what Read returns from here on
+	spare   time.Duration // that the client may still be waited for, in all; see patience
 }
 
 // Values of body.rest that are no number of bytes.
@@ -50,7 +51,7 @@ const maxSkip = 256 << 10
 // init prepares for the content of the request head, of which input has come. It is lent if it is in a buffer of the loop's. A refusal is that
 // of a content that is known to be too long.
 func (b *body) init(x *exchange, head *httpcodec.Request, input []byte, lent bool) error {
-	b.x, b.input, b.sized = x, input, restUnknown
+	b.x, b.input, b.sized, b.spare = x, input, restUnknown, x.run.cfg.rateGrace
 	if lent && len(input) > 0 {
 		b.buf = pieces.Get().(*[]byte)
 		if len(*b.buf) < len(input) {
@@ -133,7 +134,7 @@ func (b *body) receive(p []byte) (int, error) {
 	}
 	if b.sized > 0 {
 		// Not a byte of the next request.
-		n, err := b.x.receive(p[:min(int64(len(p)), b.sized)])
+		n, err := b.receiveInTime(p[:min(int64(len(p)), b.sized)])
 		if err != nil {
 			return 0, err
 		}
@@ -147,10 +148,29 @@ func (b *body) receive(p []byte) (int, error) {
 		b.held = int32(len(*b.buf))
 		b.x.hold(b.held)
 	}
-	n, err := b.x.receive(*b.buf)
+	n, err := b.receiveInTime(*b.buf)
 	b.expect = b.expect && n == 0
 	b.input = (*b.buf)[:n]
 	return 0, err
+}
+
+// receiveInTime is receive of the exchange for a client that keeps to BodyTimeout and MinBodyRate.
+func (b *body) receiveInTime(p []byte) (int, error) {
+	cfg := &b.x.run.cfg
+	if cfg.minBodyRate == 0 {
+		return b.x.receiveWithin(cfg.bodyTimeout, p)
+	}
+	timeout := b.spare
+	switch {
+	case timeout <= 0:
+		timeout = -1 // for what has come
+	case cfg.bodyTimeout > 0:
+		timeout = min(timeout, cfg.bodyTimeout)
+	}
+	began := time.Now()
+	n, err := b.x.receiveWithin(timeout, p)
+	b.spare += worth(int64(n), cfg.minBodyRate) - time.Since(began)
+	return n, err
 }
 
 // explain turns a failure into what the handler sees, and into what the client is to be answered, if anything.

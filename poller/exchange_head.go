@@ -1,6 +1,8 @@
 package poller
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"net/textproto"
 	"slices"
@@ -22,8 +24,28 @@ type answerHead struct {
 	badLength string // a Content-Length that is none
 	hasDate   bool   // or the handler wants none
 	hasType   bool   // or the handler wants none
+	isStream  bool   // of events
 	encoded   bool   // there is a Content-Encoding, so the content does not show its type
 	trailers  []string
+}
+
+// MaxAnswerHead bounds the field lines of an answer's head, in bytes, and those of its trailer section. A handler that sets more gets
+// [ErrAnswerHead] from its Write, and the client 500.
+const MaxAnswerHead = 1 << 20
+
+// ErrAnswerHead is wrapped by the errors of Write, and of what is logged, for an answer whose head has more than MaxAnswerHead bytes.
+var ErrAnswerHead = errors.New("poller: the head of the answer is too large")
+
+// checkHead refuses field lines that are more than a head may have.
+func checkHead(fields []httpcodec.HeaderField) error {
+	n := 0
+	for _, f := range fields {
+		n += len(f.Name) + len(": ") + len(f.Value) + len("\r\n")
+	}
+	if n > MaxAnswerHead {
+		return fmt.Errorf("%w: its %d field lines have %d bytes, and %d are allowed", ErrAnswerHead, len(fields), n, MaxAnswerHead)
+	}
+	return nil
 }
 
 // take reads h, and appends to fields what is to be sent of it, in the order of names. As with net/http, a field whose name
@@ -40,6 +62,7 @@ func (d *answerHead) take(h http.Header, fields []httpcodec.HeaderField) []httpc
 			d.hasDate = true
 		case "Content-Type":
 			d.hasType = true
+			d.isStream = len(values) > 0 && strings.HasPrefix(values[0], "text/event-stream")
 		case "Content-Encoding":
 			d.encoded = len(values) > 0 && values[0] != ""
 		case "Trailer":

@@ -29,13 +29,8 @@ func (s *side) signal() {
 	}
 }
 
-// receive reads from the connection, and waits for input. It returns io.EOF when the client has sent FIN, errStalled after
-// BodyTimeout. One goroutine at a time may call it: that which holds body.mu.
-func (x *exchange) receive(p []byte) (n int, err error) {
-	return x.receiveWithin(x.run.cfg.bodyTimeout, p)
-}
-
-// receiveWithin is receive with another time. Zero means any time, and less none.
+// receiveWithin reads from the connection, and waits for input for so long; zero means any time, and less none. It returns io.EOF when the
+// client has sent FIN, and errStalled when the time is over. One goroutine at a time may call it: that which holds body.mu.
 func (x *exchange) receiveWithin(timeout time.Duration, p []byte) (n int, err error) {
 	err = x.transfer(&x.read, unix.EPOLLIN, timeout, func() (err error) {
 		n, err = x.readLocked(p)
@@ -125,7 +120,18 @@ func (x *exchange) transfer(s *side, events uint32, timeout time.Duration, call 
 		case timeout < 0:
 			return errStalled
 		}
-		unacked := x.unacked()
+		unacked, began := x.unacked(), time.Now()
+		rate := int64(0) // that the client has to keep to, in taking its answer
+		if s == &x.write && !x.shakes && !x.writer.isStream {
+			rate = x.run.cfg.minWriteRate
+		}
+		timeout := timeout
+		switch {
+		case rate > 0 && (timeout == 0 || x.writer.spare < timeout):
+			timeout = max(x.writer.spare, 1)
+		case s == &x.read && !x.shakes && x.run.ending.Load() && (timeout == 0 || drainPatience < timeout):
+			timeout = drainPatience
+		}
 		var stalled <-chan time.Time
 		if left := time.Until(due); !due.IsZero() && (timeout <= 0 || left < timeout) {
 			stalled = time.After(left) // the deadline, at which the attempt fails
@@ -143,6 +149,12 @@ func (x *exchange) transfer(s *side, events uint32, timeout time.Duration, call 
 		}
 		x.startComputing()
 		x.hold(-held)
+		if rate > 0 {
+			x.writer.spare += worth(int64(unacked-x.unacked()), rate) - time.Since(began)
+			if x.writer.spare < 0 {
+				return errStalled
+			}
+		}
 		// The kernel takes more only when a good part of its buffer is free, which a slow reader may need long for.
 		if late && due.IsZero() && (s == &x.read || x.unacked() >= unacked) {
 			return errStalled
@@ -280,6 +292,13 @@ func (x *exchange) readBuffered(input *[]byte) {
 func (x *exchange) signalLocked() {
 	x.read.signal()
 	x.write.signal()
+}
+
+// lookAgain has one who waits for input find out that a drain is not to wait for ever.
+func (x *exchange) lookAgain() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.read.signal()
 }
 
 // stopReading fails the reads of the request's content, also one that waits.

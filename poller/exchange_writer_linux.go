@@ -30,18 +30,20 @@ type responseWriter struct {
 	// status is 0 until WriteHeader.
 	status      int
 	framing     httpcodec.Framing
-	encoded     bool      // the head has been encoded
-	written     int64     // bytes of content that the handler has written
-	sent        int64     // bytes of content that have been sent
-	tooLong     bool      // a Write was refused as it went beyond Content-Length; what follows it would leave a hole
-	broken      error     // the answer cannot be completed any more
-	unencodable bool      // that is because its head cannot be encoded
-	fullDuplex  bool      // the handler goes on to read when it has begun to answer
-	last        bool      // whatever else is said, the connection ends after this answer
-	reported    bool      // to Server.Answered
-	answer      *Answer   // what is known of it; nil without that hook
-	gone        chan bool // see CloseNotify
-	notes       []func()  // of what is to be logged, once mu is free
+	spare       time.Duration // that the client may still be waited for to take the answer, in all; see patience
+	written     int64         // bytes of content that the handler has written
+	sent        int64         // bytes of content that have been sent
+	broken      error         // the answer cannot be completed any more
+	unencodable bool          // that is because its head cannot be encoded
+	encoded     bool          // the head has been encoded
+	isStream    bool          // of events, which can be slow
+	tooLong     bool          // a Write was refused as it went beyond Content-Length; what follows it would leave a hole
+	fullDuplex  bool          // the handler goes on to read when it has begun to answer
+	last        bool          // whatever else is said, the connection ends after this answer
+	reported    bool          // to Server.Answered
+	answer      *Answer       // what is known of it; nil without that hook
+	gone        chan bool     // see CloseNotify
+	notes       []func()      // of what is to be logged, once mu is free
 }
 
 // sniffed is how much of the content http.DetectContentType looks at.
@@ -52,7 +54,7 @@ const contentBuffer = 4 << 10
 
 func (w *responseWriter) init(worker *worker, req *http.Request) {
 	x := w.x
-	w.w = worker
+	w.w, w.spare = worker, x.run.cfg.rateGrace
 	w.method, w.target = req.Method, req.RequestURI
 	w.head.minorVersion, w.head.keepAlive = req.ProtoMinor, !req.Close
 	worker.content = worker.content[:0]
@@ -126,6 +128,7 @@ func (w *responseWriter) writeHeader(code int) {
 	default:
 		w.status = code
 		w.w.fields = w.head.take(w.header, w.w.fields[:0])
+		w.isStream = w.head.isStream
 		if w.head.badLength != "" {
 			w.warn("the handler's Content-Length is no length and is left out", "value", w.head.badLength)
 		}
@@ -138,6 +141,10 @@ func (w *responseWriter) sendInterim(code int) {
 	h.minorVersion = w.head.minorVersion
 	res := httpcodec.Response{Status: code, MinorVersion: h.minorVersion, Fields: h.take(w.header, nil)}
 	// HTTP/1.0 knows no interim answers, and encoding one fails.
+	if err := checkHead(res.Fields); err != nil {
+		w.warn("the handler's interim answer is left out", "status", code, "error", err)
+		return
+	}
 	if out, _, err := res.AppendHead(nil); err == nil && code != http.StatusContinue {
 		w.x.sendInterim(out)
 	} else if err == nil {
@@ -281,6 +288,9 @@ func (w *responseWriter) appendHead(out, sample []byte, patience time.Duration) 
 	if !w.head.hasType && !w.head.encoded && len(sample) > 0 {
 		res.ContentType = http.DetectContentType(sample)
 	}
+	if err := checkHead(res.Fields); err != nil {
+		return out, err
+	}
 	out, framing, err := res.AppendHead(out)
 	if err != nil {
 		return out, fmt.Errorf("poller: the answer cannot be encoded: %w", err)
@@ -294,8 +304,13 @@ func (w *responseWriter) appendHead(out, sample []byte, patience time.Duration) 
 
 // appendLastChunk appends the end of a chunked answer, with the trailers that the handler has set.
 func (w *responseWriter) appendLastChunk(end []byte) []byte {
+	collected := w.head.collectTrailers(w.header)
+	if err := checkHead(collected); err != nil {
+		w.warn("the trailer section of the handler's answer is left out", "error", err)
+		collected = nil
+	}
 	var trailers []httpcodec.HeaderField
-	for _, f := range w.head.collectTrailers(w.header) {
+	for _, f := range collected {
 		if out, err := httpcodec.AppendLastChunk(nil, []httpcodec.HeaderField{f}); err != nil || len(out) == 0 {
 			w.warn("a trailer field of the handler's answer is left out", "name", f.Name, "error", err)
 			continue

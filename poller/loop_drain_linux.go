@@ -18,8 +18,8 @@ import (
 // drainOwn has every connection of the loop come to its end: one that has nothing to do is reset, at once or when its turn
 // comes, one that has is left to come to its last answer. On the loop.
 func (l *loop) drainOwn() {
-	l.ending = true
 	l.clock.tick()
+	l.ending, l.endingAt = true, l.clock.now
 	var idle, upgraded []*conn
 	for kind := range l.lists {
 		for c := l.lists[kind].first; c != nil; {

@@ -44,6 +44,7 @@ type loop struct {
 	meters    map[*conn]meter // nil while memory is not short
 	uncharged int64           // bytes; see charge
 	ending    bool            // a drain has come to ending what is idle
+	endingAt  time.Duration   // when
 	isCloser  bool            // it has an element in run.closers
 	late      linger.Sweep    // what abortCounted did in a teardown; others read it after ended
 	drained   linger.Sweep    // what it did in a drain; others read it after swept or ended

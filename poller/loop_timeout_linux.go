@@ -75,8 +75,12 @@ func (c *config) durations() [maxTimeouts]time.Duration {
 	if handler > 0 {
 		quick, handler = min(quick, handler), max(handler-quickHandler, 1)
 	}
+	write := c.writeTimeout
+	if c.minWriteRate > 0 {
+		write = c.rateCheck(write, c.minWriteRate)
+	}
 	return [maxTimeouts]time.Duration{
-		handshakeTimeout: c.handshakeTimeout, headerTimeout: c.headerTimeout, bodyTimeout: c.bodyTimeout, idleTimeout: c.idleTimeout, writeTimeout: c.writeTimeout,
+		handshakeTimeout: c.handshakeTimeout, headerTimeout: c.headerTimeout, bodyTimeout: c.rateCheck(c.bodyTimeout, c.minBodyRate), idleTimeout: c.idleTimeout, writeTimeout: write,
 		lingerTimeout: LingerTimeout, partTimeout: drainLinger, quickTimeout: quick, handlerTimeout: handler, ackTimeout: ackInterval,
 	}
 }

@@ -23,6 +23,7 @@ const (
 	DefaultHeaderTimeout    = 60 * time.Second
 	DefaultBodyTimeout      = 60 * time.Second
 	DefaultMinBodyRate      = 240 // bytes per second
+	DefaultRateGrace        = 5 * time.Second
 	DefaultWriteTimeout     = 60 * time.Second
 	DefaultIdleTimeout      = 3 * time.Minute // longer than clients keep idle connections, so that TIME_WAIT is theirs
 	DefaultMaxHeaderBytes   = 64 << 10
@@ -100,6 +101,19 @@ type Server struct {
 	// counts while LoopHandler is to get the content, and while Handler reads it; once part of the answer has been sent, it
 	// fails the read. Zero means DefaultBodyTimeout, negative none.
 	BodyTimeout time.Duration
+	// MinBodyRate is the least rate, in bytes per second, at which a client has to send a request's content while the server waits for it: LoopHandler
+	// always waits, and Handler while it reads. RateGrace is what it may wait in all beside that. One that is slower is treated as by
+	// BodyTimeout. It does not count for a connection that was upgraded or hijacked. Zero means DefaultMinBodyRate, negative none.
+	MinBodyRate int64
+	// MinWriteRate is the least rate, in bytes per second, at which a client has to take its answers while the kernel takes no more of
+	// them, and RateGrace what it may wait beside that. One that is slower is treated as by WriteTimeout. It does not count for
+	// text/event-stream. Zero means none.
+	MinWriteRate int64
+	// RateGrace is for these two. Zero means DefaultRateGrace.
+	RateGrace time.Duration
+	// UpgradeIdle bounds the time in which nothing is sent either way on a connection that Handler has hijacked, as far as the kernel has seen.
+	// Then it is closed, as by its net.Conn's Close. It is late by a quarter at the most, and by a second. Zero means none.
+	UpgradeIdle time.Duration
 	// HandlerTimeout bounds the time from a request's head to the return of Handler, waiting for MaxHandlers included. Then
 	// the request's context is cancelled, and the client gets 503 and a close if nothing of the answer has been sent, else
 	// the connection is aborted. Zero and less mean none.

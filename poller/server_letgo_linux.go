@@ -187,6 +187,10 @@ func (r *run) settleLoops() {
 // endIdle has each loop end what is idle, and all wait for each other before they turn to what is left: if that is
 // nothing, the teardown begins, and they need not close what they have reset one by one.
 func (r *run) endIdle() {
+	r.ending.Store(true)
+	for _, x := range r.pool.busy() {
+		x.lookAgain()
+	}
 	goesOn := make(chan struct{})
 	r.onLoops(func(l *loop, done chan<- struct{}) {
 		l.drainOwn()

@@ -23,6 +23,10 @@ type config struct {
 	bodyTimeout      time.Duration
 	handlerTimeout   time.Duration
 	writeTimeout     time.Duration
+	upgradeIdle      time.Duration
+	minBodyRate      int64 // bytes per second; 0: none, here and below
+	minWriteRate     int64
+	rateGrace        time.Duration
 	delay            time.Duration
 	queue            time.Duration
 	lameDuck         time.Duration
@@ -57,6 +61,10 @@ func (s *Server) config() (config, error) {
 		headerTimeout:    timeout(s.HeaderTimeout, DefaultHeaderTimeout),
 		bodyTimeout:      timeout(s.BodyTimeout, DefaultBodyTimeout),
 		handlerTimeout:   timeout(s.HandlerTimeout, 0),
+		minBodyRate:      max(or(s.MinBodyRate, DefaultMinBodyRate), 0),
+		minWriteRate:     s.MinWriteRate,
+		rateGrace:        or(s.RateGrace, DefaultRateGrace),
+		upgradeIdle:      timeout(s.UpgradeIdle, 0),
 		writeTimeout:     timeout(s.WriteTimeout, DefaultWriteTimeout),
 		delay:            s.Delay,
 		queue:            max(or(s.Queue, DefaultQueue), 0),
@@ -110,6 +118,8 @@ func (s *Server) config() (config, error) {
 		{"MaxHeaderBytes", int64(s.MaxHeaderBytes), maxOption},
 		{"MaxFields", int64(s.MaxFields), maxOption},
 		{"MaxOutputBytes", int64(s.MaxOutputBytes), maxOption},
+		{"MinWriteRate", s.MinWriteRate, maxOption},
+		{"RateGrace", int64(s.RateGrace), int64(time.Hour)},
 		{"StuckGrace", int64(s.StuckGrace), int64(time.Hour)},
 		{"Delay", int64(s.Delay), int64(maxPart)},
 		{"Queue", max(int64(s.Queue), 0), int64(maxPart)},

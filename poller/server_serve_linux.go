@@ -67,6 +67,7 @@ type run struct {
 	site       atomic.Pointer[site] // the last one that was made
 
 	serving       atomic.Bool   // all loops accept
+	ending        atomic.Bool   // a drain has come to ending what is idle
 	live          atomic.Int64  // connections that have not ended, hijacked ones included
 	noneLeft      chan struct{} // capacity 1; an element when live has become 0
 	closedInOrder atomic.Int64  // connections that ended, and were not aborted, since the server lets go of its port
@@ -238,6 +239,9 @@ func (s *Server) start(ln net.Listener, config *tls.Config) (*run, error) {
 		go l.serve()
 	}
 	go r.memory.watch()
+	if cfg.upgradeIdle > 0 {
+		go r.closeIdleUpgrades()
+	}
 	return r, nil
 }
 

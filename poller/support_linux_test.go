@@ -266,6 +266,9 @@ func (s *served) timeOut(t testing.TB, kind timeoutKind, ok func(*conn) bool) {
 				t.Errorf("a timeout of %s is over in %s", l.durations[kind], in)
 			}
 			c.deadline = 1
+			if c.pending != nil {
+				c.pending.patience.last -= 2 * max(l.run.cfg.bodyTimeout, time.Hour)
+			}
 			l.expire()
 		})
 		return found

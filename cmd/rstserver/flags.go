@@ -18,6 +18,10 @@ type serveCommand struct {
 	HTTP2            string        `name:"http2" enum:"all,tls,none" default:"all" placeholder:"all|tls|none" help:"Where HTTP/2 is spoken with clients that want it: with TLS (ALPN) and without (prior knowledge), with TLS only, or nowhere. Default: ${default}."`
 	HeaderTimeout    time.Duration `default:"60s" placeholder:"D" help:"Time for a request's head, after which the client gets 408. 0: none. Default: ${default}."`
 	BodyTimeout      time.Duration `default:"60s" placeholder:"D" help:"Time between two reads of a request's content, after which the client gets 408. 0: none. Default: ${default}."`
+	MinBodyRate      int64         `default:"240" placeholder:"N" help:"Bytes per second at which a client has to send a request's content while it is waited for; it may be late by --rate-grace in all, and then gets 408. 0: any. Default: ${default}."`
+	MinWriteRate     int64         `default:"0" placeholder:"N" help:"Bytes per second at which a client has to take an answer that waits for it; it may be late by --rate-grace in all, and is then reset. 0: any. Default: ${default}."`
+	RateGrace        time.Duration `default:"5s" placeholder:"D" help:"What --min-body-rate and --min-write-rate allow a client to be late. Default: ${default}."`
+	UpgradeIdle      time.Duration `name:"upgrade-idle-timeout" default:"0s" placeholder:"D" help:"Time in which nothing is sent either way on an upgraded connection, after which it is closed. 0: none. Default: none."`
 	HandlerTimeout   time.Duration `default:"0s" placeholder:"D" help:"Time for the answer of /slow, /stream and /files/, after which the client gets 503, or a reset if it has begun. Default: none."`
 	WriteTimeout     time.Duration `default:"60s" placeholder:"D" help:"Time during which a client takes nothing of an answer, after which it is reset. 0: none. Default: ${default}."`
 	IdleTimeout      time.Duration `default:"3m" placeholder:"D" help:"Time between two requests, after which the connection is closed. 0: none. Default: ${default}."`
@@ -59,6 +63,8 @@ func (c *serveCommand) check() error {
 		{"--max-handlers", int64(c.MaxHandlers), 0, math.MaxInt32},
 		{"--max-handshakes", int64(c.MaxHandshakes), 1, math.MaxInt32},
 		{"--max-header-bytes", int64(c.MaxHeaderBytes), 1, math.MaxInt32},
+		{"--min-body-rate", c.MinBodyRate, 0, math.MaxInt32},
+		{"--min-write-rate", c.MinWriteRate, 0, math.MaxInt32},
 		{"--max-body-bytes", c.MaxBodyBytes, 0, math.MaxInt64},
 	} {
 		if v.n < v.low || v.n > v.high {
@@ -72,6 +78,7 @@ func (c *serveCommand) check() error {
 		{"--handshake-timeout", c.HandshakeTimeout},
 		{"--header-timeout", c.HeaderTimeout},
 		{"--body-timeout", c.BodyTimeout},
+		{"--upgrade-idle-timeout", c.UpgradeIdle},
 		{"--handler-timeout", c.HandlerTimeout},
 		{"--write-timeout", c.WriteTimeout},
 		{"--idle-timeout", c.IdleTimeout},
@@ -86,6 +93,9 @@ func (c *serveCommand) check() error {
 	}
 	if c.HandoverTimeout <= 0 {
 		return usage("--handover-timeout=%s: it must be more than 0", c.HandoverTimeout)
+	}
+	if c.RateGrace <= 0 || c.RateGrace > time.Hour {
+		return usage("--rate-grace=%s: it must be more than 0, and 1h at the most", c.RateGrace)
 	}
 	for _, v := range []struct {
 		flag, what string

@@ -32,6 +32,10 @@ func (c *serveCommand) server(s *site, log *slog.Logger) *poller.Server {
 		HeaderTimeout:    orNone(c.HeaderTimeout),
 		BodyTimeout:      orNone(c.BodyTimeout),
 		HandlerTimeout:   c.HandlerTimeout,
+		MinBodyRate:      orNone(c.MinBodyRate),
+		MinWriteRate:     c.MinWriteRate,
+		RateGrace:        c.RateGrace,
+		UpgradeIdle:      c.UpgradeIdle,
 		Delay:            c.DrainDelay,
 		Spread:           c.DrainSpread,
 		WriteTimeout:     orNone(c.WriteTimeout),
@@ -151,6 +155,7 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) (err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go secure.renew(ctx, hangups, log)
+	go newGiveBack(srv.Report).run(ctx)
 	// A reader of stdout or stderr that goes away must not take the server with it.
 	signal.Ignore(syscall.SIGPIPE)
 	defer signal.Reset(syscall.SIGPIPE)

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+
+	"rstserver/linger"
+)
+
+// Go gives memory back to the system little by little, and collects garbage every two minutes when nothing is allocated. So what an attack
+// has taken stays taken for minutes. giveBack has it given back when most of what was in use is not any more, and nothing much goes on.
+type giveBack struct {
+	report  func() linger.Report
+	free    func() // is debug.FreeOSMemory
+	samples []metrics.Sample
+
+	mapped, peak, before, allocated int64 // bytes: after the last time, in use at most since then, in use and allocated one look before
+	rest                            int   // looks until the next time
+}
+
+const (
+	giveBackInterval = 2 * time.Second // between two looks
+	giveBackRest     = 2               // looks, as it costs a run of the garbage collector
+	worthGivingBack  = 4 << 20         // bytes
+	quietAllocation  = 4 << 20         // bytes between two looks
+	// What is in use is estimated: buffers are counted, connections and goroutines take so many bytes each.
+	bytesPerConn, bytesPerGoroutine = 2 << 10, 12 << 10
+)
+
+func newGiveBack(report func() linger.Report) *giveBack {
+	g := &giveBack{report: report, free: debug.FreeOSMemory}
+	for _, name := range []string{
+		"/memory/classes/total:bytes", "/memory/classes/heap/released:bytes", "/gc/heap/allocs:bytes", "/sched/goroutines:goroutines",
+	} {
+		g.samples = append(g.samples, metrics.Sample{Name: name})
+	}
+	return g
+}
+
+// run looks from time to time, until ctx ends.
+func (g *giveBack) run(ctx context.Context) {
+	ticker := time.NewTicker(giveBackInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			g.look()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (g *giveBack) look() {
+	mapped, allocated, goroutines := g.read()
+	rep := g.report()
+	inUse := rep.Memory.Buffered + int64(rep.Connections.Total())*bytesPerConn + goroutines*bytesPerGoroutine
+	quiet := allocated-g.allocated < quietAllocation
+	steady := max(inUse-g.before, g.before-inUse) < worthGivingBack/4
+	g.before, g.allocated, g.peak = inUse, allocated, max(g.peak, inUse)
+	if g.mapped == 0 || mapped < g.mapped {
+		g.mapped = mapped
+	}
+	if g.rest--; g.rest >= 0 {
+		return
+	}
+	if g.peak-inUse > worthGivingBack && steady || mapped-g.mapped > 2*worthGivingBack && quiet {
+		g.free()
+		g.mapped, g.allocated, _ = g.read()
+		g.peak, g.rest = inUse, giveBackRest
+	}
+}
+
+// read returns how many bytes the process has mapped, and how many it has allocated since it began.
+func (g *giveBack) read() (mapped, allocated, goroutines int64) {
+	metrics.Read(g.samples)
+	value := func(i int) int64 { return int64(g.samples[i].Value.Uint64()) }
+	return value(0) - value(1), value(2), value(3)
+}
