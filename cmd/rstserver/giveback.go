@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"math"
+	"os"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -18,6 +20,9 @@ type giveBack struct {
 
 	mapped, peak, before, allocated int64 // bytes: after the last time, in use at most since then, in use and allocated one look before
 	rest                            int   // looks until the next time
+
+	limits bool  // what GOMEMLIMIT says is not the user's
+	limit  int64 // as it was set last
 }
 
 const (
@@ -25,12 +30,13 @@ const (
 	giveBackRest     = 2               // looks, as it costs a run of the garbage collector
 	worthGivingBack  = 4 << 20         // bytes
 	quietAllocation  = 4 << 20         // bytes between two looks
+	itself           = 32 << 20        // bytes, without connections
 	// What is in use is estimated: buffers are counted, connections and goroutines take so many bytes each.
 	bytesPerConn, bytesPerGoroutine = 2 << 10, 12 << 10
 )
 
 func newGiveBack(report func() linger.Report) *giveBack {
-	g := &giveBack{report: report, free: debug.FreeOSMemory}
+	g := &giveBack{report: report, free: debug.FreeOSMemory, limits: os.Getenv("GOMEMLIMIT") == "" && os.Getenv("GOGC") != "off"}
 	for _, name := range []string{
 		"/memory/classes/total:bytes", "/memory/classes/heap/released:bytes", "/gc/heap/allocs:bytes", "/sched/goroutines:goroutines",
 	} {
@@ -41,6 +47,7 @@ func newGiveBack(report func() linger.Report) *giveBack {
 
 // run looks from time to time, until ctx ends.
 func (g *giveBack) run(ctx context.Context) {
+	g.look()
 	ticker := time.NewTicker(giveBackInterval)
 	defer ticker.Stop()
 	for {
@@ -57,6 +64,7 @@ func (g *giveBack) look() {
 	mapped, allocated, goroutines := g.read()
 	rep := g.report()
 	inUse := rep.Memory.Buffered + int64(rep.Connections.Total())*bytesPerConn + goroutines*bytesPerGoroutine
+	g.bound(rep.Memory.Bound, inUse-rep.Memory.Buffered)
 	quiet := allocated-g.allocated < quietAllocation
 	steady := max(inUse-g.before, g.before-inUse) < worthGivingBack/4
 	g.before, g.allocated, g.peak = inUse, allocated, max(g.peak, inUse)
@@ -70,6 +78,19 @@ func (g *giveBack) look() {
 		g.free()
 		g.mapped, g.allocated, _ = g.read()
 		g.peak, g.rest = inUse, giveBackRest
+	}
+}
+
+// bound has the garbage collector run often enough for the process to stay within twice the bound of what is buffered, with what it takes
+// itself, unless the user has said what it is to do. A heap would grow to twice what is in use, buffered or not.
+func (g *giveBack) bound(buffered, beside int64) {
+	if !g.limits || buffered == 0 || buffered > math.MaxInt64/4 {
+		return
+	}
+	limit := 2*buffered + itself + 2*beside
+	if limit > g.limit || limit < g.limit-g.limit/8 {
+		debug.SetMemoryLimit(limit)
+		g.limit = limit
 	}
 }
 
