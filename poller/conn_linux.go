@@ -54,7 +54,10 @@ func (c *conn) Received(data []byte) (open bool) {
 	c.loop.clock.tick()
 	c.catchUp()
 	table[c.state].received(c, data)
-	c.weigh()
+	before := c.charged
+	if c.weigh(); c.charged > before && c.loop.run.memory.isExceeded() {
+		c.loop.makeRoom()
+	}
 	return !c.over()
 }
 

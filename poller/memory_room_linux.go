@@ -177,6 +177,27 @@ func (m *memory) makeRoom() (did bool) {
 // lacking is how many bytes are to be given back.
 func (m *memory) lacking() int64 { return m.held.Load() - m.bound + m.bound/16 }
 
+// isExceeded reports whether connections grow faster than makeRoom of all loops resets them, which waits for each loop to have its turn.
+func (m *memory) isExceeded() bool { return m.held.Load()-m.bound > m.bound/8 }
+
+// makeRoom resets large connections of the loop alone, at once: who else is small next to others' may be all that this loop has. On the loop.
+func (l *loop) makeRoom() {
+	m := l.run.memory
+	m.add(l.uncharged)
+	l.uncharged = 0
+	for _, h := range l.holders(m.lacking()) {
+		if h.held <= largeRequest {
+			continue
+		}
+		h.c.giveWay()
+		m.add(l.uncharged)
+		l.uncharged = 0
+		if m.lacking() <= 0 {
+			break
+		}
+	}
+}
+
 // ask has each loop do f, and waits for it, but not for a loop that is stuck. What others hold counts for more then.
 func (m *memory) ask(f func(*loop)) {
 	done := make(chan struct{}, len(m.run.loops))
