@@ -91,7 +91,21 @@ func (c *conn) weight() int {
 	if c.lease != nil {
 		return n + int(c.lent) // and tls is not the loop's
 	}
+	if c.upgrade != nil {
+		return n + c.upgrade.weight()
+	}
 	return n + c.tls.weight()
+}
+
+// weight is that of output that waits, but for pieces that many connections share, and of TLS.
+func (u *upgrade) weight() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	n := u.c.tls.weight()
+	if u.queue != nil {
+		n += cap(u.queue.own)
+	}
+	return n
 }
 
 // weight is that of content that has not come whole.

@@ -12,6 +12,7 @@ import (
 
 	"rstserver/httpcodec"
 	"rstserver/internal/lingertest"
+	"rstserver/poller/internal/onloop"
 )
 
 // buffered is what connections have buffered, to the byte.
@@ -44,6 +45,11 @@ func TestBuffered(t *testing.T) {
 			c.Close()
 		case "/handler/waits":
 			<-goOn
+		case "/handler/upgrades":
+			header := http.Header{"Upgrade": {"shouts"}, "Connection": {"Upgrade"}}
+			if err := onloop.From(r.Context()).Take(101, header, &shouts{ended: make(chan error, 1)}); err != nil {
+				t.Error(err)
+			}
 		}
 	})
 	defer close(goOn)
@@ -78,6 +84,7 @@ func TestBuffered(t *testing.T) {
 		{"a handler that reads chunks", "POST /handler/reads" + head + "Transfer-Encoding: chunked\r\n\r\n1\r\n", false, waitingBytes + 32<<10},
 		{"a handler that writes", "GET /handler/writes" + head + "\r\n", true, waitingBytes},
 		{"a handler that works", "GET /handler/waits" + head + "A: " + strings.Repeat("a", 5000) + "\r\n\r\n", false, 5000},
+		{"an upgraded connection that takes nothing", "GET /handler/upgrades" + head + "Connection: Upgrade\r\nUpgrade: shouts\r\n\r\nfill\n", true, megabyte},
 		{"a hijacked connection", "GET /handler/hijacks" + head + "\r\n", false, hijackedBytes},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -155,7 +155,6 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) (err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go secure.renew(ctx, hangups, log)
-	go newGiveBack(srv.Report).run(ctx)
 	// A reader of stdout or stderr that goes away must not take the server with it.
 	signal.Ignore(syscall.SIGPIPE)
 	defer signal.Reset(syscall.SIGPIPE)
@@ -178,6 +177,7 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) (err error) {
 		}
 		srv := c.server(s, log)
 		srv.TLSConfig, srv.Answered = secure.config.Clone(), answered
+		go newGiveBack(srv.Report).run(ctx)
 		served := false // what Serve calls and what comes after Serve are one after the other
 		if first {
 			srv.Ready = h.Ready
