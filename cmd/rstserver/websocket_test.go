@@ -66,7 +66,7 @@ func TestWebSockets(t *testing.T) {
 	p.signal(syscall.SIGTERM) // which ends the drain
 	mute.expectReset()
 	p.exit(0)
-	if out := p.stdout.String(); !strings.Contains(out, "3 closed in order") || !strings.Contains(out, "1 cut at the deadline: 1 upgraded") {
+	if out := p.stdout.String(); !strings.Contains(out, "3 closed in order") || !strings.Contains(out, "1 cut by an abort: 1 upgraded") {
 		t.Errorf("the report is\n%s", out)
 	}
 	expectFree(t, p.addr)
