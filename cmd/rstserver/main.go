@@ -25,7 +25,7 @@ const (
 )
 
 type commandLine struct {
-	Serve serveCommand `cmd:"" default:"withargs" help:"Serve HTTP/1.1 until a signal ends it: by default with a reset of every connection. The default command."`
+	Serve serveCommand `cmd:"" default:"withargs" help:"Serve HTTP/1.1 and HTTP/2 until a signal ends it: by default with a reset of every connection. The default command."`
 	Bench benchCommand `cmd:"" help:"Measure how servers let go of their port: this one, others, and any that you name."`
 	Free  freeCommand  `cmd:"" help:"Say what is on local TCP ports, and free them: destroy the connections and what is left of them, whoever's they are."`
 }
@@ -48,7 +48,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	var exited *exitError
 	parser, err := kong.New(&cl,
 		kong.Name("rstserver"),
-		kong.Description("An HTTP/1.1 server whose port is gone the moment you say so."),
+		kong.Description("An HTTP server whose port is gone the moment you say so."),
 		kong.Writers(stdout, stderr),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: layout.Usual}),
 		kong.Help(printHelp),
