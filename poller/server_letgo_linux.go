@@ -87,6 +87,7 @@ func (s *Server) Release() error {
 // drainLocked begins the drain of a server that serves or has released its port.
 func (s *Server) drainLocked(mode linger.Mode) {
 	released := s.state.Load() == stateReleased
+	s.run.handsOver.Store(mode == linger.ModeHandover)
 	s.state.Store(stateDraining)
 	s.mode, s.began = mode, time.Now()
 	delay, lameDuck := s.run.cfg.delay, s.run.cfg.lameDuck

@@ -67,6 +67,7 @@ type run struct {
 	site       atomic.Pointer[site] // the last one that was made
 
 	serving       atomic.Bool   // all loops accept
+	handsOver     atomic.Bool   // the drain is a handover
 	ending        atomic.Bool   // a drain has come to ending what is idle
 	live          atomic.Int64  // connections that have not ended, hijacked ones included
 	noneLeft      chan struct{} // capacity 1; an element when live has become 0
@@ -307,7 +308,7 @@ func (r *run) draining() bool { return r.server.state.Load() >= stateDraining }
 func (r *run) reuses() bool { return !r.draining() && !r.server.noReuse.Load() }
 
 // restarts reports whether another process takes the place of this one.
-func (r *run) restarts() bool { return false }
+func (r *run) restarts() bool { return r.handsOver.Load() }
 
 // lettingGo reports whether the port is being given up, or was.
 func (r *run) lettingGo() bool { return r.server.state.Load() >= stateReleased }

@@ -166,17 +166,19 @@ func TestShutdown(t *testing.T) {
 		options Options
 		spread  time.Duration
 		code    string
+		end     func(*poller.Server, context.Context) error
 	}{
-		{"going away", Options{}, 0, "close 1001"},
-		{"spread", Options{}, 50 * time.Millisecond, "close 1001"},
-		{"restart", Options{DrainStatus: ServiceRestart}, 0, "close 1012"},
+		{"going away", Options{}, 0, "close 1001", (*poller.Server).Shutdown},
+		{"spread", Options{}, 50 * time.Millisecond, "close 1001", (*poller.Server).Shutdown},
+		{"restart", Options{DrainStatus: ServiceRestart}, 0, "close 1012", (*poller.Server).Shutdown},
+		{"handover", Options{}, 0, "close 1012", (*poller.Server).HandOver},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			eitherWay(t, func(t *testing.T, onLoop bool) {
 				tt.options.OnLoop = onLoop
 				conns := make(chan *Conn, 100)
 				tt.options.OnOpen = func(c *Conn) { conns <- c }
-				s := start(t, &poller.Server{Spread: tt.spread}, echo(tt.options), onLoop)
+				s := start(t, &poller.Server{Spread: tt.spread, LameDuck: time.Millisecond}, echo(tt.options), onLoop)
 				const n = 20
 				var clients []*client
 				for range n {
@@ -189,7 +191,7 @@ func TestShutdown(t *testing.T) {
 					lingertest.Must(t, (<-conns).Write(t.Context(), Text, []byte("promised")))
 				}
 				result := make(chan error, 1)
-				go func() { result <- s.Shutdown(context.Background()) }()
+				go func() { result <- tt.end(s.Server, context.Background()) }()
 				var all sync.WaitGroup
 				for _, c := range clients {
 					all.Go(func() {
