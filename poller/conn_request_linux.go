@@ -238,23 +238,30 @@ func (c *conn) begin(data []byte, n int) (consumed int, answered bool) {
 	return n + m, false
 }
 
-// allowance is how many bytes of content the request in l.request may have, 0 for any number, and whether they are not for the handler.
-// Where the user's function panics the connection is over.
+// allowance is that of the request in l.request. Where the user's function panics the connection is over.
 func (c *conn) allowance() (most int64, none bool) {
-	cfg := &c.loop.run.cfg
-	if cfg.loopContent == nil {
-		return cfg.maxLoopBodyBytes, false
-	}
-	if !c.loop.call(c.id, "LoopContent", func() { most = cfg.loopContent(&c.loop.request.Request) }) {
+	most, none, ok := c.loop.run.allowance(c.id, &c.loop.request.Request)
+	if !ok {
 		c.abort()
 	}
+	return most, none
+}
+
+// allowance is how many bytes of content a request to the LoopHandler may have, 0 for any number, and whether they are not for the handler. ok
+// is false where the user's function panics.
+func (r *run) allowance(conn uint64, head *httpcodec.Request) (most int64, none, ok bool) {
+	cfg := &r.cfg
+	if cfg.loopContent == nil {
+		return cfg.maxLoopBodyBytes, false, true
+	}
+	ok = guard(cfg.log, conn, "LoopContent", func() { most = cfg.loopContent(head) })
 	switch {
 	case most == 0:
-		return cfg.maxBodyBytes, true
+		return cfg.maxBodyBytes, true, ok
 	case most < 0, cfg.maxBodyBytes > 0 && most > cfg.maxBodyBytes:
-		return cfg.maxBodyBytes, false
+		return cfg.maxBodyBytes, false, ok
 	}
-	return most, false
+	return most, false, ok
 }
 
 // answerAhead answers the request in l.request, whose head was data[:n], without its content, which is thrown away.

@@ -324,3 +324,32 @@ func TestH2Preface(t *testing.T) {
 		lingertest.Wait(t, "it has gone", func() bool { return s.Report().Connections[linger.Receiving] == 0 })
 	}
 }
+
+// TestH2LoopContent allows each request so much content.
+func TestH2LoopContent(t *testing.T) {
+	inBothH2(t, func(t *testing.T, config *tls.Config) {
+		allowed := map[string]int64{"/none": 0, "/some": 10, "/any": -1}
+		s := start(t, &Server{
+			TLSConfig: config, MaxBodyBytes: 200_000,
+			LoopContent: func(r *httpcodec.Request) int64 { return allowed[string(r.Path)] },
+			LoopHandler: LoopHandlerFunc(func(w *Responder, r *Request) { fmt.Fprint(w, len(r.Body)) }),
+		})
+		c := s.h2Client(t)
+		for _, tc := range []struct {
+			target string
+			n      int
+			want   string
+		}{
+			{"/none", 0, "200 0"}, {"/none", 1000, "200 0"}, {"/some", 10, "200 10"}, {"/some", 11, "413"}, {"/any", 200_000, "200 200000"}, {"/any", 200_001, "413"},
+		} {
+			for _, body := range []io.Reader{strings.NewReader(strings.Repeat("x", tc.n)), io.MultiReader(strings.NewReader(strings.Repeat("x", tc.n)))} {
+				resp, got := s.do(t, c, "POST", tc.target, body)
+				if got := fmt.Sprint(resp.StatusCode, " ", got); !strings.HasPrefix(got, tc.want) {
+					t.Errorf("%s with %d bytes = %q, want %s", tc.target, tc.n, got, tc.want)
+				}
+			}
+		}
+		c.CloseIdleConnections()
+		lingertest.Wait(t, "nothing is charged any more", func() bool { return s.Report().Memory.Buffered == 0 })
+	})
+}

@@ -24,6 +24,7 @@ type h2LoopHandler struct {
 type h2Loop struct {
 	head    []byte
 	body    []byte
+	charged int // bytes of body, to the memory of the run
 	request Request
 	respond Responder
 }
@@ -34,6 +35,8 @@ var h2Loops = sync.Pool{New: func() any { return new(h2Loop) }}
 func (l *h2LoopHandler) close() {
 	s := l.h2Loop
 	l.h2Loop = nil
+	l.h.run.memory.add(int64(-s.charged))
+	s.charged = 0
 	s.request.Body, s.request.Trailers, s.request.stream = nil, nil, nil
 	if cap(s.body) <= keepCapacity && cap(s.head) <= keepCapacity && cap(s.respond.content) <= keepCapacity {
 		h2Loops.Put(s)
@@ -103,14 +106,25 @@ func (l *h2LoopHandler) ServeHTTP(out http.ResponseWriter, req *http.Request) {
 
 // read takes the content, which a LoopHandler gets whole.
 func (l *h2LoopHandler) read(req *http.Request) error {
-	limit := l.h.run.cfg.maxLoopBodyBytes
-	if limit > 0 && req.ContentLength > limit {
+	r := l.h.run
+	limit, none, ok := r.allowance(l.request.describe().ID, &l.request.Request)
+	switch {
+	case !ok:
+		panic(http.ErrAbortHandler)
+	case limit > 0 && req.ContentLength > limit:
 		return httpcodec.ErrBodyTooLarge
+	case none:
+		return nil // net/http throws it away
 	}
 	l.body = l.body[:0]
 	for {
 		if len(l.body) == cap(l.body) {
 			l.body = append(l.body, 0)[:len(l.body)]
+			r.memory.add(int64(cap(l.body) - l.charged))
+			l.charged = cap(l.body)
+		}
+		if len(l.body) > largeRequest && r.memory.isShort() {
+			return errShort
 		}
 		n, err := req.Body.Read(l.body[len(l.body):cap(l.body)])
 		l.body = l.body[:len(l.body)+n]
