@@ -102,6 +102,10 @@ func (p *pool) enter(ctx context.Context) bool {
 		p.mu.Unlock()
 		return true
 	}
+	if p.stopped {
+		p.mu.Unlock()
+		return false
+	}
 	turn := make(chan struct{})
 	place := p.queue.PushBack(turn)
 	p.mu.Unlock()
@@ -116,7 +120,9 @@ func (p *pool) enter(ctx context.Context) bool {
 	case <-turn:
 		return true
 	default:
-		p.queue.Remove(place) // which does nothing when the pool has stopped
+		if !p.stopped {
+			p.queue.Remove(place)
+		}
 		return false
 	}
 }

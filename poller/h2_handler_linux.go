@@ -25,6 +25,7 @@ func (h *h2) ServeHTTP(out http.ResponseWriter, req *http.Request) {
 	began := time.Now()
 	w := &h2Writer{run: r, out: out, control: http.NewResponseController(out)}
 	req = req.WithContext(&h2Context{req.Context(), w})
+	defer w.close()
 	if r.cfg.bodyTimeout > 0 && req.Body != http.NoBody {
 		req.Body = &h2Body{req.Body, w, r.cfg.bodyTimeout}
 	}
@@ -117,6 +118,8 @@ func (h *h2) serveWithin(long time.Duration, w *h2Writer, req *http.Request) {
 			defer h.run.pool.leave()
 			h.run.handlerOf(req).ServeHTTP(w, req)
 			close(done)
+		} else {
+			done <- http.ErrAbortHandler // the client has gone
 		}
 		returned = true
 	}()
@@ -128,6 +131,11 @@ func (h *h2) serveWithin(long time.Duration, w *h2Writer, req *http.Request) {
 		}
 		w.finish()
 	case <-timer.C:
+		if !w.mu.TryLock() {
+			w.overdue(w.control.SetWriteDeadline) // of a write that waits for its client
+			w.mu.Lock()
+		}
+		w.mu.Unlock()
 		unanswered := w.expire()
 		cancel(errHandlerTimeout)
 		if !unanswered {
@@ -158,6 +166,9 @@ func (c *h2Context) Value(key any) any {
 type h2Writer struct {
 	run     *run
 	control *http.ResponseController // of out
+
+	timers sync.Mutex // guards closed; held while a timer uses control, which it must not when net/http has out back
+	closed bool
 
 	mu     sync.Mutex // guards what follows; held by a Write that waits
 	out    http.ResponseWriter
@@ -213,15 +224,16 @@ func (w *h2Writer) settle(h http.Header) {
 
 // Write implements http.ResponseWriter. A client that takes nothing for Server.WriteTimeout loses the stream.
 func (w *h2Writer) Write(p []byte) (int, error) {
-	return w.write(func() (int, error) { return w.out.Write(p) })
+	return w.write(len(p), func(from, to int) (int, error) { return w.out.Write(p[from:to]) })
 }
 
 // WriteString implements io.StringWriter.
 func (w *h2Writer) WriteString(s string) (int, error) {
-	return w.write(func() (int, error) { return io.WriteString(w.out, s) })
+	return w.write(len(s), func(from, to int) (int, error) { return io.WriteString(w.out, s[from:to]) })
 }
 
-func (w *h2Writer) write(f func() (int, error)) (n int, err error) {
+// write has f write size bytes, in pieces, each of which the client has to take in time.
+func (w *h2Writer) write(size int, f func(from, to int) (int, error)) (n int, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.late != nil {
@@ -230,9 +242,15 @@ func (w *h2Writer) write(f func() (int, error)) (n int, err error) {
 	if w.status == 0 {
 		w.writeHeaderLocked(http.StatusOK)
 	}
-	defer w.inTime()()
-	n, err = f()
-	w.bytes += int64(n)
+	const piece = 32 << 10
+	for more := true; more && err == nil; more = n < size {
+		over := w.inTime()
+		var m int
+		m, err = f(n, min(n+piece, size))
+		over()
+		n += m
+		w.bytes += int64(m)
+	}
 	return n, err
 }
 
@@ -242,8 +260,24 @@ func (w *h2Writer) inTime() (over func()) {
 	if timeout <= 0 {
 		return func() {}
 	}
-	t := time.AfterFunc(timeout, func() { _ = w.control.SetWriteDeadline(time.Unix(1, 0)) })
+	t := time.AfterFunc(timeout, func() { w.overdue(w.control.SetWriteDeadline) })
 	return func() { t.Stop() }
+}
+
+// overdue sets a deadline of the stream that has passed, unless the stream is net/http's again.
+func (w *h2Writer) overdue(set func(time.Time) error) {
+	w.timers.Lock()
+	defer w.timers.Unlock()
+	if !w.closed {
+		_ = set(time.Unix(1, 0))
+	}
+}
+
+// close is called before net/http has the stream back.
+func (w *h2Writer) close() {
+	w.timers.Lock()
+	defer w.timers.Unlock()
+	w.closed = true
 }
 
 // FlushError sends what has been written.
@@ -381,7 +415,7 @@ type h2Body struct {
 }
 
 func (b *h2Body) Read(p []byte) (int, error) {
-	t := time.AfterFunc(b.timeout, func() { _ = b.w.control.SetReadDeadline(time.Unix(1, 0)) })
+	t := time.AfterFunc(b.timeout, func() { b.w.overdue(b.w.control.SetReadDeadline) })
 	n, err := b.ReadCloser.Read(p)
 	if !t.Stop() && errors.Is(err, os.ErrDeadlineExceeded) {
 		b.w.refuseUnanswered(errRequestTimeout)

@@ -34,6 +34,7 @@ type h2 struct {
 	server  *http.Server
 	waiting *h2Listener // of server; both are nil before the first connection, and when it was told to go away
 	all     map[net.Conn]*h2Conn
+	closed  bool         // all are reset, and who comes is
 	ending  bool         // in a drain: who has no stream is reset
 	ended   linger.Sweep // what that did
 }
@@ -103,6 +104,10 @@ func (c *h2Clear) Read(p []byte) (int, error) {
 func (h *h2) take(user net.Conn, c *linger.Conn, who Conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.closed {
+		go c.Close()
+		return
+	}
 	if h.all == nil {
 		h.all = make(map[net.Conn]*h2Conn)
 	}
@@ -258,6 +263,7 @@ func (h *h2) abortAll() linger.Sweep {
 	sweep := h.conns.AbortAll(linger.HTTP2)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.closed = true
 	if h.waiting != nil {
 		_ = h.waiting.Close()
 	}

@@ -155,7 +155,7 @@ type telling struct{ left []*conn }
 func (t *telling) Step() (more bool) {
 	n := min(len(t.left), 8*perRound)
 	for _, c := range t.left[:n] {
-		if c.upgrade != nil && c.state != told {
+		if c.upgrade != nil && c.state != told && !c.over() {
 			c.loop.clock.tick()
 			c.tell()
 			c.settle()

@@ -131,12 +131,12 @@ func (s *Server) letGo(delay time.Duration) {
 // teardownLocked begins the teardown. One that cuts a drain short is that drain's end.
 func (s *Server) teardownLocked(mode linger.Mode) {
 	s.state.Store(stateClosing)
-	defer close(s.run.closingC)
 	if s.mode != mode && !s.mode.Drains() {
 		s.mode, s.began = mode, time.Now()
 	}
 	// A successor may be lost, and the process go on.
 	s.run.exits = s.ExitAfterClose && s.mode != linger.ModeHandover
+	close(s.run.closingC)
 	go s.teardown(s.mode, mode, s.began)
 }
 

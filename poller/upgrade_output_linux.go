@@ -42,7 +42,7 @@ func (q *outQueue) append(b []byte, shared bool) {
 		return
 	}
 	if room := cap(q.own) - len(q.own); room < len(b) {
-		q.own, q.open = make([]byte, 0, max(2*cap(q.own), len(b), 512)), false
+		q.own, q.open = make([]byte, 0, max(min(2*cap(q.own), collected), len(b), 512)), false
 	}
 	start := len(q.own)
 	q.own = append(q.own, b...)

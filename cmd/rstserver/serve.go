@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 
 	"rstserver/linger"
@@ -168,6 +169,13 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) (err error) {
 	if !c.addrGiven && len(h.Passed()) > 0 {
 		addr = "" // what systemd has passed
 	}
+	var latest atomic.Pointer[poller.Server] // of which the process has one at a time that lives on
+	go newGiveBack(func() linger.Report {
+		if srv := latest.Load(); srv != nil {
+			return srv.Report()
+		}
+		return linger.Report{}
+	}).run(ctx)
 	first := true
 	var newLife func(before *life) (*life, error)
 	newLife = func(before *life) (*life, error) {
@@ -177,7 +185,7 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) (err error) {
 		}
 		srv := c.server(s, log)
 		srv.TLSConfig, srv.Answered = secure.config.Clone(), answered
-		go newGiveBack(srv.Report).run(ctx)
+		latest.Store(srv)
 		served := false // what Serve calls and what comes after Serve are one after the other
 		if first {
 			srv.Ready = h.Ready
