@@ -99,7 +99,8 @@ func TestKinds(t *testing.T) {
 			if rep.Told == nil || !slices.Equal(rep.Exit, []string{"exit code 0"}) {
 				t.Errorf("told after %v, exit %q", rep.Told, rep.Exit)
 			}
-			if got := rep.Left[0].States; got.Total() != got[sockdiag.TimeWait] || got.Total() < least || got.Total() > most {
+			// On a loaded machine the FIN of a client can still be to come when the settling time is over.
+			if got := rep.Left[0].States; got.Total() != got[sockdiag.TimeWait]+got[sockdiag.FinWait2] || got.Total() < least || got.Total() > most {
 				t.Errorf("left: %s, want %d to %d in TIME_WAIT", got, least, most)
 			}
 		})
