@@ -79,9 +79,11 @@ func (c *Conn) push(i item, owned bool) {
 	in.items = append(in.items, i)
 	begins := !c.delivering
 	c.delivering = true
+	if begins {
+		c.conn.Want(false) // in the order in which it is decided
+	}
 	c.mu.Unlock()
 	if begins {
-		c.conn.Want(false)
 		c.conn.Go(c.work)
 	}
 }
@@ -103,12 +105,13 @@ func (c *Conn) work() {
 			c.delivering = false
 			held := c.held
 			c.held = false
+			if !held {
+				c.conn.Want(true)
+			}
 			c.mu.Unlock()
 			done = true
 			if held {
 				c.conn.Wake()
-			} else {
-				c.conn.Want(true)
 			}
 			return
 		}
