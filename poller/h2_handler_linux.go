@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"rstserver/httpcodec"
+	"rstserver/internal/turnkey"
 )
 
 // ServeHTTP implements http.Handler for net/http: it answers a stream with the Server's handlers, under the Server's bounds.
@@ -158,9 +159,21 @@ func (c *h2Context) Value(key any) any {
 		return c.w.run.server
 	case h2WriterKey{}:
 		return c.w
+	case turnkey.Key{}:
+		if conn, _ := c.Context.Value(h2ConnKey{}).(*h2Conn); conn != nil {
+			return h2Turn{c.w.run, conn.ID}
+		}
 	}
 	return c.Context.Value(key)
 }
+
+// h2Turn is the turn of a connection.
+type h2Turn struct {
+	run *run
+	id  uint64
+}
+
+func (t h2Turn) Turn() context.Context { return t.run.turns.of(t.id) }
 
 // h2Writer is what a handler answers a stream with. It has what the writer of net/http has.
 type h2Writer struct {

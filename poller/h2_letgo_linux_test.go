@@ -208,3 +208,29 @@ func TestH2AfterAnswer(t *testing.T) {
 		}
 	})
 }
+
+// TestH2Turn has a handler that waits learn that a drain has come to its connection.
+func TestH2Turn(t *testing.T) {
+	inBothH2(t, func(t *testing.T, config *tls.Config) {
+		entered := make(chan struct{})
+		s := start(t, &Server{TLSConfig: config, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			close(entered)
+			select {
+			case <-linger.Turn(r.Context()).Done():
+				_, _ = io.WriteString(w, "its turn")
+			case <-time.After(lingertest.Patience):
+			}
+		})})
+		c := s.dialH2(t)
+		c.get(1, "/")
+		<-entered
+		result := s.shutdown(t, context.Background())
+		if status, content, goAway := c.answer(1); status != 200 || content != "its turn" || !goAway {
+			t.Errorf("the answer is %d %q, GOAWAY %t", status, content, goAway)
+		}
+		_ = c.Close()
+		if err := wait(t, "Shutdown", result); err != nil {
+			t.Errorf("Shutdown = %v", err)
+		}
+	})
+}
