@@ -16,8 +16,9 @@ func TestHandOver(t *testing.T) {
 	conns, _ := l.acceptAll(t)
 	client := l.dial(t)
 	server := <-conns
-	go func() { _, _ = server.Read(make([]byte, 10)) }()
 	_, err := client.Write([]byte("x"))
+	lingertest.Must(t, err)
+	_, err = server.Read(make([]byte, 10)) // whoever has something unread is not idle
 	lingertest.Must(t, err)
 	_, err = server.Write([]byte("y"))
 	lingertest.Must(t, err)
