@@ -24,6 +24,13 @@ func TestHandOver(t *testing.T) {
 	lingertest.Must(t, err)
 	_, err = client.Read(make([]byte, 1))
 	lingertest.Must(t, err)
+	// By the kernel's clock, which has ticks, and not before the client has acknowledged what it was sent.
+	lingertest.Wait(t, "the connection is idle", func() bool {
+		for c := range l.All() {
+			return c.Idle() > 0 && c.SendQueue == 0
+		}
+		return false
+	})
 	left := -1
 	rep, err := l.HandOver(context.Background(), func(context.Context) error { left = l.Len(); return nil })
 	if err != nil || rep.Mode != ModeHandover || !rep.Complete() || rep.AtDeadline.Total() != 0 {
