@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,8 +12,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"rstserver/bench/internal/fleet"
 	"rstserver/bench/internal/kernel"
@@ -28,17 +27,21 @@ type Comparison struct {
 	N       []int          // of connections
 	Shares  []kinds.Shares // mixes, of which each is measured with each N
 	Runs    int            // of each server with each of these
+	// TLS: all connections are over TLS. Servers that cannot are left out, but for those that are Bare.
+	TLS bool
 	// Wire is how many runs follow these in which the kernel's time stamps say when the server has ended its connections, for
 	// report.Cell.Wired. That needs CAP_NET_RAW; where it cannot be had the document says so, and these runs are left out.
 	Wire int
 	// Settle is how long a port is watched that does not become free, from the end of the server on.
 	Settle time.Duration
-	// Timeout is how long a server may take to end; then it is killed. 0 means DefaultTimeout. An in-flight request adds Late to it.
+	// Hold is how long the connections are held before the signal, so that it is known what processor time that takes.
+	Hold time.Duration
+	// Timeout is how long a server may take to end; then it is killed. Zero means DefaultTimeout. An in-flight request adds Late to it.
 	Timeout time.Duration
-	// Late is how long an in-flight request takes. 0 means DefaultLate.
+	// Late is how long an in-flight request takes. Zero means DefaultLate.
 	Late time.Duration
 	// Patience is how long each process of the server may take to listen, if that is less than Timeout, and each process of clients to open its connections.
-	// 0 means DefaultPatience.
+	// Zero means DefaultPatience.
 	Patience time.Duration
 	// Progress is told what is under way, some ten times for a thousand connections. Nil: nobody is.
 	Progress func(Progress)
@@ -84,21 +87,20 @@ func (c *Comparison) measure(ctx context.Context, d *report.Document) error {
 			d.Warnings = append(d.Warnings, warning)
 		}
 	}
-	var able []Server
-	for i, s := range c.Servers {
-		if slices.ContainsFunc(c.Servers[:i], func(other Server) bool { return other.Name == s.Name }) {
-			return fmt.Errorf("bench: two servers are called %q: each needs a name of its own", s.Name)
+	servers := c.Servers
+	if c.TLS {
+		if m.dir, err = makeCertificate(); err != nil {
+			return err
 		}
-		described := report.Server{Name: s.Name, Role: s.Role, About: s.About, Command: shown(s.Command), Signal: unix.SignalName(s.Signal)}
-		if s.missing() {
-			d.Skipped = append(d.Skipped, report.Omission{Server: s.Name, Reason: fmt.Sprintf("%s is not there: %s", s.Needs, s.Remedy)})
-		} else {
-			able = append(able, s)
-			if s.Version != nil {
-				described.Version = s.Version()
-			}
+		defer os.RemoveAll(m.dir)
+		servers = nil
+		for _, s := range c.Servers {
+			servers = append(servers, s.overTLS())
 		}
-		d.Servers = append(d.Servers, described)
+	}
+	able, err := describe(d, servers)
+	if err != nil {
+		return err
 	}
 	var fields []field
 	for _, shares := range c.Shares {
@@ -134,8 +136,12 @@ func (s Server) missing() bool {
 // shown is a command as a reader can repeat it: this program by its name, since where it is is nobody else's concern.
 func shown(command []string) []string {
 	command = slices.Clone(command)
-	if program, err := os.Executable(); err == nil && command[0] == program {
-		command[0] = filepath.Base(program)
+	if program, err := os.Executable(); err == nil {
+		for i := range command {
+			if command[i] == program {
+				command[i] = filepath.Base(program)
+			}
+		}
 	}
 	return command
 }
@@ -145,6 +151,7 @@ type measuring struct {
 	*Comparison
 	d        *report.Document
 	limit    uint64          // of open files
+	dir      string          // of the certificate, over TLS
 	wire     int             // runs in which the wire is seen
 	schedule []scheduled     // all runs, in their order
 	done     int             // of them
@@ -162,6 +169,7 @@ type scheduled struct {
 type field struct {
 	servers []Server
 	shares  kinds.Shares
+	mix     string // what these are called
 	n       int
 }
 
@@ -171,10 +179,13 @@ func (f field) turn(i, round int) Server { return f.servers[(i+round)%len(f.serv
 
 // field leaves out, and notes, the servers that cannot be measured so.
 func (m *measuring) field(servers []Server, shares kinds.Shares, n int) field {
-	f := field{shares: shares, n: n}
+	f := field{shares: shares, mix: shares.String(), n: n}
+	if m.TLS {
+		f.mix += report.OverTLS
+	}
 	for _, s := range servers {
 		if reason := m.unable(s, shares, n); reason != "" {
-			m.d.Skipped = append(m.d.Skipped, report.Omission{Server: s.Name, N: n, Mix: shares.String(), Reason: reason})
+			m.d.Skipped = append(m.d.Skipped, report.Omission{Server: s.Name, N: n, Mix: f.mix, Reason: reason})
 			continue
 		}
 		f.servers = append(f.servers, s)
@@ -198,7 +209,7 @@ func (m *measuring) processes(s Server, n int) int {
 // unable says why a server cannot be measured with n connections of a mix, if that is so.
 func (m *measuring) unable(s Server, shares kinds.Shares, n int) string {
 	for _, share := range shares {
-		if err := s.Paths.Lack(share.Kind); err != nil {
+		if err := m.lack(s, share.Kind); err != nil {
 			return err.Error()
 		}
 	}
@@ -206,6 +217,17 @@ func (m *measuring) unable(s Server, shares kinds.Shares, n int) string {
 		return fmt.Sprintf("it is one process, which may have %d open files here (ulimit -Hn), and cannot share its port with another", m.limit)
 	}
 	return ""
+}
+
+// lack says what a server is without that connections of a kind need, if that is so.
+func (m *measuring) lack(s Server, kind kinds.Kind) error {
+	if !m.TLS {
+		return s.Paths.Lack(kind)
+	}
+	if s.Bare { // its clients ask for nothing
+		return nil
+	}
+	return cmp.Or(s.unsecured(kind), s.Paths.Lack(kind))
 }
 
 // measure measures the servers of a field in turn, round by round.
@@ -243,7 +265,7 @@ func (m *measuring) measure(ctx context.Context, f field) error {
 				if cells[s.Name] == nil {
 					processes := m.processes(s, f.n)
 					each := fleet.Each(m.limit)
-					cells[s.Name] = &report.Cell{Server: s.Name, N: f.n, Mix: f.shares.String(), Processes: processes, Clients: (f.n + each - 1) / each}
+					cells[s.Name] = &report.Cell{Server: s.Name, N: f.n, Mix: f.mix, Processes: processes, Clients: (f.n + each - 1) / each}
 				}
 				if round < m.Runs {
 					cells[s.Name].Runs = append(cells[s.Name].Runs, run)
@@ -271,13 +293,13 @@ func (m *measuring) fail(s Server, f field, round int, unstarted bool, err error
 	if unstarted && !m.started[s.Name] && m.processes(s, f.n) == 1 {
 		m.out[s.Name] = true
 	} else {
-		o.N, o.Mix, o.Round = f.n, f.shares.String(), round
+		o.N, o.Mix, o.Round = f.n, f.mix, round
 	}
 	m.d.Failed = append(m.d.Failed, o)
 }
 
 func (m *measuring) run(ctx context.Context, f field, s Server, round int) (report.Run, error) {
-	p := Progress{Server: s.Name, N: f.n, Mix: f.shares.String(), Round: round, Done: m.done, Of: len(m.schedule), Left: m.left()}
+	p := Progress{Server: s.Name, N: f.n, Mix: f.mix, Round: round, Done: m.done, Of: len(m.schedule), Left: m.left()}
 	tell := func() {
 		if m.Progress != nil {
 			m.Progress(p)
@@ -286,12 +308,12 @@ func (m *measuring) run(ctx context.Context, f field, s Server, round int) (repo
 	tell()
 	r := run{
 		Server: s, Mix: fleet.Of(f.shares, f.n), Processes: m.processes(s, f.n),
-		Wire:   round > m.Runs,
-		Settle: m.Settle, Timeout: m.d.Settings.Timeout, Late: m.d.Settings.Late, Patience: m.Patience,
+		Wire: round > m.Runs, TLS: m.TLS, Dir: m.dir,
+		Settle: m.Settle, Timeout: m.d.Settings.Timeout, Late: m.d.Settings.Late, Patience: m.Patience, Hold: m.Hold,
 		Opened:  func(n int) { p.Opened = n; tell() },
 		Waiting: func(left sockdiag.Counts) { p.Waiting = left; tell() },
 	}
-	if slices.ContainsFunc(f.shares, func(s kinds.Share) bool { return s.Kind == kinds.InFlight }) {
+	if slices.ContainsFunc(f.shares, func(s kinds.Share) bool { return s.Kind == kinds.InFlight || s.Kind == kinds.H2Streams }) {
 		r.Timeout += r.Late // a server that lets requests end takes that long
 	}
 	measured, err := r.measure(ctx)
@@ -303,11 +325,15 @@ func (m *measuring) run(ctx context.Context, f field, s Server, round int) (repo
 func (m *measuring) warn(s Server, f field, run report.Run) {
 	if n := run.Kernel[kernel.Overflow]; n > 0 {
 		m.d.Warnings = append(m.d.Warnings, fmt.Sprintf("%s, %d %s, run %d: %d connections were ended without the TIME_WAIT that was due, "+
-			"since the kernel holds net.ipv4.tcp_max_tw_buckets at the most: more was left than is counted; raise it", s.Name, f.n, f.shares, run.Round, n))
+			"since the kernel holds net.ipv4.tcp_max_tw_buckets at the most: more was left than is counted; raise it", s.Name, f.n, f.mix, run.Round, n))
+	}
+	if n := run.Kernel[kernel.Dropped]; n > 0 && run.Endings[fleet.Untold.String()] > 0 {
+		m.d.Warnings = append(m.d.Warnings, fmt.Sprintf("%s, %d %s, run %d: %d of its clients were told nothing, and the machine dropped %d segments that found no room "+
+			"(net.core.netdev_max_backlog): a RST is not sent again; raise it", s.Name, f.n, f.mix, run.Round, run.Endings[fleet.Untold.String()], n))
 	}
 	if n := run.Kernel["TCPAbortOnMemory"]; n > 0 {
 		m.d.Warnings = append(m.d.Warnings, fmt.Sprintf("%s, %d %s, run %d: the kernel itself reset %d connections for want of memory (net.ipv4.tcp_mem, "+
-			"net.ipv4.tcp_max_orphans): raise these, or measure fewer", s.Name, f.n, f.shares, run.Round, n))
+			"net.ipv4.tcp_max_orphans): raise these, or measure fewer", s.Name, f.n, f.mix, run.Round, n))
 	}
 }
 

@@ -172,3 +172,18 @@ func TestOverflow(t *testing.T) {
 		t.Errorf("warnings: %q, want one that begins with %q", d.Warnings, want)
 	}
 }
+
+// A client that was told nothing, since what was to tell it found no room on its way, is the machine's affair and not the server's.
+func TestDroppedResets(t *testing.T) {
+	m := measuring{Comparison: &Comparison{}, d: &report.Document{}}
+	f := field{n: 100, mix: "idle"}
+	m.warn(ours(), f, report.Run{Round: 1, Endings: map[string]int{"reset": 100}, Kernel: map[string]int64{kernel.Dropped: 7}})
+	if len(m.d.Warnings) > 0 {
+		t.Errorf("warnings: %q, want none where all were told", m.d.Warnings)
+	}
+	m.warn(ours(), f, report.Run{Round: 2, Endings: map[string]int{"reset": 98, "untold": 2}, Kernel: map[string]int64{kernel.Dropped: 7}})
+	want := "rstserver, 100 idle, run 2: 2 of its clients were told nothing, and the machine dropped 7 segments"
+	if len(m.d.Warnings) != 1 || !strings.HasPrefix(m.d.Warnings[0], want) || !strings.Contains(m.d.Warnings[0], "net.core.netdev_max_backlog") {
+		t.Errorf("warnings: %q, want one that begins with %q", m.d.Warnings, want)
+	}
+}

@@ -6,6 +6,9 @@
 // a connect is refused and a bind succeeds, how each client is told, what the kernel has left on the port, what it cost. That fills a
 // report.Document, which package report writes as text, Markdown, a page or JSON.
 //
+// A [Restarts] does something else: it has clients work that repeat nothing, restarts each server several times in its [Way], and sees what
+// that costs them. It fills the same document.
+//
 // A [Roster] is the servers to compare with: rstserver's own ways, those that bench/peers installs, and those that need nothing else,
 // the floor and net/http. These, and the clients, are the measuring program itself, started again, so its main function begins with a
 // call of [Helper].
@@ -14,9 +17,12 @@
 // other:
 //
 //	internal/inside   the servers that need no other program; imports none of these
-//	internal/fleet    the clients, in processes of their own; touches their ends of connections
+//	internal/fleet    the clients, in processes of their own; touches their ends of connections. Those of restarts are the load that the
+//	                  handover's tests have too, rstserver/internal/restartload, in this process
 //	internal/process  the processes of a server; touches what it has started, and /proc
 //	internal/wire     the segments that a server sends; touches a socket of its own that sees them
 //	internal/kernel   the port and the machine, seen from outside; touches what a server has left
 //	internal/child    starts programs that end with this one
+//
+// What measures (Comparison, Restarts, Broadcast) is used by one goroutine, as it has the machine for itself; any goroutine may call the rest.
 package bench

@@ -50,7 +50,7 @@ func startServer(t testing.TB, server Server, stderr io.Writer) *process.Family 
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := server.start(t.Context(), addr, 1, stderr, patience)
+	p, err := server.start(t.Context(), addr, 1, stderr, patience, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -133,7 +133,7 @@ func TestMeasureRefuses(t *testing.T) {
 	_, err := run{Server: faulty("none"), Mix: fleet.All(0, kinds.Idle)}.measure(t.Context())
 	lingertest.ExpectError(t, err, `"0 idle"`, "one at least")
 	s := onKnownPort(t, faulty("none"))
-	p, err := s.start(t.Context(), localPort(s.Port), 1, nil, patience)
+	p, err := s.start(t.Context(), localPort(s.Port), 1, nil, patience, "")
 	if err != nil {
 		t.Fatal(err)
 	}

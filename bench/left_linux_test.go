@@ -41,8 +41,17 @@ func TestProbeResets(t *testing.T) {
 				r.Server.overdue, r.Stderr = onLine()
 			}
 			rep, _ := measure(t, r)
-			if rep.At.IsZero() || rep.Kernel[kernel.Resets] != want || rep.Kernel["TCPAbortOnData"] != want {
-				t.Errorf("counted %v, want %d resets", rep.Kernel, want)
+			// A server that dies may end the connection of a probe before the probe does, or both at once: with a reset each, of which
+			// the probe knows one. That is one connection at most: the others are no more.
+			atMost := want
+			if fault == "none" {
+				atMost++
+			}
+			if got := rep.Kernel[kernel.Resets]; rep.At.IsZero() || got < want || got > atMost {
+				t.Errorf("counted %v, want %d to %d resets", rep.Kernel, want, atMost)
+			}
+			if got := rep.Kernel["TCPAbortOnData"]; got < want || got > atMost {
+				t.Errorf("counted %v, want %d to %d armed ends", rep.Kernel, want, atMost)
 			}
 		})
 	}

@@ -19,12 +19,22 @@ import (
 
 // own are the servers that only tests need.
 var own = map[string]func(addr string) error{
-	"hoarder": hoarder,
-	"sink":    func(addr string) error { return serveHandler(addr, http.HandlerFunc(sink)) },
+	"hoarder":  hoarder,
+	"stubborn": serveStubborn,
+	"sink":     func(addr string) error { return serveHandler(addr, http.HandlerFunc(sink)) },
 }
+
+// tempDir is the one from before any test: what is built lazily outlives a test with a TMPDIR of its own.
+var tempDir = os.TempDir()
 
 // patience bounds what has to happen sooner or later and is not measured.
 const patience = DefaultPatience
+
+func init() {
+	for name := range shakyFaults {
+		own["shaky-"+name] = func(addr string) error { return serveShaky(name, addr) }
+	}
+}
 
 func TestMain(m *testing.M) {
 	// What every process that the tests start is to do too: to end at once, and not a second later, as with the race detector.
@@ -43,6 +53,7 @@ func TestMain(m *testing.M) {
 	if helped {
 		os.Exit(0)
 	}
+	clientsProgram = func() (string, error) { return peerProgram(), nil }
 	lingertest.Main(m)
 }
 
@@ -50,7 +61,7 @@ func TestMain(m *testing.M) {
 func peer(key string) Server {
 	return Server{
 		Name: key, Command: []string{peerProgram(), serverCommand, key, "127.0.0.1:{port}"},
-		Signal: syscall.SIGTERM, Paths: ourPaths, Share: []string{shareFlag},
+		Signal: syscall.SIGTERM, Paths: ourPaths, Share: []string{shareFlag}, TLS: byTLSFlag,
 	}
 }
 
@@ -60,7 +71,7 @@ func build(name, of string, command ...string) string {
 	if path := os.Getenv(variable); path != "" {
 		return path
 	}
-	dir, err := os.MkdirTemp("", "rstserver-bench-test-")
+	dir, err := os.MkdirTemp(tempDir, "rstserver-bench-test-")
 	if err == nil {
 		lingertest.AtExit(func() { os.RemoveAll(dir) })
 		dir, err = filepath.Abs(dir) // TMPDIR may be relative
@@ -81,8 +92,9 @@ func build(name, of string, command ...string) string {
 // plainProgram is this program without the race detector, which costs memory and time that is not the server's.
 func plainProgram() string { return build("plain", ".", "test", "-c") }
 
-// peerProgram is what servers in this program are started as. Under -short most are without the race detector: what is tested with
-// them is in this process and in those of the clients.
+// peerProgram is what servers in this program, and clients, are started as. Under -short most are without the race detector, which
+// costs a third of the processor time: what is tested with them is in this process. What the clients are made of is in
+// bench/internal/fleet, whose tests start them with the detector in any case.
 func peerProgram() string {
 	if testing.Short() {
 		return plainProgram()
@@ -115,5 +127,6 @@ func ours(args ...string) Server {
 	return Server{
 		Name: "rstserver", Command: append([]string{path, "--addr", "127.0.0.1:{port}", "--quiet"}, args...),
 		Signal: syscall.SIGTERM, Paths: withWebSocket(ourPaths), Share: []string{"--reuseport"},
+		TLS: []string{"--tls-cert", "{cert}", "--tls-key", "{key}"},
 	}
 }

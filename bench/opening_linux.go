@@ -9,10 +9,13 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"rstserver/bench/internal/child"
 	"rstserver/bench/internal/fleet"
@@ -26,7 +29,7 @@ func (r run) pair(ctx context.Context, limit uint64) (took time.Duration, err er
 	if err != nil {
 		return 0, err
 	}
-	p, err := r.Server.start(ctx, addr, r.Processes, r.Stderr, min(r.Patience, r.Timeout))
+	p, err := r.Server.start(ctx, addr, r.Processes, r.Stderr, min(r.Patience, r.Timeout), "")
 	if err != nil {
 		if ctx.Err() != nil {
 			return 0, context.Cause(ctx)
@@ -102,7 +105,8 @@ func (o *openers) start(command []string, addr netip.AddrPort, from, n int) erro
 // open returns when all connections of all are open.
 func (o openers) open(ctx context.Context) error {
 	for _, one := range o {
-		if _, err := io.WriteString(one.in, "\n"); err != nil {
+		// One that has ended already says why.
+		if _, err := io.WriteString(one.in, "\n"); err != nil && !errors.Is(err, unix.EPIPE) && !errors.Is(err, os.ErrClosed) {
 			return fmt.Errorf("bench: the other end of the pair: %w", err)
 		}
 	}

@@ -29,10 +29,15 @@ type Known struct {
 const (
 	AllServers     = "all"
 	DefaultServers = "default"
+	// webSocketServers are those with WebSockets.
+	webSocketServers = "websocket"
 )
 
 // never is longer than any run.
 const never = 24 * time.Hour
+
+// byTLSFlag are the arguments by which the servers in this program, and most of those that bench/peers starts, serve over TLS.
+var byTLSFlag = []string{tlsFlag, "{cert}", "{key}"}
 
 // NewRoster is what there is to compare with: program, which is rstserver with serve and calls [Helper], and what is installed in
 // peersDir. remedy is the command that installs that.
@@ -46,19 +51,19 @@ func NewRoster(program, peersDir, remedy string) Roster {
 		return append(command, args...)
 	}
 	own := func(key, name, about string, sig syscall.Signal, command []string, groups ...string) Known {
-		return Known{key, append(groups, "ours"), Server{
+		return Known{key, append(groups, "ours", webSocketServers), Server{
 			Name: name, About: about, Role: report.Ours, Command: command, Signal: sig, Paths: withWebSocket(ourPaths), Share: []string{"--reuseport"},
-			Version: programVersion,
+			TLS: []string{"--tls-cert", "{cert}", "--tls-key", "{key}"}, Version: programVersion,
 		}}
 	}
 	inside := func(key, name, about string, role report.Role, paths kinds.Paths, groups ...string) Known {
-		version := runtime.Version
+		version, secure := runtime.Version, byTLSFlag
 		if role == report.Floor {
-			version = programVersion
+			version, secure = programVersion, nil
 		}
 		return Known{key, groups, Server{
 			Name: name, About: about, Role: role, Command: []string{program, serverCommand, key, "127.0.0.1:{port}"},
-			Signal: syscall.SIGTERM, Paths: paths, Share: []string{shareFlag}, Version: version,
+			Signal: syscall.SIGTERM, Paths: paths, Share: []string{shareFlag}, TLS: secure, Bare: role == report.Floor, Version: version,
 		}}
 	}
 	paired := func(k Known) Known {
@@ -85,10 +90,12 @@ func NewRoster(program, peersDir, remedy string) Roster {
 	peerPaths.Stream = ""
 	only := kinds.Paths{Get: "/"}
 	late := kinds.Paths{Get: "/", Late: ourPaths.Late, Large: ourPaths.Large}
+	events := late
+	events.Events = ourPaths.Events
 	large := kinds.Paths{Get: "/", Large: ourPaths.Large}
 	node := func(way, about, npm string) Known {
 		k := foreign("node-"+way, "Node "+way, about, Alone, peerPaths, filepath.Join("node", "server.js"), way)
-		k.Groups = []string{"node"}
+		k.Groups, k.TLS, k.HTTP1 = []string{"node"}, byTLSFlag, true
 		k.Version = packageVersion(filepath.Join(peersDir, "node"), npm)
 		return k
 	}
@@ -101,6 +108,39 @@ func NewRoster(program, peersDir, remedy string) Roster {
 		k.Signal, k.Version = sig, version
 		return k
 	}
+	secure := func(k Known) Known {
+		k.TLS = byTLSFlag
+		return k
+	}
+	// Without Get, as nobody would learn more of their idle connections than from net/http's.
+	webSockets := withWebSocket(kinds.Paths{})
+	webSocket := func(key, name, about string, file string, args ...string) Known {
+		k := foreign(key, name, about, Alone, webSockets, file, args...)
+		k.Groups = []string{webSocketServers}
+		return k
+	}
+	unasked := func(k Known, name string) Known {
+		k.Name, k.About = name, "SIGKILL: the kernel closes what it had open"
+		return killed(k, k.Key+"-kill")
+	}
+	nodeWebSocket := func(way, about string) Known {
+		k := node(way, about, "ws")
+		k.Paths, k.TLS = webSockets, nil
+		k.Groups = append(k.Groups, webSocketServers)
+		return k
+	}
+	front := func(key, name, about, ends string) Known {
+		proxy, _, _ := strings.Cut(key, "-")
+		k := webSocket(key, name, about, "front", proxy, ends, filepath.Join(peersDir, "pooled"))
+		k.Version = commandVersion(proxy, "-v", map[string]string{"nginx": "nginx/", "haproxy": "version "}[proxy])
+		return k
+	}
+	handler := webSocket("rstserver-handler", "rstserver http.Handler", "WebSockets of http.Handlers; SIGTERM: every connection is reset", "pooled")
+	handler.Role, handler.Version = report.Ours, programVersion
+	coder := module(webSocket("coder", "coder/websocket", "net/http's Shutdown, and Close of each WebSocket", "coder"), "github.com/coder/websocket")
+	gorilla := module(webSocket("gorilla", "gorilla/websocket", "net/http's Shutdown, and a close frame to each WebSocket", "gorilla"), "github.com/gorilla/websocket")
+	gws := module(webSocket("gws", "gws", "net/http's Shutdown, and WriteClose of each WebSocket", "gws"), "github.com/lxzan/gws")
+	nbioWebSocket := module(webSocket("nbio-ws", "nbio WebSocket", "nbhttp's Engine.Shutdown, for 3 s", "nbiows"), "github.com/lesismal/nbio")
 	nginx := commandVersion("nginx", "-v", "nginx/")
 	haproxy := commandVersion("haproxy", "-v", "version ")
 	apache := commandVersion("apache2", "-v", "Apache/")
@@ -113,7 +153,7 @@ func NewRoster(program, peersDir, remedy string) Roster {
 			ours("--on-term", "drain", "--drain-timeout", "8s"), DefaultServers),
 		own("rstserver-kill", "rstserver kill -9", "SIGKILL: the kernel resets, since connections are armed", syscall.SIGKILL, ours(), DefaultServers),
 		paired(inside("floor", "floor", "bare epoll and system calls; connect(AF_UNSPEC) on each socket, then close, from a thread on each processor",
-			report.Floor, only, DefaultServers)),
+			report.Floor, withWebSocket(only), DefaultServers, webSocketServers)),
 		inside("floor-linger", "floor linger", "the same with close alone, of sockets with SO_LINGER from their listener", report.Floor, only),
 		killed(inside("floor-linger", "floor kill -9", "SIGKILL: what a process takes to end that holds as many of these", report.Floor, only), "floor-kill"),
 		inside("nethttp-close", "net/http Close", "Server.Close", report.Peer, ourPaths, DefaultServers, "nethttp"),
@@ -122,16 +162,16 @@ func NewRoster(program, peersDir, remedy string) Roster {
 		module(foreign("fasthttp", "fasthttp Shutdown", "Server.Shutdown, with CloseOnShutdown", Alone, peerPaths, "fasthttp"), "github.com/valyala/fasthttp"),
 		module(foreign("gnet", "gnet Stop", "Engine.Stop", Alone, only, "gnet"), "github.com/panjf2000/gnet/v2"),
 		module(foreign("nbio", "nbio Stop", "nbhttp's Engine.Stop", Alone, peerPaths, "nbio"), "github.com/lesismal/nbio"),
-		stopped("nginx", "nginx SIGTERM", "its fast shutdown", syscall.SIGTERM, Itself, late, "nginx", nginx),
-		stopped("nginx-quit", "nginx SIGQUIT", "its graceful shutdown", syscall.SIGQUIT, Itself, late, "nginx", nginx),
-		stopped("haproxy", "HAProxy SIGTERM", "its immediate stop", syscall.SIGTERM, Alone, late, "haproxy", haproxy),
-		stopped("haproxy-soft", "HAProxy SIGUSR1", "its soft stop", syscall.SIGUSR1, Alone, late, "haproxy", haproxy),
+		secure(stopped("nginx", "nginx SIGTERM", "its fast shutdown", syscall.SIGTERM, Itself, late, "nginx", nginx)),
+		secure(stopped("nginx-quit", "nginx SIGQUIT", "its graceful shutdown", syscall.SIGQUIT, Itself, late, "nginx", nginx)),
+		secure(stopped("haproxy", "HAProxy SIGTERM", "its immediate stop", syscall.SIGTERM, Alone, events, "haproxy", haproxy)),
+		secure(stopped("haproxy-soft", "HAProxy SIGUSR1", "its soft stop", syscall.SIGUSR1, Alone, events, "haproxy", haproxy)),
 		stopped("apache", "Apache SIGTERM", "httpd with the event MPM: stop now", syscall.SIGTERM, Itself, only, "apache", apache),
 		stopped("apache-graceful", "Apache SIGWINCH", "httpd with the event MPM: graceful stop", syscall.SIGWINCH, Itself, only, "apache", apache),
 		stopped("lighttpd", "lighttpd SIGTERM", "its immediate shutdown", syscall.SIGTERM, Itself, large, "lighttpd", lighttpd),
 		stopped("lighttpd-graceful", "lighttpd SIGINT", "its graceful shutdown", syscall.SIGINT, Itself, large, "lighttpd", lighttpd),
-		stopped("caddy", "Caddy SIGQUIT", "its immediate exit", syscall.SIGQUIT, Alone, only, "caddy", caddy),
-		stopped("caddy-graceful", "Caddy SIGTERM", "its graceful exit", syscall.SIGTERM, Alone, only, "caddy", caddy),
+		secure(stopped("caddy", "Caddy SIGQUIT", "its immediate exit", syscall.SIGQUIT, Alone, only, "caddy", caddy)),
+		secure(stopped("caddy-graceful", "Caddy SIGTERM", "its graceful exit", syscall.SIGTERM, Alone, only, "caddy", caddy)),
 		stopped("gunicorn", "gunicorn SIGQUIT", "with threads: its quick shutdown", syscall.SIGQUIT, Itself, only, "gunicorn", gunicorn),
 		stopped("gunicorn-graceful", "gunicorn SIGTERM", "with threads: its graceful shutdown", syscall.SIGTERM, Itself, only, "gunicorn", gunicorn),
 		node("map", "a Set of sockets, destroy on each", ""),
@@ -143,6 +183,24 @@ func NewRoster(program, peersDir, remedy string) Roster {
 		node("http-terminator", "the package http-terminator", "http-terminator"),
 		node("close-all-connections", "Server.closeAllConnections", ""),
 		node("process-exit", "process.exit", ""),
+		node("unref", "unref on the server and its sockets, and nothing else to do", ""),
+		node("connection-close", "Connection: close in each answer, and Server.close", ""),
+		node("emit-close", "Server.close, and 'close' emitted before it has come", ""),
+		handler,
+		gws,
+		unasked(gws, "gws kill -9"),
+		nbioWebSocket,
+		unasked(nbioWebSocket, "nbio WebSocket kill -9"),
+		coder,
+		unasked(coder, "coder/websocket kill -9"),
+		gorilla,
+		unasked(gorilla, "gorilla/websocket kill -9"),
+		nodeWebSocket("ws-close", "the package ws: close of each WebSocket"),
+		nodeWebSocket("ws-terminate", "the package ws: terminate of each WebSocket"),
+		front("nginx-ws", "nginx SIGTERM before WebSockets", "its fast shutdown, with rstserver behind it", "proxy"),
+		front("nginx-ws-drain", "rstserver drain behind nginx", "what nginx passes on of it", "drain"),
+		front("haproxy-ws", "HAProxy SIGTERM before WebSockets", "its immediate stop, with rstserver behind it", "proxy"),
+		front("haproxy-ws-drain", "rstserver drain behind HAProxy", "what HAProxy passes on of it", "drain"),
 	}
 }
 

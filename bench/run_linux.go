@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"os/exec"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -30,12 +29,15 @@ import (
 type run struct {
 	Server Server
 	Mix    fleet.Mix
-	// Processes is how many processes of the server share the port. 0 means 1.
+	// Processes is how many processes of the server share the port. Zero means 1.
 	Processes int
 	// For these see Comparison.
-	Settle, Timeout, Late, Patience time.Duration
-	// Wire has the server's ends of connections seen on the wire, which costs it some time.
+	Settle, Timeout, Late, Patience, Hold time.Duration
+	// Wire watches the server's ends of connections on the wire, which costs it some time.
 	Wire bool
+	// TLS: all of it is over TLS, with a server that has the arguments for that, and Dir has the files of its certificate.
+	TLS bool
+	Dir string
 	// Clients returns the command of a process of clients. Nil means this program as one.
 	Clients func() *exec.Cmd
 	// Stderr gets what the server prints there; nil: nobody does.
@@ -85,12 +87,16 @@ func (r run) measure(ctx context.Context) (rep report.Run, err error) {
 	if err != nil {
 		return rep, err
 	}
-	if r.Server.Opener != nil && r.Mix.Only(kinds.Idle) && !r.Wire {
+	if r.Server.Opener != nil && r.Mix.Only(kinds.Idle) && !r.Wire && !r.TLS {
 		if rep.Pair, err = r.pair(ctx, limit); err != nil {
 			return rep, err
 		}
 	}
 	addr, err := r.address()
+	if err != nil {
+		return rep, err
+	}
+	empty, err := kernel.ReadMemory()
 	if err != nil {
 		return rep, err
 	}
@@ -105,7 +111,7 @@ func (r run) measure(ctx context.Context) (rep report.Run, err error) {
 			err = both(err, left)
 		}
 	}()
-	p, err := r.Server.start(ctx, addr, r.Processes, r.Stderr, min(r.Patience, r.Timeout))
+	p, err := r.Server.start(ctx, addr, r.Processes, r.Stderr, min(r.Patience, r.Timeout), r.Dir)
 	if err != nil {
 		if ctx.Err() != nil {
 			return rep, context.Cause(ctx)
@@ -117,8 +123,12 @@ func (r run) measure(ctx context.Context) (rep report.Run, err error) {
 		crew.Dismiss()
 		p.Kill()
 	}()
+	idle, before, err := p.Usage()
+	if err != nil {
+		return rep, err
+	}
 	began := time.Now()
-	target := fleet.Target{Addr: addr, Paths: r.Server.Paths, Late: r.Late}
+	target := fleet.Target{Addr: addr, Paths: r.Server.Paths, Late: r.Late, TLS: r.TLS, Bare: r.TLS && r.Server.Bare}
 	order := fleet.Order{Target: target, Mix: r.Mix, Patience: r.Patience}
 	err = crew.Open(ctx, order, r.Opened, func() error { return failed(p.Alive(ctx)) })
 	var met fleet.Error
@@ -131,7 +141,19 @@ func (r run) measure(ctx context.Context) (rep report.Run, err error) {
 		return rep, err
 	}
 	rep.Open = time.Since(began)
+	taken, _, err := p.Usage()
+	if err != nil {
+		return rep, err
+	}
+	rep.TakenIn = taken.Since(idle).Total
+	if err := r.memory(crew, empty, &rep); err != nil {
+		return rep, err
+	}
+	if err := r.hold(ctx, p, &rep); err != nil {
+		return rep, err
+	}
 	err = r.teardown(ctx, p, crew, &rep)
+	rep.Grown = max(rep.Anonymous-before.Anonymous, 0)
 	return rep, err
 }
 
@@ -187,16 +209,12 @@ func (r run) address() (netip.AddrPort, error) {
 }
 
 // start starts processes of the server on the port of addr.
-func (s Server) start(ctx context.Context, addr netip.AddrPort, n int, stderr io.Writer, patience time.Duration) (*process.Family, error) {
+func (s Server) start(ctx context.Context, addr netip.AddrPort, n int, stderr io.Writer, patience time.Duration, dir string) (*process.Family, error) {
 	command := slices.Clone(s.Command)
-	if n > 1 {
+	if n > 1 || s.Way.StartsBeside() { // another one is to listen beside it
 		command = append(command, s.Share...)
 	}
-	port := strings.NewReplacer("{port}", strconv.Itoa(int(addr.Port())))
-	for i, a := range command {
-		command[i] = port.Replace(a)
-	}
-	return process.Start(ctx, process.Program{Name: s.Name, Command: command, Env: s.Env}, addr, n, stderr, patience)
+	return process.Start(ctx, process.Program{Name: s.Name, Command: s.words(command, addr, dir), Env: s.Env, Successor: s.Successor}, addr, n, stderr, patience)
 }
 
 // teardown sends the signal and watches.
@@ -205,11 +223,11 @@ func (r run) teardown(ctx context.Context, p *process.Family, crew *fleet.Crew, 
 	if err != nil {
 		return err
 	}
-	used, bytes, err := p.Usage()
+	used, held, err := p.Usage()
 	if err != nil {
 		return err
 	}
-	rep.Resident = bytes
+	rep.Resident, rep.Anonymous = held.Resident, held.Anonymous
 	var tap *wire.Tap
 	if r.Wire {
 		if tap, err = wire.Open(p.Addr.Port(), wireRoom(r.Mix.Total())); err != nil {
@@ -221,6 +239,10 @@ func (r run) teardown(ctx context.Context, p *process.Family, crew *fleet.Crew, 
 		return failed(err)
 	}
 
+	soft, err := kernel.SoftIRQ()
+	if err != nil {
+		return err
+	}
 	at, signalled := time.Now(), kernel.Now()
 	if err := p.Signal(r.Server.Signal); err != nil {
 		return failed(both(p.Alive(ctx), err))
@@ -284,12 +306,18 @@ func (r run) teardown(ctx context.Context, p *process.Family, crew *fleet.Crew, 
 		}
 		rep.Wire = onWire(seen, r.Mix.Total(), signalled)
 	}
+	softThen, err := kernel.SoftIRQ()
+	if err != nil {
+		return err
+	}
+	rep.SoftIRQ = softThen - soft
 	wrong := told(rep, endings, signalled)
 	if end.err == nil {
 		gone := end.at - signalled
 		rep.Gone = &gone
 		rep.Exit = p.Exits()
-		rep.CPU = max(p.Used()-used, 0)
+		took := p.Used().Since(used)
+		rep.CPU, rep.User = took.Total, took.User
 		if gone < 0 {
 			wrong = failed(fmt.Errorf("it had ended by itself before it was sent the signal, with %s", strings.Join(rep.Exit, ", ")))
 		}
@@ -310,6 +338,44 @@ func (r run) teardown(ctx context.Context, p *process.Family, crew *fleet.Crew, 
 	return wrong
 }
 
+// memory notes what the connections take that is not the server's own: what their other ends hold, and by how much the kernel's has grown.
+func (r run) memory(crew *fleet.Crew, empty kernel.Memory, rep *report.Run) error {
+	held, err := process.HeldBy(crew.PIDs()...)
+	if err != nil {
+		return err
+	}
+	full, err := kernel.ReadMemory()
+	if err != nil {
+		return err
+	}
+	grown := full.Since(empty)
+	rep.Clients, rep.KernelMemory, rep.Queues = held.Anonymous, max(grown.Total, 0), max(grown.Queues, 0)
+	return nil
+}
+
+// hold lets time go by, and notes what that has cost the server. Clients go on answering what they are asked, such as pings.
+func (r run) hold(ctx context.Context, p *process.Family, rep *report.Run) error {
+	if r.Hold == 0 {
+		return nil
+	}
+	before, _, err := p.Usage()
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	select {
+	case <-time.After(r.Hold):
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	after, _, err := p.Usage()
+	if err != nil {
+		return err
+	}
+	rep.Held, rep.Holding = time.Since(began), after.Since(before).Total
+	return nil
+}
+
 type goneAt struct {
 	at  time.Duration
 	err error
@@ -317,13 +383,9 @@ type goneAt struct {
 
 // told notes how clients were told. It is a failure when some were before the signal was sent.
 func told(rep *report.Run, e fleet.Endings, signalled time.Duration) error {
-	rep.Endings, rep.ByKind = e.By.Names(e.Codes), make(map[string]map[string]int)
+	rep.Endings, rep.ByKind = e.Names(), make(map[string]map[string]int)
 	for kind, t := range e.Of {
-		codes := e.Codes
-		if kind != kinds.WebSocket {
-			codes = nil // others have no close frames
-		}
-		rep.ByKind[string(kind)] = t.Names(codes)
+		rep.ByKind[string(kind)] = t.Names(e.Said[kind])
 	}
 	early := 0
 	for _, s := range e.Steps {

@@ -117,6 +117,9 @@ func expectCell(t *testing.T, d *report.Document, server string, n, processes in
 		if r.Free == nil != (left.Total() > 0) || !isLeft(r, left) || r.Cleaned != got.Total() {
 			t.Errorf("%s: free after %v, left %s, %d cleaned; want %s", server, r.Free, got, r.Cleaned, left)
 		}
+		if r.CPU == 0 || r.User > r.CPU || r.Anonymous == 0 || r.Anonymous >= r.Resident || r.Clients == 0 || r.TakenIn == 0 {
+			t.Errorf("%s: processor time %s, %s of it in user mode; %d bytes of %d anonymous, %d of the clients", server, r.CPU, r.User, r.Anonymous, r.Resident, r.Clients)
+		}
 		expectTally(t, server, r.Endings, endings)
 	}
 }

@@ -25,7 +25,7 @@ func streamed() int64 {
 }
 
 // maxStreamingMB is all that a server may ever have held resident, its program included.
-const maxStreamingMB = 20
+const maxStreamingMB = 24
 
 // zeros reads as any number of zero bytes.
 type zeros struct{}

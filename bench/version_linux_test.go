@@ -3,9 +3,10 @@
 package bench
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
+
+	"rstserver/internal/lingertest"
 )
 
 // A program's version is what stands behind its name, whatever is before and after it.
@@ -20,9 +21,7 @@ func TestCommandVersion(t *testing.T) {
 	} {
 		program := filepath.Join(t.TempDir(), "program")
 		script := "#!/bin/sh\n[ \"$1\" = -v ] && cat >&2 <<'END'\n" + tt.says + "\nEND\n"
-		if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
-			t.Fatal(err)
-		}
+		lingertest.InstallProgram(t, program, []byte(script))
 		if got := commandVersion(program, "-v", tt.before)(); got != tt.want {
 			t.Errorf("of %q the version is %q, want %q", tt.says, got, tt.want)
 		}

@@ -86,7 +86,9 @@ func TestWireKinds(t *testing.T) {
 	needWire(t)
 	all := kinds.Shares{}
 	for _, k := range kinds.All() {
-		all = append(all, kinds.Share{Kind: k, N: 5})
+		if k.Over(false) == nil {
+			all = append(all, kinds.Share{Kind: k, N: 5})
+		}
 	}
 	rep, err := measure(t, run{Server: ours(), Mix: fleet.Mix(all), Timeout: patience, Wire: true})
 	if err != nil {

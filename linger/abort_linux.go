@@ -26,7 +26,7 @@ func Disarm(fd int) error {
 	return setLinger(fd, unix.Linger{})
 }
 
-// Armed reports whether the next close(2) of fd would abort. Only the owner of fd may call it.
+// Armed reports whether the next close(2) of fd would abort. A failure is an [*os.SyscallError]. Only the owner of fd may call it.
 func Armed(fd int) (bool, error) {
 	l, err := getLinger(fd)
 	return l.Onoff != 0 && l.Linger == 0, err

@@ -1,6 +1,9 @@
 package linger
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Activity is what a connection was doing, as its server saw it.
 type Activity uint8
@@ -29,6 +32,17 @@ func (a Activity) String() string {
 		return activityNames[a]
 	}
 	return fmt.Sprintf("activity %d", uint8(a))
+}
+
+// UnmarshalText takes a name as String returns it, in whatever case. The error names those that there are, and leaves a as it was.
+func (a *Activity) UnmarshalText(text []byte) error {
+	for i, name := range activityNames {
+		if strings.EqualFold(name, string(text)) {
+			*a = Activity(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("linger: %q is no activity; they are %s", text, strings.Join(activityNames[:], ", "))
 }
 
 // Tally counts connections by activity. The zero value counts nothing.

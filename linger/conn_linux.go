@@ -34,7 +34,7 @@ type (
 	tcpConn  = net.TCPConn
 )
 
-// SetLinger is that of net.TCPConn. From the first call on, Close leaves the option as it is.
+// SetLinger is that of net.TCPConn, in seconds. From the first call on, Close leaves the option as it is.
 func (c *Conn) SetLinger(seconds int) error {
 	c.keepLinger.Store(true)
 	return c.tcpConn.SetLinger(seconds)

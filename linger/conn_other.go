@@ -15,6 +15,15 @@ type Conn struct {
 	set    *Conns
 	closed func(aborted bool)
 	once   sync.Once
+	remote net.Addr // nil: that of the socket
+}
+
+// RemoteAddr is the client's address.
+func (c *Conn) RemoteAddr() net.Addr {
+	if c.remote != nil {
+		return c.remote
+	}
+	return c.TCPConn.RemoteAddr()
 }
 
 // NetConn returns the connection below.
@@ -52,6 +61,9 @@ func (c *Conn) over(aborted bool) {
 	})
 }
 
+// InfoOf knows nothing here.
+func InfoOf(fd int) (info ConnInfo, ok bool) { return ConnInfo{}, false }
+
 // Conns is a set of TCP connections.
 type Conns struct {
 	Armed   bool
@@ -83,6 +95,13 @@ func (s *Conns) Add(c *net.TCPConn, closed func(aborted bool)) (*Conn, bool) {
 	return conn, !ended
 }
 
+// AddFrom is Add for a connection whose RemoteAddr is to be another.
+func (s *Conns) AddFrom(c *net.TCPConn, remote net.Addr, closed func(aborted bool)) (*Conn, bool) {
+	conn, ok := s.Add(c, closed)
+	conn.remote = remote
+	return conn, ok
+}
+
 // AbortAll aborts all, now and from now on.
 func (s *Conns) AbortAll(a Activity) (sweep Sweep) {
 	s.mu.Lock()
@@ -104,7 +123,7 @@ func (s *Conns) Late() Sweep {
 	return s.late
 }
 
-// TellTurns has no turn come: the connections of such a system have none.
+// TellTurns gives no turn: the connections of such a system have none.
 func (s *Conns) TellTurns(window time.Duration, stop <-chan struct{}) {}
 
 // Len is the number of connections.
@@ -114,8 +133,8 @@ func (s *Conns) Len() int {
 	return len(s.conns)
 }
 
-// Cookies returns none.
 // CloseIdle closes nothing, as nobody says what is idle.
 func (s *Conns) CloseIdle(since time.Duration) int { return 0 }
 
+// Cookies returns none.
 func (s *Conns) Cookies() []uint64 { return nil }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/internal/tcpsock"
 	"rstserver/linger/sockdiag"
 )
 
@@ -92,6 +93,16 @@ func (e *entry) traffic() (t traffic, ok bool) {
 	}
 	err = raw.Control(func(fd uintptr) { t.ask(int(fd)) })
 	return t, err == nil // it may be closed
+}
+
+// InfoOf is what the kernel knows of the connection fd, but for Remote and Accepted. ok is false where fd is none of TCP. The owner of fd
+// calls it.
+func InfoOf(fd int) (info ConnInfo, ok bool) {
+	var t traffic
+	if t.ask(fd); t.tcp {
+		t.Local, _ = tcpsock.LocalAddr(fd)
+	}
+	return t.ConnInfo, t.tcp
 }
 
 func (t *traffic) ask(fd int) {

@@ -47,12 +47,17 @@ type Conns struct {
 
 // Add enters c and returns the connection to give to its user; from here on others may abort it. c is the set's then, and nobody else may
 // use it or keep it. closed, if it is not nil, is called once, on any goroutine, when the user has closed the connection, or when the
-// garbage collector has found it forgotten; aborted says whether the set had reset it before.
+// garbage collector has found it forgotten; aborted reports whether the set had reset it before.
 //
 // After the first [Conns.AbortAll] the set takes nothing more: Add resets the connection before it returns, counts it for
 // [Conns.Late], and returns false. The Conn has to be closed then too.
 func (s *Conns) Add(c *net.TCPConn, closed func(aborted bool)) (*Conn, bool) {
-	e := &entry{closed: closed}
+	return s.AddFrom(c, nil, closed)
+}
+
+// AddFrom is Add for a connection whose RemoteAddr is to be another, as a proxy has told who its client is.
+func (s *Conns) AddFrom(c *net.TCPConn, remote net.Addr, closed func(aborted bool)) (*Conn, bool) {
+	e := &entry{closed: closed, remote: remote}
 	conn := e.giveTCP(c)
 	return conn, s.enter(e)
 }
@@ -67,9 +72,10 @@ type entry struct {
 	set *Conns
 	raw syscall.RawConn // whoever takes the entry out of the state live alone uses it to abort, and drops it
 
-	below    net.Conn           // immutable, as are the next three
+	below    net.Conn           // immutable, as are the next four
 	tcp      net.TCPConn        // below itself, where it is one of TCP
 	closed   func(aborted bool) // may be nil
+	remote   net.Addr           // of the user's; nil: that of below
 	accepted int64              // when, in nanoseconds of Unix time
 
 	cookie uint64        // immutable once entered; 0 where sockets have none (kernels before 4.6)
@@ -194,7 +200,7 @@ func (s *Conns) Late() Sweep {
 	return late
 }
 
-// TellTurns has the turn of every connection come (see [Conn]), one after the other in random order, at an even rate over the window. It
+// TellTurns gives every connection its turn (see [Conn]), one after the other in random order, at an even rate over the window. It
 // returns when all have had theirs, or stop is closed.
 func (s *Conns) TellTurns(window time.Duration, stop <-chan struct{}) {
 	entries := s.snapshot()

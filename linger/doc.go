@@ -18,6 +18,9 @@
 // other code owns and closes when it likes. [Verify] asks the kernel what is left on the port, and [Report] says what a
 // teardown did. [Residue] ends what ordinary closes have left there.
 //
+// What a function or type says of goroutines holds. Where nothing is said, any goroutine may call it: plain values, such as a Report, a
+// Left or a Tally, have no lock and are their holder's alone. Numbers of bytes and sockets are plain integers, times are time.Durations.
+//
 // All of this is Linux's. Elsewhere programs that use the package compile, for those who develop there: a Listener passes everything
 // through, its Drain closes the listener and calls the server's stop, its Abort closes it and returns an error that wraps
 // [errors.ErrUnsupported], and so do the rest.

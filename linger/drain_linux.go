@@ -66,7 +66,8 @@ func (l *Listener) Drain(ctx context.Context, shutdown func(context.Context) err
 
 // HandOver is the Drain of a Listener whose socket a successor accepts from by now (see [rstserver/linger/handover]). There is no Delay,
 // since nobody is refused; a LameDuck of zero is [DefaultLameDuck], in which the server says in its answers that they are the last of their
-// connections, as the handler of package handover does; and when that is over, idle connections are reset, as in a Spread.
+// connections, as the handler of package handover does; and when that is over, idle connections are reset, as in a Spread. The Report and the error are
+// those of a Drain.
 func (l *Listener) HandOver(ctx context.Context, shutdown func(context.Context) error) (Report, error) {
 	return l.drainBy(ctx, ModeHandover, shutdown)
 }

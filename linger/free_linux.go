@@ -48,7 +48,7 @@ func CheckFree(addr netip.AddrPort) error {
 // unseenPatience is for what nobody is found to have: mostly it has gone by then, but the holder may be one that cannot be seen.
 const unseenPatience = 100 * time.Millisecond
 
-// TryBind is CheckFree with one look, for those who look themselves again and again, and measure by it.
+// TryBind is CheckFree with one look, for those who look themselves again and again, and measure by it. Its errors are those of CheckFree.
 func TryBind(addr netip.AddrPort) error {
 	fail := func(err error) error { return fmt.Errorf("linger: %s: %w", addr, err) }
 	domain, sa, err := sockaddr(addr)

@@ -15,6 +15,7 @@ import (
 // from the garbage collector, even if nobody mentions the connection any more: see giveTCP.
 type handle struct{ *entry }
 
+// Read is that of the connection below. After an abort its error is ECONNRESET, or says that the connection is closed.
 func (h *handle) Read(b []byte) (int, error) {
 	defer runtime.KeepAlive(h)
 	h.beginRead()
@@ -23,12 +24,15 @@ func (h *handle) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// Write is that of the connection below. Nil says that the kernel has the bytes, not that the peer has.
 func (h *handle) Write(b []byte) (int, error) {
-	defer runtime.KeepAlive(h)
-	return h.below.Write(b)
+	// Without defer it needs less stack: net/http's HTTP/2 has a goroutine for most writes, and a stack that has to grow is copied for each.
+	n, err := h.below.Write(b)
+	runtime.KeepAlive(h)
+	return n, err
 }
 
-// ReadFrom copies from r by the means that the connection below and r have.
+// ReadFrom copies from r by the means that the connection below and r have, as io.Copy does, whose errors it returns.
 func (h *handle) ReadFrom(r io.Reader) (int64, error) {
 	defer runtime.KeepAlive(h)
 	if limited, ok := r.(*io.LimitedReader); ok {
@@ -44,7 +48,7 @@ func (h *handle) ReadFrom(r io.Reader) (int64, error) {
 	return io.Copy(h.below, r)
 }
 
-// WriteTo copies to w by the means that the connection below and w have.
+// WriteTo copies to w by the means that the connection below and w have, as io.Copy does, whose errors it returns.
 func (h *handle) WriteTo(w io.Writer) (int64, error) {
 	defer runtime.KeepAlive(h)
 	h.beginRead()
@@ -53,25 +57,36 @@ func (h *handle) WriteTo(w io.Writer) (int64, error) {
 	return n, err
 }
 
-func (h *handle) LocalAddr() net.Addr  { return h.below.LocalAddr() }
-func (h *handle) RemoteAddr() net.Addr { return h.below.RemoteAddr() }
+// LocalAddr is that of the connection below.
+func (h *handle) LocalAddr() net.Addr { return h.below.LocalAddr() }
 
+// RemoteAddr is the peer's address, or that of the client which a proxy has named (see [Conns.AddFrom]).
+func (h *handle) RemoteAddr() net.Addr {
+	if h.remote != nil {
+		return h.remote
+	}
+	return h.below.RemoteAddr()
+}
+
+// SetDeadline is that of the connection below, as are the next two. Their error is that the connection is closed.
 func (h *handle) SetDeadline(t time.Time) error {
 	defer runtime.KeepAlive(h)
 	return h.below.SetDeadline(t)
 }
 
+// SetReadDeadline is half of [Conn.SetDeadline].
 func (h *handle) SetReadDeadline(t time.Time) error {
 	defer runtime.KeepAlive(h)
 	return h.below.SetReadDeadline(t)
 }
 
+// SetWriteDeadline is the other half of [Conn.SetDeadline].
 func (h *handle) SetWriteDeadline(t time.Time) error {
 	defer runtime.KeepAlive(h)
 	return h.below.SetWriteDeadline(t)
 }
 
-// SyscallConn returns a RawConn that keeps the connection from the garbage collector.
+// SyscallConn returns a RawConn that keeps the connection from the garbage collector. The error is that there is none below.
 func (h *handle) SyscallConn() (syscall.RawConn, error) {
 	defer runtime.KeepAlive(h)
 	raw, err := reach(h.below)
@@ -82,7 +97,7 @@ func (h *handle) SyscallConn() (syscall.RawConn, error) {
 }
 
 // Close ends the connection in order, as that of package net does, unless it has been aborted. If it was armed, it is disarmed first,
-// save after SetLinger, with which its user has decided how it is to end.
+// save after SetLinger, with which its user has decided how it is to end. The error wraps [net.ErrClosed] where it was closed before.
 func (h *handle) Close() error {
 	defer runtime.KeepAlive(h)
 	return h.entry.close()
@@ -111,7 +126,7 @@ func (h *handle) Turn() context.Context {
 	}
 }
 
-// tellTurn has the connection's turn come, and reports whether anybody has asked for it.
+// tellTurn gives the connection its turn, and reports whether anybody has asked for it.
 func (e *entry) tellTurn() bool {
 	if e.turn.CompareAndSwap(nil, turnCome) {
 		return false

@@ -152,7 +152,7 @@ func (l *Listener) refuse() error {
 	return l.refusal
 }
 
-// stopAccept has every Accept return that finds the port given up.
+// stopAccept ends every Accept that finds the port given up.
 func (l *Listener) stopAccept() { l.closings.Do(func() { close(l.closed) }) }
 
 // connClosed is called when the user of a connection has closed it.

@@ -17,7 +17,7 @@ import (
 // Each is counted from the end of the one before, and is over early when no connection is left; the end of Drain's context cuts all of
 // them short. An Abort has none of them. They are called the same in rstserver/poller.
 type ListenConfig struct {
-	// Armed has every connection armed from birth (see [Arm]): when the process dies in whatever way, the kernel resets them,
+	// Armed says that every connection is armed from birth (see [Arm]): when the process dies in whatever way, the kernel resets them,
 	// and the port is free. Close disarms a connection first, so that it ends in order as ever. Connections that were in the
 	// queue of a wrapped listener before are armed when they are accepted.
 	//
@@ -31,7 +31,7 @@ type ListenConfig struct {
 	// the teardown is not complete, and names it. A descriptor in this process itself, as a File that was not closed, is that
 	// in any case.
 	Shared bool
-	// Sweep has the teardown destroy what ordinary closes have left on the port: TIME_WAIT and the like of connections that the
+	// Sweep makes the teardown destroy what ordinary closes have left on the port: TIME_WAIT and the like of connections that the
 	// server closed first, as http.Server.Shutdown does with those that are idle (see [Residue], which says whose). It takes
 	// CAP_NET_ADMIN; without that the Report says so. A Drain first waits, until its context ends, for the peers to acknowledge
 	// what they were sent; Abort does not, so that the rest of an answer can be lost whose connection is closed already. It

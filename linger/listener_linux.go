@@ -22,12 +22,13 @@ import (
 )
 
 // Listen is [net.Listen] with the connections tracked: see [Listener]. For networks of TCP it opens plain TCP, not MPTCP as
-// net.Listen does, since some options of sockets do not work there; a listener with MPTCP can be handed to [Wrap].
+// net.Listen does, since some options of sockets do not work there; a listener with MPTCP can be handed to [Wrap]. Its errors are
+// those of net.Listen.
 func Listen(network, address string) (*Listener, error) {
 	return ListenConfig{}.Listen(context.Background(), network, address)
 }
 
-// Wrap tracks the connections of ln from now on: see [Listener].
+// Wrap tracks the connections of ln from now on: see [Listener], and [ListenConfig.Wrap] for what it takes, and which errors it returns.
 func Wrap(ln net.Listener) (*Listener, error) { return ListenConfig{}.Wrap(ln) }
 
 // Listen is the package's [Listen] with options. ctx bounds the look-up of the address, as for [net.ListenConfig].
@@ -231,7 +232,7 @@ func (l *Listener) Addr() net.Addr { return l.below.Addr() }
 // NetListener returns the listener below, for those who have to know what it is. It must not be asked to accept.
 func (l *Listener) NetListener() net.Listener { return l.below }
 
-// SyscallConn gives access to the listening socket, as that of [net.TCPListener] does.
+// SyscallConn gives access to the listening socket, as that of [net.TCPListener] does. The error is always nil.
 func (l *Listener) SyscallConn() (syscall.RawConn, error) { return l.raw, nil }
 
 // Shared reports whether it was announced that others hold the listening socket; see [ListenConfig].

@@ -34,6 +34,7 @@ func (m Mode) patient() bool { return m.Drains() || m == ModeRelease }
 // Report says what a teardown did and what the kernel says is left. A drain or a release that is still at work (its
 // Steps.Done is zero) has a Report too, which says how far it is. The JSON form has names in snake_case with units.
 type Report struct {
+	// Mode is how the server lets go: the most forceful way that was asked for.
 	Mode Mode `json:"mode"`
 	// Address is the local address that was served, as host:port.
 	Address string `json:"address"`
@@ -125,6 +126,17 @@ func (r Report) MarshalJSON() ([]byte, error) {
 
 // noStep is for a step that there is not in a mode.
 const noStep = -1
+
+// Step is one step of a teardown.
+type Step struct {
+	Name  string        // as in the JSON form, without its unit
+	After time.Duration // zero: it was not reached
+}
+
+// Named returns the steps in their order.
+func (s Steps) Named() []Step {
+	return []Step{{"listener_refused", s.Refused}, {"drained", s.Drained}, {"port_free", s.PortFree}, {"verified", s.Verified}, {"done", s.Done}}
+}
 
 // MarshalJSON writes the steps in milliseconds, with three decimals; every step is there, zero or not.
 func (s Steps) MarshalJSON() ([]byte, error) {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
-	"time"
 
 	"rstserver/internal/prose"
 )
@@ -47,8 +46,8 @@ func (r Report) writeAtWork(b *reportText) {
 		}
 	}
 	title(b, fmt.Sprintf("%s %s:", doing, r.Address), how)
-	row(b, r.refused(), step(r.Steps.Refused))
-	row(b, "drained", step(r.Steps.Drained))
+	row(b, r.refused(), prose.Column(r.Steps.Refused))
+	row(b, "drained", prose.Column(r.Steps.Drained))
 	row(b, "connections", counts(r.Connections, "alive"))
 	if r.Closed > 0 {
 		row(b, "", prose.Grouped(r.Closed)+" closed in order")
@@ -61,13 +60,13 @@ func (r Report) writeAtWork(b *reportText) {
 // writeDone writes what a teardown has come to.
 func (r Report) writeDone(b *reportText) {
 	title(b, fmt.Sprintf("teardown of %s by %s:", r.Address, r.Mode), r.verdict())
-	row(b, r.refused(), step(r.Steps.Refused))
+	row(b, r.refused(), prose.Column(r.Steps.Refused))
 	if r.Mode.patient() {
-		row(b, "drained", step(r.Steps.Drained))
+		row(b, "drained", prose.Column(r.Steps.Drained))
 	}
 	row(b, "port free", r.portFree())
 	row(b, "verified", r.verified())
-	row(b, "done", step(r.Steps.Done))
+	row(b, "done", prose.Column(r.Steps.Done))
 	r.writeConnections(b)
 	if r.Streams > 0 {
 		row(b, "HTTP/2 streams", prose.Grouped(r.Streams))
@@ -114,7 +113,7 @@ func (r Report) verdict() string {
 }
 
 func (r Report) portFree() string {
-	s := step(r.Steps.PortFree)
+	s := prose.Column(r.Steps.PortFree)
 	switch {
 	case r.Unverified != "" || r.Steps.Verified == 0 || r.Left.Free():
 		return s
@@ -130,9 +129,9 @@ func (r Report) verified() string {
 		return "no: " + strings.ReplaceAll(r.Unverified, "\n", "; ")
 	}
 	if r.Steps.Verified == 0 {
-		return step(0)
+		return prose.Column(0)
 	}
-	return fmt.Sprintf("%s  from %s", step(r.Steps.Verified), r.Left.Source)
+	return fmt.Sprintf("%s  from %s", prose.Column(r.Steps.Verified), r.Left.Source)
 }
 
 // writeConnections writes how the connections ended. Each of them is in one of the first three rows.
@@ -232,12 +231,4 @@ func breakLine(s string, n int) (line, rest string, more bool) {
 		return s, "", false
 	}
 	return s[:end], s[end+1:], true
-}
-
-// step is a duration right-aligned, so that the points of a column of them stand below each other.
-func step(d time.Duration) string {
-	if d == 0 {
-		return "         -"
-	}
-	return fmt.Sprintf("%7.2f ms", float64(d)/1e6)
 }

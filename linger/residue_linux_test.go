@@ -167,7 +167,7 @@ func TestResidueBesideOthers(t *testing.T) {
 	}
 }
 
-// TestResidueSparesSuccessor has the client of a TIME_WAIT come back to a successor from the same port.
+// TestResidueSparesSuccessor: the client of a TIME_WAIT comes back to a successor from the same port.
 func TestResidueSparesSuccessor(t *testing.T) {
 	sockdiagtest.NeedDestroy(t)
 	s := listen(t, families[0])

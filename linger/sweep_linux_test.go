@@ -16,7 +16,7 @@ import (
 	"rstserver/linger/sockdiag"
 )
 
-// leaveTimeWait has this side close n connections first.
+// leaveTimeWait makes n connections that this side closes first.
 func (l *listening) leaveTimeWait(t testing.TB, n int) {
 	t.Helper()
 	before := sockdiagtest.Closed(t, l.addr.Port())

@@ -265,6 +265,23 @@ func (t *Table) Live() Tally {
 	return tally
 }
 
+// LiveByOwner counts likewise, for each of the first n owners.
+func (t *Table) LiveByOwner(n int) []Tally {
+	tallies := make([]Tally, n)
+	for i := range t.usedChunks() {
+		c := t.chunks[i].Load()
+		if c == nil {
+			continue
+		}
+		for k := range c {
+			if old := c[k].state.Load(); old&phaseMask == phaseLive && int(old>>ownerShift) < n {
+				tallies[old>>ownerShift][old&activityMask>>2]++
+			}
+		}
+	}
+	return tallies
+}
+
 // Cookies returns those of the connections that are in it (see [Cookie]). The list is a snapshot that other goroutines may be changing.
 func (t *Table) Cookies() []uint64 {
 	var cookies []uint64

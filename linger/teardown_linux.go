@@ -44,7 +44,7 @@ func (l *Listener) Abort() (Report, error) {
 
 // AbortAll is [Listener.Abort] of several Listeners, for a process that has many: the kernel, which looks through the sockets of the
 // whole machine to say what is left, is asked once about all of them. The Reports are in the order of the Listeners; the error
-// joins those of each, with its address before it.
+// joins those of each, with its address before it. Any goroutine may call it.
 func AbortAll(listeners ...*Listener) ([]Report, error) {
 	var ours []*teardown
 	for _, l := range listeners {

@@ -17,7 +17,7 @@ import (
 	"rstserver/linger"
 )
 
-// blockInAccept has the one loop of a server call accept on the empty queue of a socket that blocks: a client has come, and
+// blockInAccept makes the one loop of a server call accept on the empty queue of a socket that blocks: a client has come, and
 // whoever else holds the socket, by the File that is returned, has been quicker, and has it block, as os/exec does.
 func blockInAccept(t *testing.T, ln net.Listener) (s *served, idle *client, f *os.File) {
 	t.Helper()

@@ -19,7 +19,7 @@ import (
 	"rstserver/internal/lingertest"
 )
 
-// callback has f called once by something that a Server calls. set prepares the server; trigger, if there is any, is what has it
+// callback is a way in which f is called once, by something that a Server calls. set prepares the server; trigger, if there is any, is what has it
 // called once clients can connect.
 type callback struct {
 	name    string

@@ -18,12 +18,15 @@ import (
 // errRequestTimeout answers a request that did not come to its end in time (RFC 9110, section 15.5.9).
 var errRequestTimeout = &httpcodec.Error{Status: 408, Reason: "request did not arrive in time"}
 
-// answer has the handler answer r, whose head is given, and appends the answer to l.out.
+// answer calls the handler for r, whose head is given, and appends the answer to l.out.
 func (c *conn) answer(r *Request, head []byte) {
 	l := c.loop
 	w := &l.respond
 	w.reset(l.run.cfg.maxOutputBytes)
 	r.conn, w.conn = c, c
+	w.response.MinorVersion = r.MinorVersion
+	w.response.Head = string(r.Method) == "HEAD"
+	w.response.KeepAlive = r.KeepAlive
 	// Not the connection's activity in the table: two loops whose slots lie side by side would slow each other down.
 	l.handling.Store(int64(c.sock.FD))
 	if !l.call(c.id, "handler", func() { l.run.cfg.loopHandler.ServeLoop(w, r) }) {
@@ -36,9 +39,7 @@ func (c *conn) answer(r *Request, head []byte) {
 		c.abort()
 		return
 	}
-	w.response.MinorVersion = r.MinorVersion
-	w.response.Head = string(r.Method) == "HEAD"
-	w.response.KeepAlive = r.KeepAlive && l.run.reuses()
+	w.response.KeepAlive = w.response.KeepAlive && l.run.reuses() && !c.leaves
 	err := c.encodeTo(r, w)
 	if err != nil {
 		l.log.Error("the handler's answer cannot be sent, 500 was sent in its place", "conn", c.id,

@@ -146,7 +146,7 @@ func (c *conn) drain() (resets bool) {
 	return table[c.state].drain(c)
 }
 
-// awaitTurn has the connection reset after a time, in a drain, and not before those whose turns have been planned, unless the client sends
+// awaitTurn plans that the connection is reset after a time, in a drain, and not before those whose turns have been planned, unless the client sends
 // something first. One that another protocol has is told then.
 func (c *conn) awaitTurn(within time.Duration) {
 	l := c.loop
@@ -181,7 +181,12 @@ func (c *conn) reset() {
 	c.abortCounted()
 	if !c.over() {
 		c.become(reset)
-		c.loop.run.ended(true)
+		c.loop.forget(c) // nothing is due any more
+		how := EndAborted
+		if r := c.loop.run; r.draining() && !r.closing() {
+			how = EndDrained
+		}
+		c.loop.run.ended(&c.loop.counts, how, true)
 	}
 }
 

@@ -35,8 +35,9 @@ func (c *conn) lend(data []byte, n int) {
 		c.refuse(err, data)
 		return
 	}
+	x.began, x.opened, x.before, x.entered = l.clock.now, c.opened, int64(c.requests), c.entered
 	if r.server.Answered != nil {
-		x.writer.answer = &Answer{Began: epoch.Add(l.clock.now)}
+		x.writer.answer = new(Answer)
 	}
 	x.request = requests.Get().(*httpcodec.Request)
 	*x.request, l.request.Request = l.request.Request, *x.request
@@ -47,7 +48,7 @@ func (c *conn) lend(data []byte, n int) {
 	r.pool.submit(x)
 }
 
-// lookOut has a handler that is not quick hear of its client's FIN, or learns that it was.
+// lookOut lets a handler that is not quick hear of its client's FIN, or learns that it was.
 func (c *conn) lookOut() {
 	switch {
 	case c.catchUp():
@@ -104,7 +105,7 @@ func (c *conn) takeBack(x *exchange) {
 	c.settle()
 }
 
-// catchUp has the loop know of a connection that a worker has given back without a word, and reports whether it has.
+// catchUp tells the loop of a connection that a worker has given back without a word, and reports whether it has.
 func (c *conn) catchUp() bool {
 	x := c.lease
 	if x == nil || x.now() != left {
@@ -144,7 +145,7 @@ func (c *conn) endHandling() {
 	}
 }
 
-// loseLease has the handler know that its connection is about to be closed, and reports whether one had it.
+// loseLease tells the handler that its connection is about to be closed, and reports whether one had it.
 func (c *conn) loseLease() bool {
 	c.catchUp()
 	x := c.lease
@@ -152,7 +153,9 @@ func (c *conn) loseLease() bool {
 		return false
 	}
 	x.revoke(c.loop.run.whyGone())
-	c.endLease(x)
+	if c.endLease(x); x.shakes {
+		c.loop.counts.shookNot.Add(1)
+	}
 	if x.now() == returned && x.outcome.kind == taken {
 		x.outcome.upgrade().end(c.loop.run.whyGone())
 	}

@@ -4,6 +4,7 @@ package poller
 
 import (
 	"io"
+	"sync/atomic"
 	"time"
 
 	"rstserver/httpcodec"
@@ -20,24 +21,25 @@ type conn struct {
 	sock engine.Conn
 	id   uint64
 
-	parser  httpcodec.Parser
-	in      []byte    // bytes received and not consumed: part of a head, or requests behind one that is being answered
-	pending *pending  // the request whose content is being received
-	lease   *exchange // in whose hands the connection is; nil: the loop's
-	site    *site     // for requests to the http.Handler; nil before the first
-	out     []byte    // bytes that the kernel did not take
-	source  io.Reader // content to be sent behind out
-	left    int64     // bytes still to be read from source
-	taking  *patience // of the client that does not take its answer; nil: it does, or need not
-	tls     *tlsLayer // nil: there is none, or no ClientHello yet
-	asked   bool      // a request has come
-	charged int       // bytes; see weigh
-	lent    int32     // of these, bytes that went with the lease
-	padded  bool      // the last request had content, behind which there may be two empty lines
-	inOrder bool      // in a drain: ends with FIN when all before is acknowledged
-	upgrade *upgrade  // another protocol has the connection; nil: HTTP has
+	parser   httpcodec.Parser
+	in       []byte    // bytes received and not consumed: part of a head, or requests behind one that is being answered
+	pending  *pending  // the request whose content is being received
+	lease    *exchange // in whose hands the connection is; nil: the loop's
+	site     *site     // for requests to the http.Handler; nil before the first
+	out      []byte    // bytes that the kernel did not take
+	source   io.Reader // content to be sent behind out
+	left     int64     // bytes still to be read from source
+	taking   *patience // of the client that does not take its answer; nil: it does, or need not
+	tls      *tlsLayer // nil: there is none, or no ClientHello yet
+	charged  int       // bytes; see weigh
+	requests uint32    // that have come
+	lent     int32     // of these, bytes that went with the lease
+	padded   bool      // the last request had content, behind which there may be two empty lines
+	inOrder  bool      // in a drain: ends with FIN when all before is acknowledged
+	upgrade  *upgrade  // another protocol has the connection; nil: HTTP has
 
 	prev, next *conn         // within the timeout list of what it waits for
+	opened     time.Duration // when it was accepted
 	deadline   time.Duration // of what it waits for; 0: it is in no list
 	until      time.Duration // skipping, lingering, acking and resting: when that ends in any case
 	progress   int64         // of the client: bytes that it has not acknowledged; lingering and parting: that were thrown away
@@ -45,7 +47,12 @@ type conn struct {
 	state    state
 	waits    timeoutKind
 	activity linger.Activity
+	end      End         // how it ends, if that is not told by whether it is reset
+	hidden   bool        // ConnOpened was not called; it waits for a PROXY header
+	entered  bool        // it counts in run.clients
+	leaves   bool        // its next answer is its last
 	hurried  bool        // the client had its time, and is not to have more after its last answer
+	closed   atomic.Bool // it is over. Any goroutine may read it
 	then     outcomeKind // keepAlive, last or lastToEnd: what comes after the answers being sent
 }
 
@@ -69,7 +76,7 @@ func (c *conn) Ready(uint32) { c.loop.turn(c) }
 
 // resume continues a connection whose output was held up.
 func (c *conn) resume() {
-	if c.upgrade != nil {
+	if c.upgrade != nil && c.state != sending { // the answer goes out before what the protocol sends
 		c.upgrade.resume()
 		return
 	}
@@ -110,11 +117,14 @@ func (c *conn) admit() {
 // isToGreet reports whether the next thing to come is a ClientHello.
 func (c *conn) isToGreet() bool { return c.tls == nil && c.loop.run.cfg.tls != nil }
 
-// welcome has the connection wait for what a client sends first.
+// welcome puts the connection into the state in which it waits for what a client sends first.
 func (c *conn) welcome() {
-	if c.isToGreet() {
+	switch {
+	case c.hidden:
+		c.become(proxied)
+	case c.isToGreet():
 		c.become(greeting)
-	} else {
+	default:
 		c.become(fresh)
 	}
 }
@@ -138,11 +148,12 @@ func (c *conn) Closed(by engine.Closer) {
 	l := c.loop
 	r := l.run
 	r.closed.Add(1)
-	orderly := !c.loseLease() && c.sentAll()
+	orderly := !c.loseLease()
 	was := c.state
 	if c.upgrade != nil {
 		orderly = c.upgrade.end(r.whyGone()) && orderly
 	}
+	orderly = orderly && c.sentAll() // when nobody sends any more
 	c.become(gone)
 	l.forget(c)
 	l.charge(int64(-c.charged))
@@ -158,6 +169,10 @@ func (c *conn) Closed(by engine.Closer) {
 		// The engine ends without having been asked to. Its connections must not look as if they had ended in order.
 		c.abortCounted()
 	}
+	c.leaveClient()
+	if c.hidden {
+		c.announce()
+	}
 	aborted := r.table.Close(c.sock.FD) || was == lost
 	if !aborted {
 		if orderly && by == engine.Here {
@@ -170,16 +185,32 @@ func (c *conn) Closed(by engine.Closer) {
 			}
 		}
 	}
+	c.closed.Store(true)
 	r.turns.forget(c.id)
 	r.hook(aborted, c.describe)
 	r.admission.closed(c, was)
 	if was != reset {
-		r.ended(aborted)
+		r.ended(&l.counts, max(c.end, endOf(aborted)), aborted)
 	}
 }
 
 // sentAll reports whether the kernel has got all that there is to send.
 func (c *conn) sentAll() bool { return !c.holdsOutput() && c.source == nil }
+
+// leaveClient counts the connection off for its client.
+func (c *conn) leaveClient() {
+	if c.entered {
+		c.loop.run.clients.leave(c.sock.RemoteAddr().Addr())
+	}
+}
+
+// endOf is the end of a connection of which no more is known.
+func endOf(aborted bool) End {
+	if aborted {
+		return EndAborted
+	}
+	return EndClosed
+}
 
 // describe is what hooks get to know.
 func (c *conn) describe() Conn { return Conn{ID: c.id, Remote: c.sock.RemoteAddr()} }

@@ -148,7 +148,7 @@ func (c *conn) write(b []byte) (n int, ok bool) {
 	return n, true
 }
 
-// putOff has the rest of the output wait until the kernel takes it. The client's next request waits for it; the loop's other
+// putOff keeps the rest of the output until the kernel takes it. The client's next request waits for it; the loop's other
 // connections do not.
 func (c *conn) putOff() bool {
 	if l := c.loop; c.taking == nil && l.run.cfg.minWriteRate > 0 {

@@ -16,7 +16,7 @@ type patience struct {
 	last  time.Duration // when it last made progress, by the loop's clock
 }
 
-// begin has the time count from now on.
+// begin starts the time.
 func (p *patience) begin(now, grace time.Duration) { p.spare, p.last = grace, now }
 
 // newPatience is that of a client from which content is waited for.

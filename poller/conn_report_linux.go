@@ -2,24 +2,29 @@
 
 package poller
 
-import "bytes"
+import (
+	"bytes"
+	"time"
+)
 
-// report calls the Server's hook for the answer in w. r is nil where the request could not be read to its end; then request
+// report counts the answer in w, and calls the Server's hook. r is nil where the request could not be read to its end; then request
 // begins with what has come of it.
 func (c *conn) report(w *Responder, r *Request, request []byte) {
 	l := c.loop
+	took := time.Since(epoch) - l.clock.now
+	l.counts.answered(w.response.Status, took)
 	if l.run.server.Answered == nil {
 		return
 	}
 	a := Answer{
 		Conn: c.describe(), RequestLine: requestLine(request), Status: w.response.Status, Bytes: w.response.ContentLength,
-		Began: epoch.Add(l.clock.now),
+		Began: epoch.Add(l.clock.now), Took: took, TLS: c.tls.version(),
 	}
-	if w.response.Head || a.Status == 204 || a.Status == 205 || a.Status == 304 {
+	if w.response.Head || w.upgrade != nil || a.Status == 204 || a.Status == 205 || a.Status == 304 {
 		a.Bytes = 0
 	}
 	if r != nil {
-		a.Referer, a.UserAgent = string(r.Get("Referer")), string(r.Get("User-Agent"))
+		a.Referer, a.UserAgent, a.Traceparent = string(r.Get("Referer")), string(r.Get("User-Agent")), string(r.Get("Traceparent"))
 	}
 	l.run.report(a)
 }

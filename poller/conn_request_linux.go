@@ -92,7 +92,7 @@ func (c *conn) keep(rest []byte) {
 	}
 }
 
-// await has the connection wait for what comes next. served says that requests were answered since it last did.
+// await puts the connection into the state in which it waits for what comes next. served says that requests were answered since it last did.
 func (c *conn) await(from state, served bool) {
 	switch {
 	case c.tls.ended():
@@ -113,7 +113,7 @@ func (c *conn) await(from state, served bool) {
 		c.rest()
 	case !served:
 		c.pass(from)
-	case c.loop.run.server.noReuse.Load():
+	case c.leaves, c.loop.run.server.noReuse.Load():
 		c.close() // its last answer did not say so
 	case from == lent || from == handling:
 		c.become(quiet)
@@ -160,7 +160,9 @@ func (c *conn) takeRequest(data []byte) (n int, answered bool) {
 		return n + 2, answered
 	}
 	n, err := c.parser.Parse(data, l.limits(), &l.request.Request)
-	c.asked = c.asked || n > 0
+	if n > 0 {
+		c.requests++
+	}
 	c.padded = n > 0 && l.request.HasBody() || n == 0 && c.padded
 	switch {
 	case err != nil:

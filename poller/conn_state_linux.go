@@ -7,6 +7,7 @@ import "rstserver/linger"
 // state is what a connection is doing. All that follows from it stands in table, and [conn.become] is the one way to change it.
 //
 //	opening ─▶ fresh, greeting                              it was accepted, without and with TLS
+//	opening, parked ─▶ proxied ─▶ fresh, greeting           from a trusted proxy, whose header has come
 //	opening ─▶ parked                                       beyond MaxConns
 //	parked ─▶ fresh, greeting                               let in when another one ended
 //	greeting ─▶ shaking ─▶ serving                          a ClientHello has come; the handshake is over
@@ -45,6 +46,7 @@ type state uint8
 const (
 	opening   state = iota
 	parked          // accepted beyond MaxConns; see admission
+	proxied         // is to begin with a PROXY header, and has not sent it whole
 	greeting        // is to begin with TLS, and has not sent a whole ClientHello
 	shaking         // makes a handshake, or waits for its turn
 	fresh           // has sent nothing
@@ -100,6 +102,7 @@ func init() {
 	table = [states]row{
 		opening:   {"opening", same, noTimeout, nil, asIs, drop, stays},
 		parked:    {"parked", linger.New, noTimeout, nil, hangUps, hold, stays},
+		proxied:   {"proxied", linger.New, headerTimeout, (*conn).close, input, (*conn).receiveProxy, (*conn).leaveProxied},
 		greeting:  {"greeting", linger.Handshake, handshakeTimeout, (*conn).greetingLate, input, (*conn).greet, (*conn).between},
 		shaking:   {"shaking", linger.Handshake, handshakeTimeout, (*conn).endHandshake, hangUps, hold, stays},
 		fresh:     {"fresh", linger.New, headerTimeout, (*conn).headLate, input, serve, (*conn).between},
@@ -136,7 +139,7 @@ func (s state) String() string { return table[s].name }
 // changed is called for every change of state, where tests have set it.
 var changed func(from, to state)
 
-// become has the connection enter s. On the loop.
+// become puts the connection into state s. On the loop.
 func (c *conn) become(s state) { c.enter(s, true) }
 
 // pass is become, but a time that runs already for what s waits for runs on.
@@ -177,7 +180,7 @@ const (
 	asIs                 // what it was
 )
 
-// poll has the loop do what p says.
+// poll makes the loop poll as p says.
 func (c *conn) poll(p polls) {
 	if p == asIs {
 		return

@@ -116,7 +116,7 @@ const (
 	postHead = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
 )
 
-// TestEdges has connections walk over every edge that is drawn.
+// TestEdges leads connections over every edge that is drawn.
 func TestEdges(t *testing.T) {
 	plain(t, "it walks over the edges of both")
 	walked.Lock()
@@ -347,6 +347,7 @@ func TestEdges(t *testing.T) {
 		}
 	})
 	edgesOfUpgrades(t)
+	edgesOfProxies(t)
 
 	walked.Lock()
 	defer walked.Unlock()

@@ -58,7 +58,8 @@
 // # Other protocols
 //
 // A handler of either kind can have another protocol take its connection, which stays on the loop (package internal/onloop; see upgrade): as
-// the package websocket does. Its output is written by whoever sends it, and what the kernel does not take is queued.
+// the packages websocket and sse do, by 101 or by content that goes on. Its output is written by whoever sends it, and what the kernel does not
+// take is queued. Of an HTTP/2 connection it can have a stream, where the goroutine that net/http has for that takes the loop's place (h2Upgrade).
 //
 // # Files
 //
@@ -95,6 +96,12 @@
 // From three quarters of the bound on, requests with more than 64 KiB that are still to come get 503. Beyond it, connections are reset
 // (memory_room), those first that would take longest to move as much as they hold, by the bytes that the kernel has received from the client, and the
 // client has acknowledged, in a second. So an upload that stands still goes before one that moves, and both before a small request.
+//
+// # Seen and steered
+//
+// What a loop does it counts in memory of its own (loop_counts), to which workers that answer for its connections add, and nobody else; so a
+// request costs three additions. [Server.Stats] adds up without asking a loop, so that it answers whatever these do. [Server.Conns],
+// AbortConns and CloseConns ask each loop, for some hundred connections at a time. Packages poller/metrics and poller/admin make HTTP of it.
 //
 // # How a connection ends
 //

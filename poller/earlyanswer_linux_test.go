@@ -87,7 +87,7 @@ func TestUnreadChunks(t *testing.T) {
 	}
 }
 
-// hold has the loop wait until f has returned.
+// hold keeps the loop waiting until f has returned.
 func (s *served) hold(t testing.TB, f func()) {
 	t.Helper()
 	begun, done := make(chan struct{}), make(chan struct{})

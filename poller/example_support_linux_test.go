@@ -19,7 +19,7 @@ import (
 	"rstserver/poller"
 )
 
-// serve has srv serve its address, or some port of 127.0.0.1, and returns the address, and what gets the result of Serve.
+// serve starts srv on its address, or some port of 127.0.0.1, and returns the address, and what gets the result of Serve.
 func serve(srv *poller.Server) (addr string, ended <-chan error) {
 	serving, result := make(chan netip.AddrPort, 1), make(chan error, 1)
 	srv.Addr = cmp.Or(srv.Addr, "127.0.0.1:0")
@@ -96,7 +96,7 @@ func (c client) reset() bool {
 // programVariable makes the test binary the program of an example.
 const programVariable = "RSTSERVER_POLLER_EXAMPLE"
 
-// program has main run as a process of its own when launch wants it. It is called by init. The process ends at the latest
+// program runs main as a process of its own when launch wants it. It is called by init. The process ends at the latest
 // with the one that has started it.
 func program(name string, main func()) {
 	if os.Getenv(programVariable) != name {

@@ -240,7 +240,7 @@ func (b *body) nothingBehind() bool {
 	return len(b.input) == 0
 }
 
-// shut has no Read touch the content any more. After stopReading it does not have to wait for the client.
+// shut keeps every later Read from the content. After stopReading it does not have to wait for the client.
 func (b *body) shut() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -14,19 +14,19 @@ import (
 
 // What http.ResponseController asks a responseWriter for, beside Flush.
 
-// SetReadDeadline has reads of the request's content fail with os.ErrDeadlineExceeded from then on, in this request. The zero
+// SetReadDeadline sets the time from which on reads of the request's content fail with os.ErrDeadlineExceeded, in this request. The zero
 // time means that there is no deadline beside BodyTimeout.
 func (w *responseWriter) SetReadDeadline(t time.Time) error {
 	return w.x.setDeadline(&w.x.read, t)
 }
 
-// SetWriteDeadline has writes of the answer fail with os.ErrDeadlineExceeded from then on; one that has failed cannot be made
+// SetWriteDeadline sets the time from which on writes of the answer fail with os.ErrDeadlineExceeded; one that has failed cannot be made
 // up for, and the connection will be aborted. The zero time means that there is no deadline beside WriteTimeout.
 func (w *responseWriter) SetWriteDeadline(t time.Time) error {
 	return w.x.setDeadline(&w.x.write, t)
 }
 
-// EnableFullDuplex has the connection live on after an answer whose head was sent while content in chunks was still to come. A
+// EnableFullDuplex keeps the connection after an answer whose head was sent while content in chunks was still to come. A
 // handler may always read and write as it likes; but without this such an answer is the last, as with what nobody knows the length
 // of the client could go on for ever.
 func (w *responseWriter) EnableFullDuplex() error {

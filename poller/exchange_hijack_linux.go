@@ -5,6 +5,7 @@ package poller
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"net"
@@ -92,8 +93,20 @@ func (x *exchange) takeOver(set *linger.Conns) (c *linger.Conn, layer *tlsLayer,
 	// It is armed from birth, so that the death of the process resets it; its Close disarms it.
 	held := hijackedBytes + len(x.head)
 	x.run.memory.add(int64(held))
-	c, ok = set.Add(tcp, x.run.hijackedClosed(x.peer, held))
+	info := &takenInfo{run: x.run, peer: x.peer, accepted: epoch.Add(x.opened), protocol: cmp.Or(upgradeName(x.head), "hijacked"), held: held, before: x.before}
+	if info.http2 = set == &x.run.h2.conns; info.http2 {
+		info.protocol = "HTTP/2"
+	}
+	path := pathOf(x.head)
+	info.path.Store(&path)
+	if x.tls != nil {
+		info.tls = x.tls.conn.ConnectionState().Version
+	}
+	x.run.taken.add(info) // before it can be closed
+	c, ok = set.AddFrom(tcp, net.TCPAddrFromAddrPort(x.peer.Remote), x.run.hijackedClosed(info, x.entered))
 	x.taken = weak.Make(c)
+	remembered := x.taken // and not the whole exchange
+	info.conn.Store(&remembered)
 	if layer = x.tls; layer != nil {
 		layer.taken.Store(c)
 		x.tls = nil
@@ -124,13 +137,21 @@ func duplicate(fd int) (*net.TCPConn, error) {
 
 // hijackedClosed returns what is called when the user of a hijacked connection has closed it, or has forgotten it. It has to lead nowhere
 // where the connection could be found, by which the garbage collector would take it for remembered.
-func (r *run) hijackedClosed(c Conn, held int) func(aborted bool) {
+func (r *run) hijackedClosed(t *takenInfo, entered bool) func(aborted bool) {
 	return func(aborted bool) {
-		r.memory.add(int64(-held))
-		r.hook(aborted, func() Conn { return c })
+		r.memory.add(int64(-t.held))
+		r.hook(aborted, func() Conn { return t.peer })
+		if entered {
+			r.clients.leave(t.peer.Remote.Addr())
+		}
 		r.admission.countOff()
-		r.turns.forget(c.ID)
-		r.ended(aborted)
+		r.taken.remove(t.peer.ID)
+		r.turns.forget(t.peer.ID)
+		how := endOf(aborted)
+		if aborted && t.drained.Load() {
+			how = EndDrained
+		}
+		r.ended(&r.counts, how, aborted)
 	}
 }
 

@@ -210,7 +210,7 @@ func (x *exchange) Ready(events uint32) {
 	}
 }
 
-// awaitFINLocked has the client's FIN end the request's context, once there is nothing of its content to come: what a client
+// awaitFINLocked makes the client's FIN end the request's context, once there is nothing of its content to come: what a client
 // sends after that is the next request, and one that ends its side has most likely gone. A quick handler costs nothing so, and
 // another one an epoll_ctl.
 func (x *exchange) awaitFINLocked() {
@@ -288,13 +288,13 @@ func (x *exchange) readBuffered(input *[]byte) {
 	}
 }
 
-// signalLocked has all who wait look again.
+// signalLocked wakes all who wait, to look again.
 func (x *exchange) signalLocked() {
 	x.read.signal()
 	x.write.signal()
 }
 
-// lookAgain has one who waits for input find out that a drain is not to wait for ever.
+// lookAgain lets one who waits for input find out that a drain is not to wait for ever.
 func (x *exchange) lookAgain() {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -27,17 +28,22 @@ import (
 // The loop remains the one that closes the descriptor, which can happen at any time: mu is held for each system call, and the
 // exchange makes none unless its state is lent or handling.
 type exchange struct {
-	run    *run // immutable, as are the next eight
-	loop   *loop
-	conn   *conn // the loop's
-	fd     int
-	peer   Conn
-	head   []byte // of the request; strings of the http.Request are views into it
-	secure bool   // there is TLS
-	behind bool   // there was a request before it in the same input, the answer to which may not have been read
-	shakes bool   // it is no request but a TLS handshake
+	run     *run // immutable, as are the next twelve
+	loop    *loop
+	conn    *conn // the loop's
+	fd      int
+	opened  time.Duration // when the connection was accepted
+	before  int64         // requests on it
+	entered bool          // see conn.entered
+	began   time.Duration // when, by the loop's clock; of a request
+	peer    Conn
+	head    []byte // of the request; strings of the http.Request are views into it
+	secure  bool   // there is TLS
+	behind  bool   // there was a request before it in the same input, the answer to which may not have been read
+	shakes  bool   // it is no request but a TLS handshake
 
-	held atomic.Int32 // bytes beside those that it began with; see hold
+	leaves atomic.Bool  // its answer is the connection's last
+	held   atomic.Int32 // bytes beside those that it began with; see hold
 
 	queued *list.Element // in pool.queue; nil if it is not. Guarded by pool.mu.
 
@@ -220,7 +226,7 @@ func (x *exchange) giveBack(o outcome) (gave bool) {
 	}
 	x.outcome = o
 	// A drain notes that it has begun before it looks at the state.
-	quietly := nothingLeft && x.state == lent && x.run.reuses() && !x.tls.blocked() && !x.tls.ended() &&
+	quietly := nothingLeft && x.state == lent && x.run.reuses() && !x.leaves.Load() && !x.tls.blocked() && !x.tls.ended() &&
 		x.conn.sock.Want(true) == nil
 	if quietly {
 		x.run.table.SetActivity(x.fd, table[left].activity)
@@ -235,7 +241,7 @@ func (x *exchange) giveBack(o outcome) (gave bool) {
 	return true
 }
 
-// refuse has the loop answer in the handler's place, if nothing of the handler's answer has been sent. Any goroutine may call
+// refuse makes the loop answer in the handler's place, if nothing of the handler's answer has been sent. Any goroutine may call
 // it.
 func (x *exchange) refuse(err error) {
 	if x.giveBack(outcome{kind: refused, what: err}) {
@@ -311,7 +317,7 @@ func (x *exchange) now() state {
 	return x.state
 }
 
-// watch has the exchange hear of the client's FIN, as the handler is not quick. It reports whether the handler's time is not over.
+// watch lets the exchange hear of the client's FIN, as the handler is not quick. It reports whether the handler's time is not over.
 func (x *exchange) watch() (slow bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

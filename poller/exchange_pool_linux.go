@@ -53,7 +53,7 @@ type worker struct {
 
 func newPool(most int) *pool { return &pool{max: most, all: make(map[*worker]struct{})} }
 
-// submit has j served as soon as there is a worker for it.
+// submit gives j to a worker, as soon as there is one for it.
 func (p *pool) submit(j job) {
 	p.mu.Lock()
 	if p.stopped {
@@ -300,7 +300,13 @@ func (p *pool) aloneLocked(t task) {
 
 // handlers is how many handlers run at present.
 func (p *pool) handlers() int {
+	running, _ := p.load()
+	return int(running)
+}
+
+// load is how many jobs run at present, and how many wait.
+func (p *pool) load() (running, waiting int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.running
+	return int64(p.running), int64(p.queue.Len())
 }

@@ -60,6 +60,10 @@ func (w *responseWriter) init(worker *worker, req *http.Request) {
 	worker.content = worker.content[:0]
 	if a := w.answer; a != nil {
 		a.Conn, a.RequestLine, a.Referer, a.UserAgent = x.peer, requestLine(x.head), req.Referer(), req.UserAgent()
+		a.Began, a.Traceparent = epoch.Add(x.began), req.Header.Get("Traceparent")
+		if req.TLS != nil {
+			a.TLS = req.TLS.Version
+		}
 	}
 }
 
@@ -275,7 +279,7 @@ func (w *responseWriter) emit(p []byte, final bool) error {
 func (w *responseWriter) appendHead(out, sample []byte, patience time.Duration) ([]byte, error) {
 	res := httpcodec.Response{
 		Status: w.status, MinorVersion: w.head.minorVersion, Head: w.method == http.MethodHead,
-		KeepAlive: w.head.keepAlive && !w.last && w.x.run.reuses() &&
+		KeepAlive: w.head.keepAlive && !w.last && w.x.run.reuses() && !w.x.leaves.Load() &&
 			(w.fullDuplex && w.x.body.rest.Load() == restUnknown || w.x.body.skippable(patience)),
 		Fields: w.w.fields, ContentLength: -1,
 	}
@@ -386,23 +390,27 @@ func (w *responseWriter) sendRest() error {
 // errInternal answers a request whose handler gave an answer that HTTP cannot express.
 var errInternal = &httpcodec.Error{Status: 500, Reason: "internal server error"}
 
-// report calls the Server's hook for the answer, once its bytes are out.
+// report counts the answer, once its bytes are out, and calls the Server's hook.
 func (w *responseWriter) report() {
+	w.mu.Lock()
+	due := !w.reported && w.encoded && w.x.wroteAny()
+	w.reported = w.reported || due
+	status, sent, contentless := w.status, w.sent, w.framing.Kind == httpcodec.NoContent
+	w.unlock()
+	if !due {
+		return
+	}
+	took := time.Since(epoch) - w.x.began
+	w.x.loop.counts.answered(status, took)
 	if w.answer == nil {
 		return
 	}
-	w.mu.Lock()
 	answer := *w.answer
-	answer.Status, answer.Bytes = w.status, w.sent
-	if w.framing.Kind == httpcodec.NoContent {
+	answer.Status, answer.Bytes, answer.Took = status, sent, took
+	if contentless {
 		answer.Bytes = 0
 	}
-	due := !w.reported && w.encoded && w.x.wroteAny()
-	w.reported = w.reported || due
-	w.unlock()
-	if due {
-		w.x.run.report(answer)
-	}
+	w.x.run.report(answer)
 }
 
 // abandon is called in place of finish for an answer that ends with an abort.

@@ -16,6 +16,7 @@ import (
 
 	"rstserver/httpcodec"
 	"rstserver/internal/turnkey"
+	"rstserver/poller/internal/onloop"
 )
 
 // ServeHTTP implements http.Handler for net/http: it answers a stream with the Server's handlers, under the Server's bounds.
@@ -24,19 +25,60 @@ func (h *h2) ServeHTTP(out http.ResponseWriter, req *http.Request) {
 	defer h.streams.Add(-1)
 	r := h.run
 	began := time.Now()
-	w := &h2Writer{run: r, out: out, control: http.NewResponseController(out)}
-	req = req.WithContext(&h2Context{req.Context(), w})
+	w := &h2Writer{run: r, out: out}
+	if c, _ := req.Context().Value(h2ConnKey{}).(*h2Conn); c != nil && c.taken != nil {
+		w.taken = c.taken
+		w.taken.requests.Add(1)
+		path := req.URL.Path
+		w.taken.path.Store(&path)
+	}
+	w.ctx = h2Context{req.Context(), w}
+	req = req.WithContext(&w.ctx)
+	w.req = req
 	defer w.close()
 	if r.cfg.bodyTimeout > 0 && req.Body != http.NoBody {
 		req.Body = &h2Body{req.Body, w, r.cfg.bodyTimeout}
 	}
-	if r.server.Answered != nil {
-		defer func() { r.report(w.answer(req, began)) }()
-	}
+	defer w.report(req, began)
 	defer w.runAfter(req)
-	loop := &h2LoopHandler{h, h2Loops.Get().(*h2Loop)}
+	defer w.dropTaken()
+	h.answer(w, req)
+	w.follow(began)
+}
+
+// report counts the answer, once, and calls the Server's hook.
+func (w *h2Writer) report(req *http.Request, began time.Time) {
+	if w.reported {
+		return
+	}
+	w.reported = true
+	w.mu.Lock()
+	status, sent := w.status, w.bytes
+	w.mu.Unlock()
+	r, took := w.run, time.Since(began)
+	r.counts.answered(status, took)
+	if r.server.Answered == nil {
+		return
+	}
+	a := Answer{
+		Conn: h2ConnOf(req), RequestLine: req.Method + " " + req.RequestURI + " " + req.Proto,
+		Referer: req.Referer(), UserAgent: req.UserAgent(), Status: status, Bytes: sent, Began: began, Took: took, Traceparent: req.Header.Get("Traceparent"),
+	}
+	if req.TLS != nil {
+		a.TLS = req.TLS.Version
+	}
+	if req.Method == http.MethodHead {
+		a.Bytes = 0
+	}
+	r.report(a)
+}
+
+// answer calls the handler that is to answer req.
+func (h *h2) answer(w *h2Writer, req *http.Request) {
+	r := h.run
+	loop := h2LoopHandler{h: h}
 	defer loop.close()
-	switch onLoop, err := h.choose(loop, req); {
+	switch onLoop, err := h.choose(&loop, req); {
 	case err != nil:
 		w.refuse(err)
 	case onLoop:
@@ -98,7 +140,7 @@ func (h *h2) logPanic(p any, req *http.Request) {
 	}
 }
 
-// serveWithin has handler answer in the given time. After that the client gets 503, or RST_STREAM if the answer had begun; the handler may run on.
+// serveWithin gives handler so much time to answer. After that the client gets 503, or RST_STREAM if the answer had begun; the handler may run on.
 func (h *h2) serveWithin(long time.Duration, w *h2Writer, req *http.Request) {
 	ctx, cancel := context.WithCancelCause(req.Context())
 	defer cancel(context.Canceled)
@@ -133,7 +175,7 @@ func (h *h2) serveWithin(long time.Duration, w *h2Writer, req *http.Request) {
 		w.finish()
 	case <-timer.C:
 		if !w.mu.TryLock() {
-			w.overdue(w.control.SetWriteDeadline) // of a write that waits for its client
+			w.overdue(w.control().SetWriteDeadline) // of a write that waits for its client
 			w.mu.Lock()
 		}
 		w.mu.Unlock()
@@ -157,7 +199,7 @@ func (c *h2Context) Value(key any) any {
 	switch key {
 	case http.ServerContextKey:
 		return c.w.run.server
-	case h2WriterKey{}:
+	case h2WriterKey{}, onloop.OfferKey:
 		return c.w
 	case turnkey.Key{}:
 		if conn, _ := c.Context.Value(h2ConnKey{}).(*h2Conn); conn != nil {
@@ -173,25 +215,37 @@ type h2Turn struct {
 	id  uint64
 }
 
-func (t h2Turn) Turn() context.Context { return t.run.turns.of(t.id) }
+func (t h2Turn) Turn() context.Context {
+	turn := t.run.turns.of(t.id)
+	t.run.forgetTaken(t.id)
+	return turn
+}
 
 // h2Writer is what a handler answers a stream with. It has what the writer of net/http has.
 type h2Writer struct {
-	run     *run
-	control *http.ResponseController // of out
+	run   *run
+	ctx   h2Context // of req
+	req   *http.Request
+	taken *takenInfo // of the connection; nil: it has ended
 
-	timers sync.Mutex // guards closed; held while a timer uses control, which it must not when net/http has out back
+	reported bool // see report; owned by the goroutine of the stream
+
+	timers sync.Mutex // guards closed; held while a timer uses control(), which it must not when net/http has out back
 	closed bool
 
-	mu     sync.Mutex // guards what follows; held by a Write that waits
-	out    http.ResponseWriter
-	header http.Header // the handler's; nil: that of out
-	status int         // 0 before WriteHeader
-	bytes  int64
-	late   error    // why the handler can answer no more
-	after  []func() // see AfterAnswer
-	served bool     // they have been called
+	mu      sync.Mutex // guards what follows; held by a Write that waits
+	out     http.ResponseWriter
+	header  http.Header // the handler's; nil: that of out
+	status  int         // 0 before WriteHeader
+	bytes   int64
+	late    error      // why the handler can answer no more
+	upgrade *h2Upgrade // has the stream when the handler has returned; nil: nobody has
+	after   []func()   // see AfterAnswer
+	served  bool       // they have been called
 }
+
+// control controls the stream.
+func (w *h2Writer) control() *http.ResponseController { return http.NewResponseController(w.out) }
 
 func (w *h2Writer) Header() http.Header {
 	if w.header != nil {
@@ -225,12 +279,12 @@ func (w *h2Writer) writeHeaderLocked(code int) {
 	w.out.WriteHeader(code)
 }
 
-// settle takes out of a header what HTTP/1.1 alone has (RFC 9113, section 8.2.2), and says whether the connection ends.
+// settle takes out of a header what HTTP/1.1 alone has (RFC 9113, section 8.2.2), and reports whether the connection ends.
 func (w *h2Writer) settle(h http.Header) {
 	for _, name := range []string{"Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade"} {
 		delete(h, name)
 	}
-	if !w.run.reuses() {
+	if !w.run.reuses() || w.taken != nil && w.taken.leaves.Load() {
 		h["Connection"] = []string{"close"} // of which net/http makes GOAWAY
 	}
 }
@@ -245,7 +299,10 @@ func (w *h2Writer) WriteString(s string) (int, error) {
 	return w.write(len(s), func(from, to int) (int, error) { return io.WriteString(w.out, s[from:to]) })
 }
 
-// write has f write size bytes, in pieces, each of which the client has to take in time.
+// h2Buffer is how much of an answer net/http keeps until the handler has returned: to write so much waits for nobody.
+const h2Buffer = 4 << 10
+
+// write calls f to write size bytes, in pieces, each of which the client has to take in time.
 func (w *h2Writer) write(size int, f func(from, to int) (int, error)) (n int, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -257,7 +314,10 @@ func (w *h2Writer) write(size int, f func(from, to int) (int, error)) (n int, er
 	}
 	const piece = 32 << 10
 	for more := true; more && err == nil; more = n < size {
-		over := w.inTime()
+		over := func() {}
+		if w.bytes+int64(size) > h2Buffer {
+			over = w.inTime()
+		}
 		var m int
 		m, err = f(n, min(n+piece, size))
 		over()
@@ -273,7 +333,7 @@ func (w *h2Writer) inTime() (over func()) {
 	if timeout <= 0 {
 		return func() {}
 	}
-	t := time.AfterFunc(timeout, func() { w.overdue(w.control.SetWriteDeadline) })
+	t := time.AfterFunc(timeout, func() { w.overdue(w.control().SetWriteDeadline) })
 	return func() { t.Stop() }
 }
 
@@ -304,7 +364,7 @@ func (w *h2Writer) FlushError() error {
 		w.writeHeaderLocked(http.StatusOK)
 	}
 	defer w.inTime()()
-	return w.control.Flush()
+	return w.control().Flush()
 }
 
 // Flush implements http.Flusher.
@@ -325,6 +385,13 @@ func (w *h2Writer) CloseNotify() <-chan bool {
 
 // Unwrap is for http.ResponseController.
 func (w *h2Writer) Unwrap() http.ResponseWriter { return w.out }
+
+// isTaken reports whether a protocol goes on with the content.
+func (w *h2Writer) isTaken() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.upgrade != nil
+}
 
 // finish completes the answer of a handler that has returned.
 func (w *h2Writer) finish() {
@@ -385,7 +452,7 @@ func (w *h2Writer) afterAnswer(f func()) bool {
 func (w *h2Writer) runAfter(req *http.Request) {
 	w.mu.Lock()
 	after := w.after
-	w.served = true
+	w.after, w.served = nil, true
 	w.mu.Unlock()
 	c, _ := req.Context().Value(h2ConnKey{}).(*h2Conn)
 	if len(after) == 0 || c == nil {
@@ -406,20 +473,6 @@ func (w *h2Writer) runAfter(req *http.Request) {
 	}()
 }
 
-// answer is what Server.Answered gets to know.
-func (w *h2Writer) answer(req *http.Request, began time.Time) Answer {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	a := Answer{
-		Conn: h2ConnOf(req), RequestLine: req.Method + " " + req.RequestURI + " " + req.Proto,
-		Referer: req.Referer(), UserAgent: req.UserAgent(), Status: w.status, Bytes: w.bytes, Began: began,
-	}
-	if req.Method == http.MethodHead {
-		a.Bytes = 0
-	}
-	return a
-}
-
 // h2Body is the content of a request, of which more has to come in time.
 type h2Body struct {
 	io.ReadCloser
@@ -428,7 +481,7 @@ type h2Body struct {
 }
 
 func (b *h2Body) Read(p []byte) (int, error) {
-	t := time.AfterFunc(b.timeout, func() { b.w.overdue(b.w.control.SetReadDeadline) })
+	t := time.AfterFunc(b.timeout, func() { b.w.overdue(b.w.control().SetReadDeadline) })
 	n, err := b.ReadCloser.Read(p)
 	if !t.Stop() && errors.Is(err, os.ErrDeadlineExceeded) {
 		b.w.refuseUnanswered(errRequestTimeout)

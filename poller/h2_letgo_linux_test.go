@@ -5,14 +5,18 @@ package poller
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net/http"
+	"runtime"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"rstserver/internal/lingertest"
 	"rstserver/linger"
+	"rstserver/linger/sockdiag"
 )
 
 // TestH2Close resets connections with streams and without, those that come meanwhile, and leaves nothing.
@@ -97,6 +101,58 @@ func TestH2Shutdown(t *testing.T) {
 	})
 }
 
+// TestH2ShutdownLate has net/http close a connection before this server has come to reset it, as on a busy machine. Nothing is left of it
+// either, nor of one that its client closes.
+func TestH2ShutdownLate(t *testing.T) {
+	plain(t, "it does both")
+	type server struct {
+		*served
+		gate         *gate
+		busy, polite *rawH2
+		result       chan error
+	}
+	var servers []server
+	for _, config := range []*tls.Config{nil, serverTLS.Clone()} { // beside each other, since net/http takes a second
+		s := server{gate: newGate()}
+		s.served = start(t, &Server{TLSConfig: config, Handler: s.gate})
+		s.run.h2.mu.Lock()
+		s.run.h2.parting = time.Hour
+		s.run.h2.mu.Unlock()
+		s.busy, s.polite = s.dialH2(t), s.dialH2(t)
+		for _, c := range []*rawH2{s.busy, s.polite} {
+			c.get(1, "/")
+			<-s.gate.entered
+		}
+		s.result = s.shutdown(t, context.Background())
+		servers = append(servers, s)
+	}
+	for _, s := range servers {
+		close(s.gate.open)
+		for _, c := range []*rawH2{s.busy, s.polite} {
+			status, _, goAway := c.answer(1)
+			if status != 200 {
+				t.Errorf("a stream that was under way got %d", status)
+			}
+			if !goAway {
+				c.wantGoAway()
+			}
+		}
+		_ = s.polite.Close()
+	}
+	for _, s := range servers {
+		if got := s.busy.readAll(); !errors.Is(got.err, syscall.ECONNRESET) && !(s.tls != nil && got.err == io.EOF) { // close_notify comes before it
+			t.Errorf("the connection ended with %v, want ECONNRESET", got.err)
+		}
+		if err := wait(t, "Shutdown", s.result); err != nil {
+			t.Errorf("Shutdown = %v", err)
+		}
+		if rep := s.Report(); rep.Connections != (linger.Tally{linger.HTTP2: 1}) || rep.Closed != 1 || !rep.Complete() {
+			t.Errorf("report = %s", rep)
+		}
+		s.assertGone(t)
+	}
+}
+
 // TestH2ShutdownInTime resets at the deadline what has not come to its end.
 func TestH2ShutdownInTime(t *testing.T) {
 	inBothH2(t, func(t *testing.T, config *tls.Config) {
@@ -119,6 +175,23 @@ func TestH2ShutdownInTime(t *testing.T) {
 		close(g.open)
 		s.assertGone(t)
 	})
+}
+
+// TestH2Goodbye has clients leave with close_notify and a FIN right behind it, which leaves TIME_WAIT to them.
+func TestH2Goodbye(t *testing.T) {
+	plain(t, "there is no close_notify without TLS")
+	s := start(t, &Server{TLSConfig: serverTLS.Clone(), LoopHandler: LoopHandlerFunc(hello)})
+	for range 60 {
+		c := s.dialH2(t)
+		lingertest.Must(t, c.Conn.(*tls.Conn).CloseWrite())
+		runtime.Gosched() // now and then the server sees the one before the other is there
+		lingertest.Must(t, c.Close())
+	}
+	lingertest.Wait(t, "all have ended", func() bool { return s.Stats().Held == 0 })
+	counts, _, err := sockdiag.Count(s.addr.Port())
+	if err != nil || counts[sockdiag.TimeWait] != 0 {
+		t.Errorf("the server has %v, %v, want no TIME_WAIT", counts, err)
+	}
 }
 
 // TestH2Spread has idle connections end over a time, of which the test measures only that it is used.

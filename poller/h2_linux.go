@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,32 +17,35 @@ import (
 
 	"rstserver/internal/pace"
 	"rstserver/linger"
+	"rstserver/linger/sockdiag"
 )
 
 // h2Preface is what a client that speaks HTTP/2 begins with (RFC 9113, section 3.4).
 var h2Preface = []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 
-// h2 has the connections that speak HTTP/2, each from when its loop has given it up, as for a hijack: net/http serves them, on descriptors of
+// h2 holds the connections that speak HTTP/2, each from when its loop has given it up, as for a hijack: net/http serves them, on descriptors of
 // Go's own, and they are in a set by which others reset them. Any goroutine may call the methods.
 type h2 struct {
 	run     *run
 	conns   linger.Conns
 	streams atomic.Int64 // requests that handlers have
+	rounds  h2Rounds
+	parting time.Duration // h2Farewell, but for a test; guarded by mu
 
-	mu      sync.Mutex // guards what follows
-	server  *http.Server
-	waiting *h2Listener // of server; both are nil before the first connection, and when it was told to go away
-	all     map[net.Conn]*h2Conn
-	closed  bool         // all are reset, and who comes is
-	ending  bool         // in a drain: who has no stream is reset
-	ended   linger.Sweep // what that did
+	mu     sync.Mutex // guards what follows
+	all    map[net.Conn]*h2Conn
+	closed bool         // all are reset, and who comes is
+	ending bool         // in a drain: who has no stream is reset
+	ended  linger.Sweep // what that did
 }
 
 // h2Conn is one connection.
 type h2Conn struct {
 	Conn
-	conn *linger.Conn
-	busy bool // it has streams
+	conn   *linger.Conn
+	taken  *takenInfo
+	server *http.Server // of its own, so that it alone can be told to go away
+	busy   bool         // it has streams
 }
 
 // isH2 reports whether the handshake has chosen HTTP/2.
@@ -53,7 +55,7 @@ func (c *conn) isH2() bool {
 
 // mayBeH2 reports whether data, the first that came without TLS, is the preface of HTTP/2, or may become it.
 func (c *conn) mayBeH2(data []byte) (is, may bool) {
-	if c.asked || c.tls != nil || !c.loop.run.cfg.protocols.UnencryptedHTTP2() {
+	if c.requests > 0 || c.tls != nil || !c.loop.run.cfg.protocols.UnencryptedHTTP2() {
 		return false, false
 	}
 	return bytes.HasPrefix(data, h2Preface), bytes.HasPrefix(h2Preface, data)
@@ -63,7 +65,7 @@ func (c *conn) mayBeH2(data []byte) (is, may bool) {
 func (c *conn) turnToH2(data []byte) {
 	r := c.loop.run
 	x := &exchange{run: r, loop: c.loop, conn: c, fd: c.sock.FD, peer: c.describe(), tls: c.tls, secure: c.tls != nil, state: lent}
-	x.writer.x = x
+	x.writer.x, x.opened, x.entered = x, c.opened, c.entered
 	c.in, c.lease = nil, x
 	c.become(lent)
 	taken, layer, ok, err := x.takeOver(&r.h2.conns)
@@ -79,21 +81,50 @@ func (c *conn) turnToH2(data []byte) {
 	case !ok: // a teardown
 		_ = taken.Close()
 	case layer != nil:
-		r.h2.take(layer.conn, taken, x.peer)
+		layer.within = &byteTimeout{timeout: r.cfg.writeTimeout}
+		r.h2.take(layer.conn, &layer.ends, taken, x.peer)
 	default:
-		r.h2.take(&h2Clear{Conn: taken, begun: bytes.Clone(data)}, taken, x.peer)
+		user := &h2Clear{Conn: taken, begun: bytes.Clone(data), within: byteTimeout{timeout: r.cfg.writeTimeout}}
+		r.h2.take(user, &user.ends, taken, x.peer)
 	}
 }
 
 // h2Clear is a connection without TLS, of which the loop has read the beginning.
 type h2Clear struct {
 	*linger.Conn
-	begun []byte // used by the one goroutine of net/http that reads
+	begun  []byte      // what has been read and net/http has not; used by its one goroutine that reads
+	few    [1024]byte  // net/http reads the nine bytes of a frame's head by themselves: with what follows, it is one system call and not two
+	within byteTimeout // by the one that writes
+	ends   func()      // see h2.close
+}
+
+func (c *h2Clear) Close() error {
+	c.ends()
+	return c.Conn.Close()
+}
+
+// Write implements net.Conn. For the stack that it needs see byteTimeout.
+func (c *h2Clear) Write(p []byte) (int, error) {
+	if err := c.within.begin(c.Conn); err != nil {
+		return 0, err
+	}
+	n, err := c.Conn.Write(p)
+	if err != nil {
+		return c.within.goOn(c.Conn, p, n, err)
+	}
+	return n, nil
 }
 
 func (c *h2Clear) Read(p []byte) (int, error) {
 	if len(c.begun) == 0 {
-		return c.Conn.Read(p)
+		if len(p) >= len(c.few) {
+			return c.Conn.Read(p)
+		}
+		n, err := c.Conn.Read(c.few[:])
+		if err != nil {
+			return copy(p, c.few[:n]), err
+		}
+		c.begun = c.few[:n]
 	}
 	n := copy(p, c.begun)
 	c.begun = c.begun[n:]
@@ -101,7 +132,8 @@ func (c *h2Clear) Read(p []byte) (int, error) {
 }
 
 // take has net/http serve c. user is what it gets of it: a *tls.Conn, which alone it takes for TLS, or c without that.
-func (h *h2) take(user net.Conn, c *linger.Conn, who Conn) {
+// What ends points to is called when net/http closes it.
+func (h *h2) take(user net.Conn, ends *func(), c *linger.Conn, who Conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -111,12 +143,27 @@ func (h *h2) take(user net.Conn, c *linger.Conn, who Conn) {
 	if h.all == nil {
 		h.all = make(map[net.Conn]*h2Conn)
 	}
-	h.all[user] = &h2Conn{Conn: who, conn: c}
-	if h.server == nil {
-		h.server, h.waiting = h.newServer(), newH2Listener(h.run.listener.addr)
-		go h.server.Serve(h.waiting)
+	own := &h2Conn{Conn: who, conn: c, taken: h.run.taken.of(who.ID), server: h.newServer()}
+	h.all[user] = own
+	*ends = func() { h.close(user) }
+	if own.taken != nil { // it has not ended
+		own.taken.server.Store(own.server)
 	}
-	h.waiting.push(user)
+	go h.serve(own, user)
+}
+
+// serve has net/http serve one connection. It is told to go away before it has begun, too: then it takes none.
+func (h *h2) serve(own *h2Conn, user net.Conn) {
+	l := &h2Listener{conn: user}
+	_ = own.server.Serve(l)
+	if l.conn == nil {
+		return
+	}
+	h.mu.Lock()
+	delete(h.all, user)
+	h.mu.Unlock()
+	_ = own.conn.Abort()
+	_ = own.conn.Close()
 }
 
 // newServer is net/http as it serves HTTP/2 here.
@@ -129,14 +176,12 @@ func (h *h2) newServer() *http.Server {
 		Handler:                      h,
 		Protocols:                    protocols,
 		DisableGeneralOptionsHandler: true, // see handlerOf
-		// Connections of one process share its memory: a client that takes nothing is not to hold up the others of its kind.
-		HTTP2:          &http.HTTP2Config{WriteByteTimeout: r.cfg.writeTimeout},
-		IdleTimeout:    r.cfg.idleTimeout,
-		MaxHeaderBytes: r.cfg.maxHeaderBytes,
-		ErrorLog:       slog.NewLogLogger(r.cfg.log.Handler(), slog.LevelDebug),
-		BaseContext:    func(net.Listener) context.Context { return r.ctx },
-		ConnContext:    h.connContext,
-		ConnState:      h.connState,
+		IdleTimeout:                  r.cfg.idleTimeout,
+		MaxHeaderBytes:               r.cfg.maxHeaderBytes,
+		ErrorLog:                     slog.NewLogLogger(r.cfg.log.Handler(), slog.LevelDebug),
+		BaseContext:                  func(net.Listener) context.Context { return r.ctx },
+		ConnContext:                  h.connContext,
+		ConnState:                    h.connState,
 	}
 }
 
@@ -183,7 +228,7 @@ func (h *h2) connState(user net.Conn, s http.ConnState) {
 		delete(h.all, user)
 	case http.StateIdle:
 		if h.ending {
-			time.AfterFunc(h2Farewell, func() { h.part(user) })
+			time.AfterFunc(h.parting, func() { h.part(user) })
 		}
 	}
 	h.mu.Unlock()
@@ -202,25 +247,56 @@ func (h *h2) part(user net.Conn) {
 	}
 }
 
+// close is what precedes net/http's own closing of a connection, which ends with FIN. In a drain that would leave TIME_WAIT to us, unless the
+// client has closed before: so it is reset, once the client has acknowledged all that it was sent. That part has been before is what
+// happens as a rule, but on a machine that is busy with thousands of them.
+func (h *h2) close(user net.Conn) {
+	h.mu.Lock()
+	c, ending := h.all[user], h.ending
+	h.mu.Unlock()
+	if c == nil || !ending {
+		return
+	}
+	for until := time.Now().Add(h2Farewell); unackedOf(c.conn) > 0; time.Sleep(ackInterval) {
+		if time.Now().After(until) {
+			return
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.all[user] == c && establishedOf(c.conn) {
+		h.endLocked(user, c)
+	}
+}
+
 // endLocked resets a connection that has no streams.
 func (h *h2) endLocked(user net.Conn, c *h2Conn) {
 	delete(h.all, user) // to close it is net/http's affair, which learns of it by reading
+	if c.taken != nil {
+		c.taken.drained.Store(true)
+	}
 	if c.conn.Abort() == nil {
 		h.ended.Aborted[linger.HTTP2]++
 	}
 }
 
-// goAway has every connection told that no new stream is served on it (GOAWAY; RFC 9113, section 6.8).
+// goAway tells every connection that no new stream is served on it (GOAWAY; RFC 9113, section 6.8).
 func (h *h2) goAway() {
 	h.mu.Lock()
-	server := h.server
-	h.server, h.waiting = nil, nil // those who come from now on are told with their first answer
-	h.mu.Unlock()
-	if server == nil {
-		return
+	var servers []*http.Server
+	for _, c := range h.all {
+		servers = append(servers, c.server)
 	}
+	h.mu.Unlock()
+	for _, server := range servers { // those who come from now on are told with their first answer
+		sendAway(server)
+	}
+}
+
+// sendAway tells the connection of a server so.
+func sendAway(server *http.Server) {
 	now, cancel := context.WithCancel(context.Background())
-	cancel() // it does not wait for them
+	cancel() // it does not wait for it
 	_ = server.Shutdown(now)
 }
 
@@ -264,9 +340,6 @@ func (h *h2) abortAll() linger.Sweep {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closed = true
-	if h.waiting != nil {
-		_ = h.waiting.Close()
-	}
 	return sweep
 }
 
@@ -285,6 +358,17 @@ func unackedOf(c *linger.Conn) (n int) {
 	return n
 }
 
+// establishedOf reports whether neither end has closed the connection (TCP_INFO, tcp(7)).
+func establishedOf(c *linger.Conn) (is bool) {
+	if raw, err := c.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) {
+			info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+			is = err == nil && sockdiag.State(info.State) == sockdiag.Established
+		})
+	}
+	return is
+}
+
 // sentOn is how many bytes have been sent (TCP_INFO, tcp(7)), 0 when there is no connection any more.
 func sentOn(c *linger.Conn) (n uint64) {
 	if raw, err := c.SyscallConn(); err == nil {
@@ -297,55 +381,18 @@ func sentOn(c *linger.Conn) (n uint64) {
 	return n
 }
 
-// h2Listener is what net/http accepts the connections from. Any goroutine may call the methods.
-type h2Listener struct {
-	addr net.Addr
+// h2Listener is what net/http accepts one connection from.
+type h2Listener struct{ conn net.Conn }
 
-	mu     sync.Mutex // guards what follows
-	some   *sync.Cond // there is a connection, or the end
-	conns  []net.Conn
-	closed bool
-}
-
-func newH2Listener(addr netip.AddrPort) *h2Listener {
-	l := &h2Listener{addr: net.TCPAddrFromAddrPort(addr)}
-	l.some = sync.NewCond(&l.mu)
-	return l
-}
-
-func (l *h2Listener) push(c net.Conn) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		go c.Close() // it has been reset
-		return
-	}
-	l.conns = append(l.conns, c)
-	l.some.Signal()
-}
-
-// Accept implements net.Listener. After Close it returns those that had come before first.
+// Accept implements net.Listener. net/http's one goroutine that serves the listener calls it.
 func (l *h2Listener) Accept() (net.Conn, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for len(l.conns) == 0 {
-		if l.closed {
-			return nil, net.ErrClosed
-		}
-		l.some.Wait()
+	c := l.conn
+	if l.conn = nil; c == nil {
+		return nil, net.ErrClosed
 	}
-	c := l.conns[0]
-	l.conns[0] = nil
-	l.conns = l.conns[1:]
 	return c, nil
 }
 
-func (l *h2Listener) Close() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.closed = true
-	l.some.Broadcast()
-	return nil
-}
+func (l *h2Listener) Close() error { return nil }
 
-func (l *h2Listener) Addr() net.Addr { return l.addr }
+func (l *h2Listener) Addr() net.Addr { return &net.TCPAddr{} }

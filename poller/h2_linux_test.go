@@ -16,6 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
 	"rstserver/httpcodec"
 	"rstserver/internal/lingertest"
 	"rstserver/linger"
@@ -351,5 +354,42 @@ func TestH2LoopContent(t *testing.T) {
 		}
 		c.CloseIdleConnections()
 		lingertest.Wait(t, "nothing is charged any more", func() bool { return s.Report().Memory.Buffered == 0 })
+	})
+}
+
+// TestH2WriteTimeout ends the connection of a client that takes nothing, and that of no other.
+func TestH2WriteTimeout(t *testing.T) {
+	inBothH2(t, func(t *testing.T, config *tls.Config) {
+		var failed atomic.Bool
+		s := start(t, &Server{TLSConfig: config, WriteTimeout: 200 * time.Millisecond, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/" {
+				return
+			}
+			var err error
+			for b := make([]byte, 64<<10); err == nil; {
+				_, err = w.Write(b)
+			}
+			failed.Store(true)
+		})})
+		other := s.dialH2(t)
+		other.get(1, "/")
+		other.answer(1)
+		c := s.dialH2(t)
+		lingertest.Must(t, c.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30}))
+		lingertest.Must(t, c.framer.WriteWindowUpdate(0, 1<<30))
+		// A stream that takes nothing ends, and the connection when the kernel takes nothing more.
+		for stream := uint32(1); s.Report().Connections.Total() > 1; stream += 2 {
+			c.block.Reset()
+			for _, f := range []hpack.HeaderField{{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "http"}, {Name: ":path", Value: "/endless"}} {
+				lingertest.Must(t, c.enc.WriteField(f))
+			}
+			// It may have been closed by now.
+			_ = c.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: c.block.Bytes(), EndStream: true, EndHeaders: true})
+			lingertest.Wait(t, "a write fails, or the connection is gone", func() bool { return failed.CompareAndSwap(true, false) || s.Report().Connections.Total() == 1 })
+		}
+		other.get(3, "/")
+		if status, _, _ := other.answer(3); status != 200 {
+			t.Errorf("another client got %d", status)
+		}
 	})
 }

@@ -8,16 +8,17 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 
 	"rstserver/httpcodec"
 )
 
-// h2LoopHandler has the Server's LoopHandler answer a stream, on net/http's goroutine. What it gets to see is the request as it would stand
+// h2LoopHandler answers a stream by the Server's LoopHandler, on net/http's goroutine. What it gets to see is the request as it would stand
 // in HTTP/1.1, read by the same parser under the same limits.
 type h2LoopHandler struct {
-	h *h2
-	*h2Loop
+	h       *h2
+	*h2Loop // from parse on
 }
 
 // h2Loop is the memory that this takes.
@@ -34,10 +35,13 @@ var h2Loops = sync.Pool{New: func() any { return new(h2Loop) }}
 // close gives the memory back.
 func (l *h2LoopHandler) close() {
 	s := l.h2Loop
+	if s == nil {
+		return
+	}
 	l.h2Loop = nil
 	l.h.run.memory.add(int64(-s.charged))
 	s.charged = 0
-	s.request.Body, s.request.Trailers, s.request.stream = nil, nil, nil
+	s.request.Body, s.request.Trailers, s.request.stream, s.respond.stream = nil, nil, nil, nil
 	if cap(s.body) <= keepCapacity && cap(s.head) <= keepCapacity && cap(s.respond.content) <= keepCapacity {
 		h2Loops.Put(s)
 	}
@@ -46,6 +50,7 @@ func (l *h2LoopHandler) close() {
 // parse reads the head of req.
 func (l *h2LoopHandler) parse(req *http.Request) error {
 	cfg := &l.h.run.cfg
+	l.h2Loop = h2Loops.Get().(*h2Loop)
 	b := append(l.head[:0], req.Method...)
 	b = append(append(append(b, ' '), req.RequestURI...), " HTTP/1.1\r\nHost: "...)
 	b = append(append(b, req.Host...), "\r\n"...)
@@ -87,9 +92,14 @@ func (l *h2LoopHandler) ServeHTTP(out http.ResponseWriter, req *http.Request) {
 		return
 	}
 	s.respond.reset(r.cfg.maxOutputBytes)
+	s.respond.stream = w
 	if !guard(r.cfg.log, id, "handler", func() { r.cfg.loopHandler.ServeLoop(&s.respond, &s.request) }) {
 		guard(r.cfg.log, id, "content's Close", s.respond.dropSource)
 		panic(http.ErrAbortHandler)
+	}
+	if w.isTaken() {
+		guard(r.cfg.log, id, "content's Close", s.respond.dropSource)
+		return
 	}
 	if err := l.check(); err != nil {
 		r.cfg.log.Error("the handler's answer cannot be sent, 500 was sent in its place", "conn", id, "target", req.RequestURI, "error", err)
@@ -113,7 +123,7 @@ func (l *h2LoopHandler) read(req *http.Request) error {
 		panic(http.ErrAbortHandler)
 	case limit > 0 && req.ContentLength > limit:
 		return httpcodec.ErrBodyTooLarge
-	case none:
+	case none, req.ContentLength == 0 && len(req.Trailer) == 0:
 		return nil // net/http throws it away
 	}
 	l.body = l.body[:0]
@@ -167,15 +177,21 @@ func (s *h2Loop) check() error {
 func (s *h2Loop) write(w *h2Writer) error {
 	res := &s.respond.response
 	h := w.Header()
-	h["Content-Type"] = nil // net/http is not to guess
 	if res.ContentType != "" {
 		h["Content-Type"] = []string{res.ContentType}
+	} else {
+		h["Content-Type"] = nil // net/http is not to guess
 	}
 	for _, f := range res.Fields {
+		if strings.EqualFold(f.Name, "Content-Type") {
+			h["Content-Type"] = []string{f.Value} // it wins
+			continue
+		}
 		h.Add(f.Name, f.Value)
 	}
 	bodiless := res.Status == http.StatusNoContent || res.Status == http.StatusNotModified
-	if !bodiless {
+	// Net/http says it itself of what it has whole when the handler returns.
+	if !bodiless && (s.respond.source != nil || len(s.respond.content) > h2Buffer || string(s.request.Method) == http.MethodHead) {
 		h["Content-Length"] = []string{strconv.FormatInt(res.ContentLength, 10)}
 	}
 	w.WriteHeader(res.Status)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 
 	"rstserver/httpcodec"
 )
@@ -23,7 +25,7 @@ type LoopHandlerFunc func(w *Responder, r *Request)
 // ServeLoop calls f.
 func (f LoopHandlerFunc) ServeLoop(w *Responder, r *Request) { f(w, r) }
 
-// Request is a request whose content is complete. It is valid until the handler returns.
+// Request is a request whose content is complete. It is valid until the handler returns, for the goroutine that ServeLoop is called on.
 type Request struct {
 	httpcodec.Request
 	Body     []byte            // the decoded content
@@ -39,14 +41,16 @@ var ErrOutputTooLarge = errors.New("poller: content exceeds MaxOutputBytes; use 
 // Responder takes the answer to one request; it is sent when the handler has returned. Without any call the answer is 200
 // without content. The status line, Date, Content-Length and Connection are written by the server; Content-Length and
 // Transfer-Encoding are refused (500 is sent then, and the reason logged). An answer to HEAD has the head that GET would
-// get, and its content is not sent.
+// get, and its content is not sent. Only the
+// goroutine that ServeLoop is called on may use it, and that of the Request.
 type Responder struct {
 	response httpcodec.Response
 	content  []byte    // kept over requests
 	source   io.Reader // content in place of the above, of response.ContentLength bytes
 	max      int
-	conn     *conn
-	upgrade  *upgrade // has the connection behind the head that is the answer; nil: nobody has
+	conn     *conn     // nil with HTTP/2
+	stream   *h2Writer // nil without
+	upgrade  *upgrade  // has the connection behind the head that is the answer; nil: nobody has
 }
 
 func (w *Responder) reset(max int) {
@@ -59,12 +63,24 @@ func (w *Responder) reset(max int) {
 // SetStatus sets the status code, 200 to 599.
 func (w *Responder) SetStatus(code int) { w.response.Status = code }
 
-// SetContentType sets the Content-Type field.
-func (w *Responder) SetContentType(t string) { w.response.ContentType = t }
+// SetContentType sets the Content-Type field, in place of one that was added.
+func (w *Responder) SetContentType(t string) {
+	w.response.Fields = slices.DeleteFunc(w.response.Fields, isField("Content-Type"))
+	w.response.ContentType = t
+}
 
 // AddField adds a field line. "Connection: close" closes the connection after this answer.
 func (w *Responder) AddField(name, value string) {
 	w.response.Fields = append(w.response.Fields, httpcodec.HeaderField{Name: name, Value: value})
+}
+
+// HasField reports whether a field line of that name, in whatever case, has been added.
+func (w *Responder) HasField(name string) bool {
+	return slices.ContainsFunc(w.response.Fields, isField(name))
+}
+
+func isField(name string) func(httpcodec.HeaderField) bool {
+	return func(f httpcodec.HeaderField) bool { return strings.EqualFold(f.Name, name) }
 }
 
 // Write appends p to the content. It fails with [ErrOutputTooLarge], and then takes nothing.
@@ -76,7 +92,7 @@ func (w *Responder) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// WriteString is Write for a string.
+// WriteString is Write for a string, and fails as that does.
 func (w *Responder) WriteString(s string) (int, error) {
 	if len(s) > w.max-len(w.content) {
 		return 0, ErrOutputTooLarge

@@ -29,7 +29,8 @@ func (r *Request) TLS() *tls.ConnectionState {
 	return r.conn.tls.connectionState()
 }
 
-// LocalAddr is the address that the client connected to. With HTTP/1.1 it asks the kernel each time (getsockname(2)).
+// LocalAddr is the address that the client connected to. With HTTP/1.1 it asks the kernel each time (getsockname(2)),
+// whose refusal is the error.
 func (r *Request) LocalAddr() (netip.AddrPort, error) {
 	if r.stream != nil {
 		return netip.ParseAddrPort(r.stream.Context().Value(http.LocalAddrContextKey).(net.Addr).String())

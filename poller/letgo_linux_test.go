@@ -55,15 +55,14 @@ func (s *served) shutdown(t *testing.T, ctx context.Context) chan error {
 	return result
 }
 
-func wait(t *testing.T, what string, result chan error) error {
+func wait[T any](t *testing.T, what string, result chan T) (r T) {
 	t.Helper()
 	select {
-	case err := <-result:
-		return err
+	case r = <-result:
 	case <-time.After(lingertest.Patience):
 		t.Fatalf("%s does not return", what)
-		return nil
 	}
+	return r
 }
 
 func TestShutdown(t *testing.T) {

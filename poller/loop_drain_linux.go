@@ -15,7 +15,7 @@ import (
 	"rstserver/internal/pace"
 )
 
-// drainOwn has every connection of the loop come to its end: one that has nothing to do is reset, at once or when its turn
+// drainOwn brings every connection of the loop to its end: one that has nothing to do is reset, at once or when its turn
 // comes, one that has is left to come to its last answer. On the loop.
 func (l *loop) drainOwn() {
 	l.clock.tick()
@@ -27,7 +27,7 @@ func (l *loop) drainOwn() {
 			switch resets := c.drain(); {
 			case resets:
 				idle = append(idle, c)
-			case c.upgrade != nil:
+			case c.upgrade != nil && c.state != sending: // which is told when it is handed over
 				upgraded = append(upgraded, c)
 			}
 			if c.state != reset { // which closeSome closes
@@ -129,7 +129,7 @@ func (l *loop) closeIdle() {
 	}
 }
 
-// spread has connections that are idle, or whose protocol does not end by itself, end one after the other, at random moments of
+// spread ends connections that are idle, or whose protocol does not end by itself, one after the other, at random moments of
 // Server.Spread. Each loop does so with its own. One that gets a request before its turn is not idle any more.
 func (l *loop) spread(conns []*conn) {
 	rand.Shuffle(len(conns), func(i, k int) { conns[i], conns[k] = conns[k], conns[i] }) // neighbours came together
@@ -144,7 +144,7 @@ func (l *loop) spread(conns []*conn) {
 // timeForFirst is how long a client that has just come has for its first request, in a drain: none where it could take any time.
 func (l *loop) timeForFirst() time.Duration { return min(l.run.cfg.queue, l.durations[headerTimeout]) }
 
-// tell has protocols bring their connections to an end, some at a time, so that the loop has its turn at others.
+// tell asks protocols to end their connections, some at a time, so that the loop has its turn at others.
 func (l *loop) tell(upgraded []*conn) {
 	l.Rounds(&telling{upgraded})
 }
@@ -176,7 +176,7 @@ func (l *loop) arriving() bool {
 			continue // nobody knows when they came
 		}
 		for c := l.lists[kind].last; c != nil && c.deadline-within-timeoutSlack > l.clock.now-l.run.cfg.queue; c = c.prev {
-			if c.state == shaking || (c.state == fresh || c.state == greeting) && c.silent() {
+			if c.state == shaking || c.state == proxied || (c.state == fresh || c.state == greeting) && c.silent() {
 				return true
 			}
 		}

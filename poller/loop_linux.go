@@ -21,6 +21,7 @@ type loop struct {
 	index     int  // the owner of its connections in the table
 	log       *slog.Logger
 	engine    *engine.Loop
+	counts    counts                     // any goroutine's
 	durations [maxTimeouts]time.Duration // immutable, but for those of protocols, which its goroutine adds
 
 	sweeping atomic.Bool  // the loop resets its connections, or has
@@ -116,7 +117,7 @@ func (l *loop) serve() {
 	}
 }
 
-// post has f run on the loop, and reports whether it was taken. A task that was taken can still be dropped when the engine
+// post gives the loop f to run, and reports whether it was taken. A task that was taken can still be dropped when the engine
 // ends, so whoever waits for it waits for ended too. Any goroutine may call it, the loop's own too.
 func (l *loop) post(f func()) bool { return l.engine.Post(f) }
 

@@ -104,7 +104,7 @@ func (l *loop) kindOf(d time.Duration) timeoutKind {
 	return best
 }
 
-// setTimeout has c wait for kind from now on, or anew.
+// setTimeout says that c waits for kind from now on, or anew.
 func (l *loop) setTimeout(c *conn, kind timeoutKind) {
 	deadline := never
 	if d := l.durations[kind]; d > 0 {
@@ -116,7 +116,7 @@ func (l *loop) setTimeout(c *conn, kind timeoutKind) {
 	l.list(c, kind, deadline)
 }
 
-// list has c wait for kind until deadline, which is not before that of others that wait for it.
+// list notes that c waits for kind until deadline, which is not before that of others that wait for it.
 func (l *loop) list(c *conn, kind timeoutKind, deadline time.Duration) {
 	l.forget(c)
 	c.waits, c.deadline = kind, deadline
@@ -144,14 +144,28 @@ func (l *loop) expire() {
 	for kind := range l.lists {
 		list := &l.lists[kind]
 		for c := list.first; c != nil && c.deadline <= l.clock.now; c = list.first {
+			kind := c.waits
 			l.setTimeout(c, noTimeout)
 			table[c.state].late(c)
+			if kind.isClients() && (c.over() || c.hurried) {
+				c.end = EndTimedOut
+			}
 			c.settle()
 		}
 		if list.first != nil && list.first.deadline != never {
 			l.alarm.before(l, list.first.deadline)
 		}
 	}
+}
+
+// isClients reports whether a connection ends at its client's cost when that time is over: it was to do something, and has not, or its
+// handler has not.
+func (k timeoutKind) isClients() bool {
+	switch k {
+	case noTimeout, lingerTimeout, partTimeout, quickTimeout, ackTimeout, turnTimeout:
+		return false
+	}
+	return true
 }
 
 // alarm is the loop's one timer. The timer's goroutine only gives the loop a task, so all but the timer itself is the
@@ -162,7 +176,7 @@ type alarm struct {
 	at    time.Duration // when it goes off; 0: not set. Owned by the loop.
 }
 
-// before has the alarm go off at the given time unless it does so earlier anyway.
+// before sets the alarm to the given time unless it does so earlier anyway.
 func (a *alarm) before(l *loop, at time.Duration) {
 	if a.at != 0 && a.at <= at {
 		return

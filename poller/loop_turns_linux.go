@@ -24,7 +24,7 @@ type turns struct {
 // back have it all: each has cost a worker more.
 const perRound = 8
 
-// turn has c go on with its output on its loop. Any goroutine may call it. The connection may be gone by the time that its
+// turn lets c go on with its output on its loop. Any goroutine may call it. The connection may be gone by the time that its
 // loop comes to this; it knows that itself.
 func (l *loop) turn(c *conn) {
 	l.mu.Lock()
@@ -33,7 +33,7 @@ func (l *loop) turn(c *conn) {
 	l.mu.Unlock()
 }
 
-// takeBack has the loop go on with the connection that was lent to x. Any goroutine may call it.
+// takeBack gives the loop back the connection that was lent to x. Any goroutine may call it.
 func (l *loop) takeBack(x *exchange) {
 	l.mu.Lock()
 	l.turns.returned = append(l.turns.returned, x)

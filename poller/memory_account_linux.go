@@ -11,15 +11,16 @@ import (
 //
 // A loop weighs a connection after each turn that it had (see [conn.weigh]) and charges the difference, so whatever a connection keeps from one
 // turn to the next has to be in [conn.weight] and nowhere else: nothing can be charged twice, or be forgotten when it is given back. What
-// somebody holds who is not the loop, as a handler that waits for its client, is charged by [exchange.hold] or [memory.add], and taken off by the same.
+// somebody holds who is not the loop, as a handler that waits for its client, or several connections together, is charged by [exchange.hold] or
+// [memory.add], and taken off by the same.
 //
 // Small requests that come whole, and whose answers the kernel takes, weigh nothing. Loops add up what they charge, and pass it on
 // when it comes to a quantum: at those requests loops share no memory.
 type memory struct {
 	run      *run
-	bound    int64 // immutable, as are the next two
-	pressure int64 // from here on large requests are refused
-	quantum  int64 // that a loop may have charged without passing it on
+	bound    atomic.Int64 // stored by setBound, as are the next two
+	pressure atomic.Int64 // from here on large requests are refused
+	quantum  atomic.Int64 // that a loop may have charged without passing it on
 
 	held, peak       atomic.Int64
 	refusals, resets atomic.Int64  // of requests, and of connections
@@ -33,13 +34,23 @@ const (
 )
 
 func newMemory(r *run) *memory {
-	m := &memory{run: r, bound: r.cfg.maxBufferedBytes, wake: make(chan struct{}, 1)}
-	if m.bound <= 0 {
-		m.bound = math.MaxInt64
-	}
-	m.pressure = m.bound / 4 * 3
-	m.quantum = min(m.bound/int64(64*r.cfg.loops), maxQuantum)
+	m := &memory{run: r, wake: make(chan struct{}, 1)}
+	m.setBound(r.cfg.maxBufferedBytes)
 	return m
+}
+
+// setBound sets the bound; 0 and less: none.
+func (m *memory) setBound(bound int64) {
+	if bound <= 0 {
+		bound = math.MaxInt64
+	}
+	m.bound.Store(bound)
+	m.pressure.Store(bound / 4 * 3)
+	m.quantum.Store(min(bound/int64(64*m.run.cfg.loops), maxQuantum))
+	select {
+	case m.wake <- struct{}{}: // it may be exceeded now
+	default:
+	}
 }
 
 // add charges n bytes, or takes them off if it is negative.
@@ -50,7 +61,7 @@ func (m *memory) add(n int64) {
 	}
 	for peak := m.peak.Load(); held > peak && !m.peak.CompareAndSwap(peak, held); peak = m.peak.Load() {
 	}
-	if held > m.bound || held >= m.pressure && held-n < m.pressure {
+	if pressure := m.pressure.Load(); held > m.bound.Load() || held >= pressure && held-n < pressure {
 		select {
 		case m.wake <- struct{}{}:
 		default:
@@ -58,13 +69,17 @@ func (m *memory) add(n int64) {
 	}
 }
 
+// Charge implements onloop.Account.
+func (m *memory) Charge(n int64) { m.add(n) }
+
 // isShort reports whether large requests are to be refused.
-func (m *memory) isShort() bool { return m.held.Load() >= m.pressure }
+func (m *memory) isShort() bool { return m.held.Load() >= m.pressure.Load() }
 
 // charge charges what connections of the loop have come to weigh more, or less. On the loop.
 func (l *loop) charge(n int64) {
 	l.uncharged += n
-	if m := l.run.memory; l.uncharged >= m.quantum || l.uncharged <= -m.quantum {
+	m := l.run.memory
+	if quantum := m.quantum.Load(); l.uncharged >= quantum || l.uncharged <= -quantum {
 		m.add(l.uncharged)
 		l.uncharged = 0
 	}
@@ -97,13 +112,25 @@ func (c *conn) weight() int {
 	return n + c.tls.weight()
 }
 
-// weight is that of output that waits, but for pieces that many connections share, and of TLS.
+// weight is that of what the protocol has of input and of output that waits, but for what connections share, which is charged once for all (see
+// [onloop.Shared]), and of TLS.
 func (u *upgrade) weight() int {
+	input := u.protocol.Weight()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	n := u.c.tls.weight()
-	if u.queue != nil {
-		n += cap(u.queue.own)
+	return input + u.queue.weight() + u.c.tls.weight()
+}
+
+// holds is weight, and what falls to the connection of what is shared, for whoever asks which connections are to give way.
+func (c *conn) holds() int64 {
+	n := int64(c.charged)
+	if c.lease != nil {
+		n += int64(c.lease.held.Load())
+	}
+	if u := c.upgrade; u != nil {
+		u.mu.Lock()
+		n += int64(u.queue.part())
+		u.mu.Unlock()
 	}
 	return n
 }

@@ -24,7 +24,7 @@ func (s *served) buffered() int64 {
 	return n
 }
 
-// TestBuffered has clients that leave something with the server in each way that there is, and then go.
+// TestBuffered lets clients leave something with the server in each way that there is, and then go.
 func TestBuffered(t *testing.T) {
 	const megabyte = 1 << 20
 	goOn := make(chan struct{})
@@ -101,7 +101,7 @@ func TestBuffered(t *testing.T) {
 	}
 }
 
-// TestMaxBufferedBytes has clients that stand still in the middle of large contents take all that there may be. They are reset, and
+// TestMaxBufferedBytes lets clients that stand still in the middle of large contents take all that there may be. They are reset, and
 // those who have small requests are not.
 func TestMaxBufferedBytes(t *testing.T) {
 	const bound = 1 << 20

@@ -45,7 +45,7 @@ func (m *memory) guard() {
 	ticker := time.NewTicker(meterInterval)
 	defer ticker.Stop()
 	for m.isShort() {
-		if m.held.Load() > m.bound && !m.makeRoom() {
+		if m.held.Load() > m.bound.Load() && !m.makeRoom() {
 			// What there is cannot be given back at present, and to look again at once would not change that.
 			select {
 			case <-time.After(roomPause):
@@ -101,11 +101,7 @@ func (l *loop) holding() func(func(*conn, int64) bool) {
 		for kind := range l.lists {
 			for c := l.lists[kind].first; c != nil; {
 				next := c.next
-				held := int64(c.charged)
-				if c.lease != nil {
-					held += int64(c.lease.held.Load())
-				}
-				if held > 0 && !yield(c, held) {
+				if held := c.holds(); held > 0 && !yield(c, held) {
 					return
 				}
 				c = next
@@ -175,10 +171,16 @@ func (m *memory) makeRoom() (did bool) {
 }
 
 // lacking is how many bytes are to be given back.
-func (m *memory) lacking() int64 { return m.held.Load() - m.bound + m.bound/16 }
+func (m *memory) lacking() int64 {
+	bound := m.bound.Load()
+	return m.held.Load() - bound + bound/16
+}
 
 // isExceeded reports whether connections grow faster than makeRoom of all loops resets them, which waits for each loop to have its turn.
-func (m *memory) isExceeded() bool { return m.held.Load()-m.bound > m.bound/8 }
+func (m *memory) isExceeded() bool {
+	bound := m.bound.Load()
+	return m.held.Load()-bound > bound/8
+}
 
 // makeRoom resets large connections of the loop alone, at once: who else is small next to others' may be all that this loop has. On the loop.
 func (l *loop) makeRoom() {
@@ -198,7 +200,7 @@ func (l *loop) makeRoom() {
 	}
 }
 
-// ask has each loop do f, and waits for it, but not for a loop that is stuck. What others hold counts for more then.
+// ask gives each loop f to do, and waits for it, but not for a loop that is stuck. What others hold counts for more then.
 func (m *memory) ask(f func(*loop)) {
 	done := make(chan struct{}, len(m.run.loops))
 	asked := 0
@@ -245,16 +247,13 @@ func (c *conn) reportOverload(reset bool) {
 	if r.server.Overloaded == nil {
 		return
 	}
-	o := Overload{Conn: c.describe(), Reset: reset, Held: int64(c.charged), Buffered: r.memory.held.Load()}
-	if c.lease != nil {
-		o.Held += int64(c.lease.held.Load())
-	}
+	o := Overload{Conn: c.describe(), Reset: reset, Held: c.holds(), Buffered: r.memory.held.Load()}
 	guard(r.cfg.log, c.id, "overload hook", func() { r.server.Overloaded(o) })
 }
 
 // report is what the Report says of the account.
 func (m *memory) report() linger.Memory {
-	bound := m.bound
+	bound := m.bound.Load()
 	if bound == math.MaxInt64 {
 		bound = 0
 	}

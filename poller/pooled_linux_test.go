@@ -860,20 +860,21 @@ func TestAnswered(t *testing.T) {
 	})
 	c := s.dial(t)
 	c.get("/loop")
-	c.send("GET /pool HTTP/1.1\r\nHost: x\r\nReferer: here\r\nUser-Agent: test\r\n\r\n")
+	c.send("GET /pool HTTP/1.1\r\nHost: x\r\nTraceparent: 00-1-2-01\r\nReferer: here\r\nUser-Agent: test\r\n\r\n")
 	c.answer("GET")
 	c.send("nonsense\r\n\r\n")
 	c.answer("GET")
 	for _, want := range []Answer{
 		{RequestLine: "GET /loop HTTP/1.1", Status: 200, Bytes: 13},
-		{RequestLine: "GET /pool HTTP/1.1", Status: 404, Bytes: 100_000, Referer: "here", UserAgent: "test"},
+		{RequestLine: "GET /pool HTTP/1.1", Status: 404, Bytes: 100_000, Referer: "here", UserAgent: "test", Traceparent: "00-1-2-01"},
 		{RequestLine: "nonsense", Status: 400, Bytes: int64(len("400 malformed request line\n"))},
 	} {
 		got := <-answers
-		if time.Since(got.Began) > lingertest.Patience || got.Conn.Remote.String() != c.LocalAddr().String() {
+		if time.Since(got.Began) > lingertest.Patience || got.Conn.Remote.String() != c.LocalAddr().String() || got.Took <= 0 ||
+			(got.TLS != 0) != (c.tls != nil) {
 			t.Errorf("answer = %+v", got)
 		}
-		got.Began, got.Conn = time.Time{}, Conn{}
+		got.Began, got.Took, got.TLS, got.Conn = time.Time{}, 0, 0, Conn{}
 		if got != want {
 			t.Errorf("answer = %+v, want %+v", got, want)
 		}

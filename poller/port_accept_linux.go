@@ -22,7 +22,9 @@ func (l *loop) Accepted(sock engine.Conn) (engine.Session, bool) {
 		return c, false // opening, and nobody knows it
 	}
 	r.live.Add(1)
+	l.counts.accepted.Add(1)
 	l.clock.tick()
+	c.opened = l.clock.now
 	// Publish, then look: either the teardown's sweep finds the slot, or this finds the teardown.
 	if r.closing() {
 		r.admission.held.Add(1)
@@ -33,7 +35,13 @@ func (l *loop) Accepted(sock engine.Conn) (engine.Session, bool) {
 	if err := c.setOptions(); err != nil {
 		l.log.Warn("a connection lacks socket options", "conn", c.id, "error", err)
 	}
-	r.call(r.server.ConnOpened, c.describe)
+	if c.hidden = r.cfg.trusts(c.sock.RemoteAddr().Addr()); !c.hidden {
+		r.call(r.server.ConnOpened, c.describe)
+		if !c.enterClient() {
+			r.admission.held.Add(1)
+			return c, false
+		}
+	}
 	if r.admission.opened(c) {
 		c.become(parked)
 	} else {

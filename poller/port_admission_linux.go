@@ -18,12 +18,15 @@ import (
 // Several loops accept from one listener, so one or two can have accepted beyond MaxConns before all have stopped. Those
 // connections are parked: they are not read from until there is room. All methods may be called from any goroutine.
 //
-// Descriptors are handed out lowest first, so a connection whose number reaches the limit shows that they run short, and the
-// lowest number that is free shows whether they still do. Both take no counting, however many there are.
+// Descriptors are handed out lowest first, so a connection whose number reaches the limit shows that they run short, which takes no counting,
+// however many there are. That they still do is shown by how many are open. A low number that is free does not show that there is
+// room: others may keep some for the time when there are none left, which have low numbers too, and must not be taken by clients when they are
+// given away.
 type admission struct {
 	run  *run
 	held atomic.Int64 // connections that count towards MaxConns: all but the parked ones
 
+	maxConns atomic.Int64 // 0: none
 	limit    atomic.Int64 // the lowest number that is not for connections
 	limitDue atomic.Int64 // when limit is to be read again, in nanoseconds of the loops' clocks
 	short    atomic.Bool  // descriptors are. Stored under mu.
@@ -47,6 +50,7 @@ const (
 
 func newAdmission(r *run) *admission {
 	a := &admission{run: r}
+	a.maxConns.Store(int64(r.cfg.maxConns))
 	a.readLimit()
 	return a
 }
@@ -92,7 +96,7 @@ func (a *admission) most() int64 {
 	if a.lifted.Load() {
 		return 0
 	}
-	return int64(a.run.cfg.maxConns)
+	return a.maxConns.Load()
 }
 
 // full reports whether held connections are as many as there may be.
@@ -117,7 +121,7 @@ func (a *admission) countOff() {
 	}
 }
 
-// forget reports whether c waits to be let in, and has it wait no more.
+// forget reports whether c waits to be let in, and takes it out of the queue.
 func (a *admission) forget(c *conn) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -126,7 +130,7 @@ func (a *admission) forget(c *conn) bool {
 	return len(a.parked) < before
 }
 
-// lift has MaxConns count no more, and lets in who waits: the server lets go of its port, and takes nobody else in.
+// lift takes the bound of MaxConns away, and lets in who waits: the server lets go of its port, and takes nobody else in.
 func (a *admission) lift() {
 	a.lifted.Store(true)
 	a.review()
@@ -204,6 +208,9 @@ func (a *admission) look() {
 // hasRoom reports whether there is a descriptor for another connection.
 func (a *admission) hasRoom() bool {
 	a.readLimit()
+	if n := sizeOfFiles(); n > 0 {
+		return int64(n) < a.limit.Load()
+	}
 	fd, err := unix.FcntlInt(uintptr(a.run.watcher.FD()), unix.F_DUPFD_CLOEXEC, 0) // the lowest that is free
 	if err != nil {
 		return false

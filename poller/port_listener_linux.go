@@ -30,7 +30,7 @@ const (
 // Listen opens a TCP listening socket that suits [Server.Serve]: with SO_REUSEADDR, so that a successor can bind the port
 // while connections live; plain TCP rather than MPTCP; and with SO_REUSEPORT if asked. addr is as for net.Listen: an empty
 // host or [::] means all addresses of both families, port 0 one that the kernel chooses. Unlike there 0.0.0.0 means all
-// addresses of IPv4 only.
+// addresses of IPv4 only. An error is a [*net.OpError]. Any goroutine may call it.
 func Listen(ctx context.Context, addr string, reusePort bool) (net.Listener, error) {
 	lc := net.ListenConfig{}
 	lc.SetMultipathTCP(false)

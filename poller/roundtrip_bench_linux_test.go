@@ -20,20 +20,41 @@ func BenchmarkRoundTrip(b *testing.B) {
 		_, _ = io.WriteString(w, "Hello, World!")
 	})
 	for _, handler := range []struct {
-		name string
-		srv  func() *Server
+		name    string
+		srv     func() *Server
+		scraped string // not empty: somebody reads what is counted, and more often than Prometheus does
 	}{
-		{"loop", func() *Server { return &Server{LoopHandler: LoopHandlerFunc(hello)} }},
-		{"worker", func() *Server { return &Server{Handler: onWorker} }},
+		{"loop", func() *Server { return &Server{LoopHandler: LoopHandlerFunc(hello)} }, ""},
+		{"loop", func() *Server { return &Server{LoopHandler: LoopHandlerFunc(hello)} }, "/scraped"},
+		{"worker", func() *Server { return &Server{Handler: onWorker} }, ""},
+		{"worker", func() *Server { return &Server{Handler: onWorker} }, "/scraped"},
 	} {
 		for _, depth := range []struct {
 			name string
 			n    int
 		}{{"1", 1}, {"16", 16}} {
-			b.Run("handler="+handler.name+"/pipelined="+depth.name, func(b *testing.B) {
+			b.Run("handler="+handler.name+"/pipelined="+depth.name+handler.scraped, func(b *testing.B) {
 				srv := handler.srv()
 				srv.Logger = slog.New(slog.DiscardHandler)
-				c := start(b, srv).dial(b)
+				s := start(b, srv)
+				c := s.dial(b)
+				if handler.scraped != "" {
+					ended, over := make(chan struct{}), make(chan struct{})
+					go func() {
+						defer close(over)
+						ticker := time.NewTicker(100 * time.Millisecond)
+						defer ticker.Stop()
+						for {
+							select {
+							case <-ticker.C:
+								_ = s.Stats()
+							case <-ended:
+								return
+							}
+						}
+					}()
+					defer func() { close(ended); <-over }()
+				}
 				_ = c.SetDeadline(time.Time{}) // a run may take as long as it is asked to
 				answers := make([]byte, depth.n*answerLength(b, c, request))
 				batch := []byte(strings.Repeat(request, depth.n))
@@ -52,6 +73,15 @@ func BenchmarkRoundTrip(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// BenchmarkCount is what it takes to count an answer, which is done for each, whether or not somebody reads it.
+func BenchmarkCount(b *testing.B) {
+	c := new(counts)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		c.answered(200, time.Duration(i&0xfffff))
 	}
 }
 

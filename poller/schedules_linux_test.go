@@ -163,7 +163,7 @@ func (s *schedule) letGo(rng *rand.Rand) (name string, call func() error) {
 	}
 }
 
-// byHandler has a handler let go.
+// byHandler lets go in a handler.
 func (s *schedule) byHandler(target string) func() error {
 	return func() error {
 		conn, err := net.DialTimeout("tcp", s.s.addr.String(), lingertest.Patience)

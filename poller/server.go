@@ -57,7 +57,7 @@ type Server struct {
 	Handler http.Handler
 	// LoopHandler answers requests on the event loops.
 	LoopHandler LoopHandler
-	// OnLoop tells, from the head of a request, whether LoopHandler answers it, and is needed only where there are both
+	// OnLoop reports, from the head of a request, whether LoopHandler answers it. It is needed only where there are both
 	// handlers. It runs on the event loop, must not block, and the request is not valid after it has returned.
 	OnLoop func(*httpcodec.Request) bool
 	// MaxHandlers bounds how many calls of Handler run at a time; further requests wait for one to return. Zero means as
@@ -93,6 +93,18 @@ type Server struct {
 	// MaxConns bounds the connections held at a time. At the bound accepting pauses: further clients wait in the kernel's
 	// queue. Zero means as many as there are descriptors. A bound for which the limit of open files is too low is an error.
 	MaxConns int
+	// MaxConnsPerClient bounds the connections that one client address has at a time, and ConnRatePerClient how many new ones it has in a
+	// second, of which as many can come at once when none came of late. One beyond that is reset when it is accepted, without a
+	// handshake or an answer, and counted in Stats. Zero means no bound. Many clients can be behind one address (NAT): think of that, and
+	// of proxies, for which there is ProxyProtocol.
+	MaxConnsPerClient, ConnRatePerClient int
+	// ProxyProtocol says that connections from TrustedProxies begin with a header of the PROXY protocol, version 1 or 2, before TLS and HTTP. The
+	// client that it names is the connection's from then on: for RemoteAddr, hooks, bounds for each client, and Selectors. Without
+	// a header, or with a malformed one, the connection is reset. One that names no client (LOCAL, UNKNOWN), such as a health check, keeps the
+	// proxy's address. Connections from elsewhere are served as they are, and a header is no request to them, so that nobody else can say who
+	// they are. With ProxyProtocol there have to be TrustedProxies; 0.0.0.0/0 and ::/0 are all.
+	ProxyProtocol  bool
+	TrustedProxies []netip.Prefix
 	// HeaderTimeout bounds the time from accept, or from the first byte of a later request, to the end of the request's
 	// head. Then the client gets 408, if it has sent anything, and the connection is closed. Zero means
 	// DefaultHeaderTimeout, negative none.
@@ -118,7 +130,7 @@ type Server struct {
 	// the request's context is cancelled, and the client gets 503 and a close if nothing of the answer has been sent, else
 	// the connection is aborted. Zero and less mean none.
 	HandlerTimeout time.Duration
-	// AllowHalfClose has the context of a request live on when its client ends its side of the connection with FIN. Without it
+	// AllowHalfClose keeps the context of a request alive when its client ends its side of the connection with FIN. Without it
 	// that ends the context, as with net/http: most clients that do so have gone. It counts from when the content has been
 	// read. In either case the answer can still be written.
 	AllowHalfClose bool
@@ -141,14 +153,14 @@ type Server struct {
 	// LameDuck is how long idle connections are kept after that, each for one request and an answer that is its last. Zero: not at all in a
 	// Shutdown, and DefaultLameDuck in a HandOver.
 	LameDuck time.Duration
-	// Spread has Shutdown reset idle connections one after the other over this time, at an even rate and in random order,
+	// Spread is the time over which Shutdown resets idle connections one after the other, at an even rate and in random order,
 	// so that a great many clients do not come back in the same instant. Until its turn a connection can still have a request
 	// answered, as its last. Zero: all are reset at once.
 	Spread time.Duration
 	// MaxHeaderBytes bounds a request's head, in bytes. A larger one is answered with 431, or 414 when it is the
 	// request-target. Zero means DefaultMaxHeaderBytes.
 	MaxHeaderBytes int
-	// StrictTargets has requests answered with 400 whose target has characters that RFC 3986 does not allow there, such as
+	// StrictTargets refuses requests, with 400, whose target has characters that RFC 3986 does not allow there, such as
 	// /?a[]=1|2. Browsers and clients send them as they are, net/http takes them, and handlers get the target unchanged, so by
 	// default they are let in; see httpcodec.Limits. A proxy whose backend may read such a target in another way is safer
 	// without.
@@ -174,7 +186,8 @@ type Server struct {
 	// those first that have made the least progress in a second for what they hold. Small requests are served
 	// throughout. What handlers allocate themselves does not count. As Go's garbage collector lets a heap grow to twice what is in
 	// use (GOGC), the process can take twice as much. Zero means a quarter of what the process may take, which is the least of
-	// GOMEMLIMIT, the limit of its cgroup and the machine's memory. Negative means no bound.
+	// GOMEMLIMIT, the limit of its cgroup and the machine's memory. Negative means no bound, and less than LeastMaxBufferedBytes
+	// is an error.
 	MaxBufferedBytes int64
 	// StuckGrace is how long a teardown waits for a loop that does not respond, because a handler blocks it, before its
 	// connections are aborted from outside. Zero means DefaultStuckGrace.
@@ -185,7 +198,7 @@ type Server struct {
 	ExitAfterClose bool
 	// NoArm leaves the listener unarmed: a process that dies without a teardown then leaves its connections in TIME_WAIT.
 	NoArm bool
-	// Sweep has a teardown of any kind destroy what ordinary closes have left on the port by then: connections in TIME_WAIT,
+	// Sweep makes a teardown of any kind destroy what ordinary closes have left on the port by then: connections in TIME_WAIT,
 	// FIN_WAIT1, FIN_WAIT2, CLOSING and LAST_ACK, which no abort reaches; see [linger.Residue] for which of them are the
 	// server's. The port is free then even for a bind without SO_REUSEADDR. It takes CAP_NET_ADMIN: without that nothing fails,
 	// and the Report says so. The kernel is asked before the listener is given up, which comes some milliseconds later
@@ -251,6 +264,7 @@ type Conn struct {
 
 // Answer describes an answer, and the request that it is to, to Server.Answered.
 type Answer struct {
+	// Conn is the connection that the request came on.
 	Conn Conn
 	// RequestLine is as the client sent it, whatever that was. It is empty if no line came whole.
 	RequestLine string
@@ -259,14 +273,22 @@ type Answer struct {
 	// Status is the status code.
 	Status int
 	// Bytes is the length of the content, without the framing of chunks. Where Handler's answer broke off it is what had
-	// been sent.
+	// been sent. What is sent on a WebSocket, or an event stream of package sse, is not part of it.
 	Bytes int64
-	// Began is when the head of the request was complete, or found to be malformed.
+	// Began is when the head of the request was complete, or found to be malformed, and Took how long it took from then until the answer had
+	// been handed to the kernel, or, of LoopHandler's, was about to be. A WebSocket, or an event stream of package sse, is answered with
+	// its head: nothing of the request is kept until its end, which is told by OnClose.
 	Began time.Time
+	Took  time.Duration
+	// TLS is the version of TLS, such as tls.VersionTLS13, 0 without TLS.
+	TLS uint16
+	// Traceparent is the value of that field (W3C Trace Context), empty if there is none.
+	Traceparent string
 }
 
 // Overload describes to Server.Overloaded what was done because of MaxBufferedBytes.
 type Overload struct {
+	// Conn is the connection that it was done to.
 	Conn  Conn
 	Reset bool // the connection is reset; if not, its request gets 503
 	// Held is what the connection has buffered, and Buffered what all have, in bytes.
@@ -284,7 +306,7 @@ func (s *Server) doneLocked(ends bool) chan struct{} {
 	return s.done
 }
 
-// RegisterOnShutdown has f called, on a goroutine of its own, when Shutdown is. It is for connections that Handler has
+// RegisterOnShutdown registers f, which is called on a goroutine of its own when Shutdown is. It is for connections that Handler has
 // hijacked: Shutdown waits for them, and f can tell them to come to an end. It has no effect once Shutdown was called. [linger.Turn] tells
 // each when it is its turn.
 func (s *Server) RegisterOnShutdown(f func()) {

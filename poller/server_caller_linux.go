@@ -16,7 +16,7 @@ import (
 // handler that runs elsewhere, as under http.TimeoutHandler, or has another goroutine call Close, is not recognised, and what middleware
 // holds back is not there to be sent. AfterAnswer needs no guess.
 
-// AfterAnswer has f called, on a goroutine of its own, when the answer to a request has been sent and its client has
+// AfterAnswer calls f, on a goroutine of its own, when the answer to a request has been sent and its client has
 // acknowledged it, or does not do so within a second, or the connection has ended. ctx is the context of the [http.Request], or
 // derived from it, whatever goroutine has it and whatever http.Handler stands between. It is for a handler that ends its server:
 //

@@ -11,7 +11,19 @@ import (
 	"rstserver/linger"
 )
 
-// Shutdown drains: it gives up the port, lets clients that have sent a request have their answers, with "Connection: close",
+// Shutdown drains. A Handler that writes for as long as its client is there, as one of an event stream does, is waited for, and learns by
+// [linger.Turn] that it is to come to its end:
+//
+//	select {
+//	case event := <-events:
+//		fmt.Fprintf(w, "data: %s\n\n", event)
+//	case <-linger.Turn(r.Context()).Done():
+//		return
+//	}
+//
+// Streams and WebSockets of the packages sse and websocket are told by themselves.
+//
+// Shutdown gives up the port, lets clients that have sent a request have their answers, with "Connection: close",
 // and resets idle connections. Clients that wait in the accept queue are taken in first,
 // beyond Server.MaxConns too, as far as there are descriptors. Server.Delay, Queue, LameDuck and Spread say how long each part of that
 // takes. It returns when the teardown is complete; see [Server.Report].
@@ -27,7 +39,7 @@ func (s *Server) Shutdown(ctx context.Context) error { return s.drain(ctx, linge
 
 // HandOver is the Shutdown of a Server whose listening socket a successor accepts from by now (see [rstserver/linger/handover]). There
 // is no Delay, since nobody is refused, and a LameDuck of zero is [DefaultLameDuck]: for that time idle connections are kept, each for one
-// request and an answer that says "Connection: close", after which its client comes to the successor.
+// request and an answer that says "Connection: close", after which its client comes to the successor. Its errors are those of Shutdown.
 func (s *Server) HandOver(ctx context.Context) error { return s.drain(ctx, linger.ModeHandover) }
 
 // drain is Shutdown and HandOver.
@@ -147,7 +159,7 @@ const (
 	queuePatience = 100 * time.Millisecond
 )
 
-// acceptQueue has the loops accept whoever waits by now, MaxConns or not: under a storm of clients the queue is never empty.
+// acceptQueue tells the loops to accept whoever waits by now, MaxConns or not: under a storm of clients the queue is never empty.
 func (r *run) acceptQueue() {
 	// The length first: who is accepted in between is counted twice otherwise.
 	waiting := 0
@@ -185,7 +197,7 @@ func (r *run) settleLoops() {
 	r.onLoops(func(_ *loop, done chan<- struct{}) { close(done) })
 }
 
-// endIdle has each loop end what is idle, and all wait for each other before they turn to what is left: if that is
+// endIdle tells each loop to end what is idle, and all to wait for each other before they turn to what is left: if that is
 // nothing, the teardown begins, and they need not close what they have reset one by one.
 func (r *run) endIdle() {
 	r.ending.Store(true)
@@ -208,7 +220,7 @@ func (r *run) endIdle() {
 	}
 }
 
-// onLoops has each loop do f, and waits until all are done or have ended, or the teardown begins.
+// onLoops gives each loop f to do, and waits until all are done or have ended, or the teardown begins.
 func (r *run) onLoops(f func(l *loop, done chan<- struct{})) {
 	var all []chan struct{}
 	for _, l := range r.loops {
@@ -294,8 +306,9 @@ func (r *run) pause(long time.Duration) bool {
 	}
 }
 
-// ended counts a connection off.
-func (r *run) ended(aborted bool) {
+// ended counts a connection off that has ended as how says.
+func (r *run) ended(c *counts, how End, aborted bool) {
+	c.ended[how].Add(1)
 	if r.lettingGo() && !aborted {
 		r.closedInOrder.Add(1)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"time"
 
@@ -14,47 +15,52 @@ import (
 
 // config is a copy of a Server's options with the defaults filled in. Immutable.
 type config struct {
-	loops            int
-	maxConns         int
-	maxHandlers      int // 0: no bound
-	maxHandshakes    int
-	handshakeTimeout time.Duration // 0: none, here and below
-	headerTimeout    time.Duration
-	bodyTimeout      time.Duration
-	handlerTimeout   time.Duration
-	writeTimeout     time.Duration
-	upgradeIdle      time.Duration
-	minBodyRate      int64 // bytes per second; 0: none, here and below
-	minWriteRate     int64
-	rateGrace        time.Duration
-	delay            time.Duration
-	queue            time.Duration
-	lameDuck         time.Duration
-	spread           time.Duration
-	idleTimeout      time.Duration
-	maxHeaderBytes   int
-	maxFields        int
-	maxLoopBodyBytes int64 // of content for the loop handler where loopContent is nil; 0: no bound
-	loopContent      func(*httpcodec.Request) int64
-	maxBodyBytes     int64 // of content for the handler; 0: no bound
-	maxOutputBytes   int
-	maxBufferedBytes int64 // 0: no bound
-	stuckGrace       time.Duration
-	arm              bool
-	shared           bool
-	sweep            bool
-	loopHandler      LoopHandler // nil if there is none
-	handler          http.Handler
-	tls              *tls.Config // nil: there is no TLS
-	protocols        http.Protocols
-	onLoop           func(*httpcodec.Request) bool // nil: one of the handlers answers everything
-	log              *slog.Logger
+	loops                         int
+	maxConns                      int
+	connsPerClient, ratePerClient int // 0: any
+	proxyProtocol                 bool
+	trustedProxies                []netip.Prefix
+	maxHandlers                   int // 0: no bound
+	maxHandshakes                 int
+	handshakeTimeout              time.Duration // 0: none, here and below
+	headerTimeout                 time.Duration
+	bodyTimeout                   time.Duration
+	handlerTimeout                time.Duration
+	writeTimeout                  time.Duration
+	upgradeIdle                   time.Duration
+	minBodyRate                   int64 // bytes per second; 0: none, here and below
+	minWriteRate                  int64
+	rateGrace                     time.Duration
+	delay                         time.Duration
+	queue                         time.Duration
+	lameDuck                      time.Duration
+	spread                        time.Duration
+	idleTimeout                   time.Duration
+	maxHeaderBytes                int
+	maxFields                     int
+	maxLoopBodyBytes              int64 // of content for the loop handler where loopContent is nil; 0: no bound
+	loopContent                   func(*httpcodec.Request) int64
+	maxBodyBytes                  int64 // of content for the handler; 0: no bound
+	maxOutputBytes                int
+	maxBufferedBytes              int64 // 0: no bound
+	stuckGrace                    time.Duration
+	arm                           bool
+	shared                        bool
+	sweep                         bool
+	loopHandler                   LoopHandler // nil if there is none
+	handler                       http.Handler
+	tls                           *tls.Config // nil: there is no TLS
+	protocols                     http.Protocols
+	onLoop                        func(*httpcodec.Request) bool // nil: one of the handlers answers everything
+	log                           *slog.Logger
 }
 
 func (s *Server) config() (config, error) {
 	c := config{
-		loops:            or(s.Loops, runtime.GOMAXPROCS(0)),
-		maxConns:         s.MaxConns,
+		loops:          or(s.Loops, runtime.GOMAXPROCS(0)),
+		maxConns:       s.MaxConns,
+		connsPerClient: s.MaxConnsPerClient, ratePerClient: s.ConnRatePerClient,
+		proxyProtocol:    s.ProxyProtocol,
 		maxHandlers:      s.MaxHandlers,
 		maxHandshakes:    or(s.MaxHandshakes, DefaultMaxHandshakes),
 		handshakeTimeout: timeout(s.HandshakeTimeout, DefaultHandshakeTimeout),
@@ -102,6 +108,20 @@ func (s *Server) config() (config, error) {
 	}
 	if s.MaxBufferedBytes == 0 {
 		c.maxBufferedBytes = defaultMaxBufferedBytes()
+	} else if err := checkMaxBuffered(s.MaxBufferedBytes); err != nil {
+		return c, err
+	}
+	for _, n := range s.TrustedProxies {
+		if !n.IsValid() {
+			return c, errors.New("poller: Server.TrustedProxies has a network that is not valid; netip.ParsePrefix makes one of 10.0.0.0/8")
+		}
+		if a := n.Addr(); a.Is4In6() && n.Bits() >= 96 {
+			n = netip.PrefixFrom(a.Unmap(), n.Bits()-96)
+		}
+		c.trustedProxies = append(c.trustedProxies, n)
+	}
+	if c.proxyProtocol != (len(c.trustedProxies) > 0) {
+		return c, errors.New("poller: Server.ProxyProtocol and TrustedProxies need each other: nobody is believed that is not named there")
 	}
 	if err := c.checkHandlers(); err != nil {
 		return c, err
@@ -113,6 +133,8 @@ func (s *Server) config() (config, error) {
 	}{
 		{"Loops", int64(s.Loops), maxLoops},
 		{"MaxConns", int64(s.MaxConns), maxOption},
+		{"MaxConnsPerClient", int64(s.MaxConnsPerClient), maxOption},
+		{"ConnRatePerClient", int64(s.ConnRatePerClient), maxOption},
 		{"MaxHandlers", int64(s.MaxHandlers), maxOption},
 		{"MaxHandshakes", int64(s.MaxHandshakes), maxOption},
 		{"MaxHeaderBytes", int64(s.MaxHeaderBytes), maxOption},
@@ -131,6 +153,18 @@ func (s *Server) config() (config, error) {
 		}
 	}
 	return c, checkFileLimit(c.maxConns)
+}
+
+// LeastMaxBufferedBytes is the least bound that Server.MaxBufferedBytes can be: below it, a few connections that do nothing wrong would have others
+// reset.
+const LeastMaxBufferedBytes = 1 << 20
+
+// checkMaxBuffered refuses a bound that is lower.
+func checkMaxBuffered(n int64) error {
+	if n > 0 && n < LeastMaxBufferedBytes {
+		return fmt.Errorf("poller: a bound of %d buffered bytes (MaxBufferedBytes); it must be at least %d (1 MiB), or negative for none", n, LeastMaxBufferedBytes)
+	}
+	return nil
 }
 
 // checkHandlers refuses handlers of which it would not be clear which one is to answer.

@@ -24,9 +24,10 @@ var errElsewhere = fmt.Errorf("poller: on %s there is no server, only on Linux: 
 const LingerTimeout = 5 * time.Second
 
 type (
-	run     struct{}
-	conn    struct{}
-	upgrade struct{}
+	run      struct{}
+	conn     struct{}
+	upgrade  struct{}
+	h2Writer struct{}
 )
 
 // Listen is [net.Listen]. reusePort has no effect.
@@ -78,6 +79,20 @@ func (s *Server) SetKeepAlivesEnabled(enabled bool) {}
 
 // Report is that of a Server that does not serve.
 func (s *Server) Report() linger.Report { return linger.Report{} }
+
+// SetMaxConns and SetMaxBufferedBytes return an error that wraps [errors.ErrUnsupported].
+
+func (s *Server) SetMaxConns(n int) error           { return errElsewhere }
+func (s *Server) SetMaxBufferedBytes(n int64) error { return errElsewhere }
+
+// Stats are those of a Server that does not serve.
+func (s *Server) Stats() Stats { return Stats{} }
+
+// Conns, AbortConns and CloseConns find no connection.
+
+func (s *Server) Conns(ctx context.Context, sel *Selector) ([]ConnInfo, error)      { return nil, nil }
+func (s *Server) AbortConns(ctx context.Context, sel *Selector) ([]ConnInfo, error) { return nil, nil }
+func (s *Server) CloseConns(ctx context.Context, sel *Selector) ([]ConnInfo, error) { return nil, nil }
 
 // ListenerAddr is not valid.
 func (s *Server) ListenerAddr() netip.AddrPort { return netip.AddrPort{} }

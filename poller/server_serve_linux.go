@@ -37,11 +37,13 @@ type run struct {
 	table     *linger.Table
 	loops     []*loop
 	admission *admission
+	clients   *clients // nil: no bounds for each
 	memory    *memory
 	watcher   *watch.Watcher
 	port      *engine.Port
 	lookout   *lookout
 	ids       atomic.Uint64
+	counts    counts        // of what no loop has
 	closed    atomic.Int64  // connections closed
 	closingC  chan struct{} // closed when the teardown begins
 	sweeps    chan struct{} // closed when each loop has been given its part of the teardown
@@ -58,6 +60,7 @@ type run struct {
 	handshakes *pool
 	computing  chan struct{} // holds one element for each handshake that computes
 	hijacked   linger.Conns
+	taken      takenSet
 	h2         h2
 	turns      connTurns
 	claim      *claims.Claim
@@ -82,7 +85,7 @@ type run struct {
 	queuedStill int // connections that waited in the queue when the port was given up
 }
 
-// ListenAndServe listens on Server.Addr and serves it; see [Listen] and [Server.Serve].
+// ListenAndServe listens on Server.Addr and serves it; see [Listen] and [Server.Serve], whose errors it returns.
 func (s *Server) ListenAndServe() error {
 	if err := s.startable(); err != nil {
 		return err // and no port is touched
@@ -111,7 +114,7 @@ func (s *Server) ListenAndServe() error {
 //   - Targets are those of net/http, without a fragment or userinfo, and * is for OPTIONS only. Server.StrictTargets keeps to
 //     the characters of RFC 3986: without it /?a[]=1|2 and UTF-8 are let in, as clients send them.
 //   - "Pragma: no-cache" does not become a Cache-Control field.
-//   - Reading and writing go on side by side without EnableFullDuplex. That only has a connection live on when an answer
+//   - Reading and writing go on side by side without EnableFullDuplex. That only keeps a connection when an answer
 //     begins before content in chunks has come to its end.
 //   - What a handler leaves of content is skipped, up to 256 KiB. Chunks that do not come to an end within 200 ms, or are
 //     malformed, end the connection after the answer, which says so. MaxBytesReader can tell nobody but net/http that a
@@ -222,8 +225,8 @@ func (s *Server) start(ln net.Listener, config *tls.Config) (*run, error) {
 		r.residue = new(linger.Residue)
 	}
 	r.hijacked.Armed, r.hijacked.Residue = cfg.arm, r.residue
-	r.h2.run, r.h2.conns.Armed, r.h2.conns.Residue = r, cfg.arm, r.residue
-	r.admission = newAdmission(r)
+	r.h2.run, r.h2.conns.Armed, r.h2.conns.Residue, r.h2.parting = r, cfg.arm, r.residue, h2Farewell
+	r.admission, r.clients = newAdmission(r), newClients(cfg.connsPerClient, cfg.ratePerClient)
 	r.memory = newMemory(r)
 	if s.Ready != nil {
 		_ = r.port.Pause() // there is no loop yet that could fail
@@ -374,6 +377,7 @@ type FileLimitError struct {
 	Room     int // the greatest MaxConns that Limit allows
 }
 
+// Error names the bound, the limit, and what to do.
 func (e *FileLimitError) Error() string {
 	return fmt.Sprintf("poller: Server.MaxConns is %d, but the limit of open files (RLIMIT_NOFILE) is %d and leaves room for "+
 		"%d connections: raise the limit (ulimit -n, LimitNOFILE=) or lower MaxConns", e.MaxConns, e.Limit, e.Room)

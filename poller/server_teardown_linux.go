@@ -14,7 +14,7 @@ import (
 	"rstserver/linger/sockdiag"
 )
 
-// Close lets go of the port at once: it refuses new connections, resets every one that exists, and has the kernel say what
+// Close lets go of the port at once: it refuses new connections, resets every one that exists, and asks the kernel what
 // is left; see [Server.Report]. It returns when the teardown is complete. It may be called from any goroutine, repeatedly
 // and concurrently: all calls return when the one teardown is complete, with its error. During a Shutdown or after a Release
 // it ends what they have left. A Server that does not serve yet will not: Serve then returns ErrServerClosed.
@@ -221,7 +221,7 @@ func (r *run) tellHandlers() {
 	}
 }
 
-// abortAll has every loop reset its own connections, which is the fastest: a goroutine beside them would compete for the
+// abortAll tells every loop to reset its own connections, which is the fastest: a goroutine beside them would compete for the
 // processors with the loops that wake up for each hang-up. Loops that do not get to it within the grace are helped out.
 func (r *run) abortAll(rep *linger.Report) (sweep linger.Sweep, errs []error) {
 	for _, l := range r.loops {

@@ -50,7 +50,23 @@ func (t *connTurns) of(id uint64) context.Context {
 	return turn
 }
 
-// forget drops the turn of a connection that is over.
+// come gives one connection its turn, for who asks later, too, and reports whether somebody has asked for it.
+func (t *connTurns) come(id uint64) bool {
+	t.mu.Lock()
+	_, asked := t.all[id]
+	t.mu.Unlock()
+	t.of(id)
+	t.mu.Lock()
+	turn, ok := t.all[id]
+	t.mu.Unlock()
+	if ok { // or a drain has come meanwhile
+		turn.come()
+	}
+	return asked
+}
+
+// forget drops the turn of a connection that is over. Who comes to know a turn looks afterwards whether the connection is over, since this may
+// have been before.
 func (t *connTurns) forget(id uint64) {
 	if t.asked.Load() {
 		t.mu.Lock()
@@ -59,7 +75,7 @@ func (t *connTurns) forget(id uint64) {
 	}
 }
 
-// tell has all turns come, one after the other within the window. It returns when they have, or stop is closed.
+// tell gives all their turns, one after the other within the window. It returns when they have, or stop is closed.
 func (t *connTurns) tell(window time.Duration, stop <-chan struct{}) {
 	t.mu.Lock()
 	t.on = true
@@ -81,4 +97,19 @@ func (t *connTurns) tell(window time.Duration, stop <-chan struct{}) {
 // turnOf is the turn of the connection of an exchange.
 type turnOf exchange
 
-func (x *turnOf) Turn() context.Context { return x.run.turns.of(x.peer.ID) }
+func (x *turnOf) Turn() context.Context {
+	turn := x.run.turns.of(x.peer.ID)
+	if (*exchange)(x).now() == hijacked {
+		x.run.forgetTaken(x.peer.ID)
+	} else if x.conn.closed.Load() {
+		x.run.turns.forget(x.peer.ID)
+	}
+	return turn
+}
+
+// forgetTaken drops the turn of a connection that a loop has given up, if it is over.
+func (r *run) forgetTaken(id uint64) {
+	if r.taken.of(id) == nil {
+		r.turns.forget(id)
+	}
+}

@@ -35,7 +35,7 @@ type served struct {
 	holds  bool        // the test holds a socket on the port beside the server, which is to be found
 }
 
-// start has srv serve on a free port of 127.0.0.1. At the end of the test it is closed, and nothing may be left of it.
+// start starts srv on a free port of 127.0.0.1. At the end of the test it is closed, and nothing may be left of it.
 func start(t testing.TB, srv *Server) *served {
 	t.Helper()
 	return startOn(t, srv, listenAlone(t))
@@ -252,7 +252,7 @@ func onLoop(l *loop, f func()) {
 	<-done
 }
 
-// timeOut has the time be over for the connection that waits longest for kind, as soon as there is one of which ok is true.
+// timeOut ends the time of the connection that waits longest for kind, as soon as there is one of which ok is true.
 func (s *served) timeOut(t testing.TB, kind timeoutKind, ok func(*conn) bool) {
 	t.Helper()
 	lingertest.Wait(t, "a connection that waits", func() (found bool) {

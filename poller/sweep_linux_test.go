@@ -32,7 +32,7 @@ func (s *served) dialFrom(from netip.AddrPort) (*net.TCPConn, error) {
 	return c.(*net.TCPConn), nil
 }
 
-// leaveTimeWait has the server close n connections first, and returns the addresses that they came from.
+// leaveTimeWait makes n connections that the server closes first, and returns the addresses that they came from.
 func (s *served) leaveTimeWait(t testing.TB, n int) (from []netip.AddrPort) {
 	t.Helper()
 	lingertest.DialEach(t, s.addr, n, func(c *net.TCPConn) {

@@ -15,7 +15,7 @@ import (
 
 // ServeTLS is [Server.Serve] for HTTPS. The certificate, with those of its issuers behind it, and its key are read from files; both names
 // are empty where Server.TLSConfig has Certificates, GetCertificate or GetConfigForClient. Package poller/certs has certificates that are
-// renewed in place.
+// renewed in place. Its errors are those of Serve, and what is wrong with the files or TLSConfig: ln is closed then, too.
 func (s *Server) ServeTLS(ln net.Listener, certFile, keyFile string) error {
 	config, err := s.tlsConfig(certFile, keyFile)
 	if err != nil {
@@ -28,6 +28,7 @@ func (s *Server) ServeTLS(ln net.Listener, certFile, keyFile string) error {
 }
 
 // ListenAndServeTLS listens on Server.Addr and serves HTTPS on it; see [Listen] and [Server.ServeTLS]. An empty Addr means ":https".
+// What is wrong with the files is an error before the port is touched.
 func (s *Server) ListenAndServeTLS(certFile, keyFile string) error {
 	if err := s.startable(); err != nil {
 		return err
@@ -118,7 +119,7 @@ func (s *Server) adapt(config *tls.Config) *tls.Config {
 	return config
 }
 
-// yield has the handshake leave its token to others until the result is called: a function of the user's may wait, for the network or
+// yield gives the handshake's token to others until the result is called: a function of the user's may wait, for the network or
 // for a file.
 func (t *tlsLayer) yield() (again func()) {
 	x := t.shake
@@ -137,7 +138,7 @@ func mayWaitUnnamed(config *tls.Config) bool {
 	return config.VerifyPeerCertificate != nil || config.VerifyConnection != nil || config.WrapSession != nil || config.UnwrapSession != nil
 }
 
-// yieldIn has the functions of config yield that are not told whose handshake it is, so that config is for t alone.
+// yieldIn makes those functions of config yield that are not told whose handshake it is, so that config is for t alone.
 func (t *tlsLayer) yieldIn(config *tls.Config) *tls.Config {
 	if verify := config.VerifyPeerCertificate; verify != nil {
 		config.VerifyPeerCertificate = func(certs [][]byte, chains [][]*x509.Certificate) error {

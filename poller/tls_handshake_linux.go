@@ -158,6 +158,7 @@ func isHTTP(head [recordHeader]byte) bool {
 
 // established begins with HTTP on a connection that has made its handshake, in which part of the first request can have come.
 func (c *conn) established() {
+	c.loop.counts.shook.Add(1)
 	c.become(serving)
 	if c.isH2() {
 		c.turnToH2(nil)
@@ -178,5 +179,6 @@ func (c *conn) endHandshake() {
 }
 
 func (c *conn) handshakeFailed(err error) {
+	c.loop.counts.shookNot.Add(1)
 	c.loop.log.Debug("TLS handshake failed", "conn", c.id, "remote", c.describe().Remote, "error", err)
 }

@@ -42,7 +42,7 @@ func clientHello() []byte {
 	return r.Bytes()
 }
 
-// fragmented has the message of one record in records of n bytes.
+// fragmented spreads the message of one record over records of n bytes.
 func fragmented(record []byte, n int) (b []byte) {
 	for message := record[recordHeader:]; len(message) > 0; {
 		m := min(n, len(message))

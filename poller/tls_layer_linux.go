@@ -37,8 +37,13 @@ type tlsLayer struct {
 
 	shake *exchange                   // during the handshake
 	taken atomic.Pointer[linger.Conn] // set by a hijack
+	// within is what writes have from then on, for HTTP/2; nil for a user's own.
+	within *byteTimeout
+	// ends is called before it is closed, for HTTP/2; nil for a user's own.
+	ends func()
 
 	local, remote netip.AddrPort
+	negotiated    uint16               // the version, once somebody has asked
 	state         *tls.ConnectionState // once somebody has asked
 }
 
@@ -173,7 +178,7 @@ func gather(bufs [][]byte) []byte {
 	return piece
 }
 
-// flush has the kernel take what is encrypted. It returns unix.EAGAIN if that was not all.
+// flush gives the kernel what is encrypted. It returns unix.EAGAIN if that was not all.
 func (t *tlsLayer) flush() error {
 	if !t.blocked() {
 		return nil
@@ -212,7 +217,7 @@ func (t *tlsLayer) saidGoodbye() bool { return t != nil && t.err == io.EOF }
 // cut reports whether part of a record has come.
 func (t *tlsLayer) cut() bool { return t != nil && t.record.inside() }
 
-// closeNotify says that nothing more will come (RFC 8446, section 6.1). What flush returns says whether the kernel has taken that.
+// closeNotify says that nothing more will come (RFC 8446, section 6.1). What flush returns reports whether the kernel has taken that.
 func (t *tlsLayer) closeNotify() error {
 	if t == nil {
 		return nil
@@ -221,6 +226,17 @@ func (t *tlsLayer) closeNotify() error {
 	_ = t.conn.CloseWrite() // which fails before the end of a handshake, and says what nobody reads after another alert
 	t.user = nobody
 	return t.flush()
+}
+
+// version is that of TLS, 0 without, and before the handshake is over. For whoever has the connection.
+func (t *tlsLayer) version() uint16 {
+	if t == nil || t.user == handshakeUser || t.shake != nil {
+		return 0
+	}
+	if t.negotiated == 0 {
+		t.negotiated = t.conn.ConnectionState().Version
+	}
+	return t.negotiated
 }
 
 // connectionState is what a handler learns. It is nil without TLS. For whoever has the connection.
@@ -265,18 +281,35 @@ func (t *tlsLayer) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// Write implements net.Conn.
+// Write implements net.Conn. For the stack that it needs see byteTimeout.
 func (t *tlsLayer) Write(p []byte) (int, error) {
-	if c := t.taken.Load(); c != nil {
-		if t.out != nil { // an answer to KeyUpdate, from before
-			before := *t.out
-			t.out = nil
-			if _, err := c.Write(before); err != nil {
-				return 0, err
-			}
-		}
-		return c.Write(p)
+	c := t.taken.Load()
+	if c == nil {
+		return t.keep(p)
 	}
+	if err := t.beginTaken(c); err != nil {
+		return 0, err
+	}
+	n, err := c.Write(p)
+	if err != nil {
+		return t.within.goOn(c, p, n, err)
+	}
+	return n, nil
+}
+
+// beginTaken is what precedes a write to a connection that was taken over.
+func (t *tlsLayer) beginTaken(c *linger.Conn) error {
+	if before := t.out; before != nil { // an answer to KeyUpdate, from before
+		t.out = nil
+		if _, err := t.Write(*before); err != nil {
+			return err
+		}
+	}
+	return t.within.begin(c)
+}
+
+// keep takes records that the loop, or an exchange, is to send.
+func (t *tlsLayer) keep(p []byte) (int, error) {
 	switch t.user {
 	case nobody:
 		return 0, errOwned
@@ -296,10 +329,29 @@ func (t *tlsLayer) Write(p []byte) (int, error) {
 // Close implements net.Conn. Only who has hijacked the connection can close it. Crypto/tls calls it beside everything else when the
 // context of a handshake ends, of which the loop knows.
 func (t *tlsLayer) Close() error {
-	if c := t.taken.Load(); c != nil {
-		return c.Close()
+	c := t.taken.Load()
+	if c == nil {
+		return errOwned
 	}
-	return errOwned
+	if t.ends != nil {
+		t.awaitFIN(c)
+		t.ends()
+	}
+	return c.Close()
+}
+
+// awaitFIN waits for the FIN of a client that has sent close_notify, with which net/http closes a connection of HTTP/2: to close it before would
+// have TIME_WAIT be ours. net/http's one goroutine that serves the connection calls it.
+func (t *tlsLayer) awaitFIN(c *linger.Conn) {
+	if c.SetReadDeadline(time.Now()) != nil { // what has not come is not waited for
+		return
+	}
+	if _, err := t.conn.Read(t.one[:]); err != io.EOF {
+		return
+	}
+	if c.SetReadDeadline(time.Now().Add(h2Farewell)) == nil {
+		_, _ = io.CopyN(io.Discard, c, maxDiscard)
+	}
 }
 
 func (t *tlsLayer) LocalAddr() net.Addr  { return net.TCPAddrFromAddrPort(t.local) }

@@ -98,7 +98,7 @@ func eachVersion(t *testing.T, f func(t *testing.T, server, client *tls.Config))
 
 func notHandler(r *httpcodec.Request) bool { return string(r.Path) != "/handler" }
 
-// secureBoth has the paths under /handler go to h, and others to the loop.
+// secureBoth serves the paths under /handler by h, and others on the loop.
 func secureBoth(server *tls.Config, h http.HandlerFunc) *Server {
 	return &Server{Loops: 1, TLSConfig: server, Handler: h, LoopHandler: LoopHandlerFunc(bytesHandler), OnLoop: notHandler}
 }

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// overTLS has the tests of this package that say nothing of TLS speak HTTPS, too.
+// overTLS makes the tests of this package that say nothing of TLS speak HTTPS, too.
 var overTLS = flag.Bool("tls", false, "speak HTTPS in all tests, but for those that say why not")
 
 // plain skips a test that looks at what is on the wire, or at connections without TLS as such.

@@ -3,9 +3,12 @@
 package poller
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,11 +19,13 @@ import (
 // upgrade is a connection that another protocol has, on its loop. It implements [onloop.Conn]. It begins with a handler's Take, and ends
 // when the connection does, or when the protocol has ended and HTTP's end of a connection follows.
 type upgrade struct {
-	c        *conn // immutable, as is the next
-	protocol onloop.Protocol
+	c          *conn // immutable, as are the next three
+	protocol   onloop.Protocol
+	name, path string // of the protocol, and of the request that led to it
 
 	// Owned by the loop.
 	lasts   time.Duration // see Await
+	chunked bool          // see Chunked; immutable once the protocol has been given the connection
 	ending  bool          // End was called
 	why     error         // for Protocol.Ended
 	blocked bool          // the kernel has not taken all
@@ -30,14 +35,21 @@ type upgrade struct {
 	over   bool       // there is no descriptor any more
 	sealed bool       // the last output has been given
 	corked bool       // output is collected
+	held   bool       // as corked, and nothing of it is sent: the connection is not the protocol's yet, and an answer may have to go out before
 	woken  bool       // see Wake
 	queue  *outQueue  // what the kernel has not taken; nil: it has all
-	room   []roomWait
+	room   roomWaits
 }
 
 // newUpgrade returns an upgrade of c, whose output is collected until it has been handed over.
-func newUpgrade(c *conn, p onloop.Protocol) *upgrade {
-	return &upgrade{c: c, protocol: p, corked: true}
+func newUpgrade(c *conn, p onloop.Protocol, name, path string) *upgrade {
+	return &upgrade{c: c, protocol: p, name: cmp.Or(name, "upgraded"), path: path, corked: true, held: true}
+}
+
+// streamName is the protocol of content that goes on: event-stream.
+func streamName(header http.Header) string {
+	_, name, _ := strings.Cut(header.Get("Content-Type"), "/")
+	return name
 }
 
 // Take implements onloop.Offer for Handler.
@@ -70,19 +82,51 @@ func (w *responseWriter) take(status int, header http.Header, p onloop.Protocol)
 	if w.status != status {
 		return fmt.Errorf("poller: the handler has answered with %d already", w.status)
 	}
+	name := upgradeName(x.head)
+	if status != http.StatusSwitchingProtocols {
+		if err := w.goesOn(); err != nil {
+			return err
+		}
+		w.last, name = true, streamName(header)
+	}
+	u := newUpgrade(x.conn, p, name, pathOf(x.head))
+	u.chunked = status != http.StatusSwitchingProtocols && w.head.minorVersion > 0
+	p.Taken(u) // before the client knows
 	if !w.encoded || len(w.w.content) > 0 {
 		if err := w.emit(nil, false); err != nil {
+			u.close()
 			return err
 		}
 	}
-	u := newUpgrade(x.conn, p)
-	p.Taken(u)
 	if !x.giveBack(outcome{kind: taken, what: u}) {
+		u.close()
 		return w.whyNot()
 	}
 	w.closeBuffers()
 	return nil
 }
+
+// goesOn is why content of the answer cannot go on for as long as it likes.
+func (w *responseWriter) goesOn() error {
+	switch {
+	case w.head.encoded:
+		return errEncoded
+	case w.head.hasLength || w.method == http.MethodHead || !hasContent(w.status):
+		return errNoContent
+	}
+	return nil
+}
+
+// hasContent reports whether an answer of that status can have content.
+func hasContent(status int) bool {
+	return status >= 200 && status != http.StatusNoContent && status != http.StatusResetContent && status != http.StatusNotModified
+}
+
+// errEncoded is that the content would have to be compressed, or the like.
+var errEncoded = errors.New("poller: the answer has a Content-Encoding, of something around the handler that has to leave it alone")
+
+// errNoContent is that an answer ends with its head, or after a length.
+var errNoContent = errors.New("poller: the answer has no content that could go on: it has a length, its request is HEAD, or its status has none")
 
 var errUnread = fmt.Errorf("poller: the request's content has not been read to its end")
 
@@ -91,7 +135,11 @@ type loopOffer struct{ w *Responder }
 
 func init() {
 	onloop.FromResponder = func(responder any) onloop.Offer {
-		if w, ok := responder.(*Responder); ok && w.conn != nil {
+		switch w, _ := responder.(*Responder); {
+		case w == nil:
+		case w.stream != nil:
+			return h2LoopOffer{w}
+		case w.conn != nil:
 			return loopOffer{w}
 		}
 		return nil
@@ -101,8 +149,16 @@ func init() {
 // Take implements onloop.Offer. The answer follows when the handler has returned.
 func (o loopOffer) Take(status int, header http.Header, p onloop.Protocol) error {
 	w := o.w
-	if w.upgrade != nil {
+	switch {
+	case w.upgrade != nil:
 		return errNotLent
+	case status == http.StatusSwitchingProtocols:
+	case w.HasField("Content-Encoding"):
+		return errEncoded
+	case !hasContent(status) || w.response.Head:
+		return errNoContent
+	default:
+		w.response.KeepAlive = false
 	}
 	w.response.Status = status
 	for name, values := range header {
@@ -110,7 +166,15 @@ func (o loopOffer) Take(status int, header http.Header, p onloop.Protocol) error
 			w.response.Fields = append(w.response.Fields, httpcodec.HeaderField{Name: name, Value: v})
 		}
 	}
-	w.upgrade = newUpgrade(w.conn, p)
+	request := &w.conn.loop.request
+	name := strings.ToLower(string(request.Get("Upgrade")))
+	if status != http.StatusSwitchingProtocols {
+		if name = streamName(header); name == "" { // see Responder.ContentType
+			_, name, _ = strings.Cut(w.response.ContentType, "/")
+		}
+	}
+	w.upgrade = newUpgrade(w.conn, p, name, targetPath(string(request.RequestTarget)))
+	w.upgrade.chunked = status != http.StatusSwitchingProtocols && w.response.MinorVersion > 0
 	p.Taken(w.upgrade)
 	return nil
 }
@@ -123,7 +187,7 @@ func (w *Responder) dropUpgrade() {
 	}
 }
 
-// handOver has the protocol in c.upgrade have the connection, which is being served. rest has come behind the request; it is the protocol's.
+// handOver gives the protocol in c.upgrade the connection, which is being served. rest has come behind the request; it is the protocol's.
 func (c *conn) handOver(rest []byte) {
 	u := c.upgrade
 	c.in, c.pending, c.site, c.then = nil, nil, nil, keepAlive
@@ -133,6 +197,13 @@ func (c *conn) handOver(rest []byte) {
 	}
 	u.Want(true)
 	u.protocol.Began()
+	u.mu.Lock()
+	woken := u.woken
+	u.woken = false
+	u.mu.Unlock()
+	if woken { // before there was anything to wake
+		u.protocol.Woken()
+	}
 	if len(rest) > 0 {
 		u.protocol.Received(rest)
 	}
@@ -140,8 +211,12 @@ func (c *conn) handOver(rest []byte) {
 		u.hangUp()
 	}
 	u.uncork()
-	if c.loop.ending && c.upgrade != nil && !c.over() {
+	switch {
+	case c.upgrade == nil || c.over():
+	case c.loop.ending:
 		c.tell()
+	case c.leaves:
+		c.partUpgrade()
 	}
 }
 
@@ -175,7 +250,7 @@ func (u *upgrade) hangUp() {
 	}
 }
 
-// resume has the protocol's turn come that it has asked for, or goes on with output. On the loop.
+// resume gives the protocol the turn that it has asked for, or goes on with output. On the loop.
 func (u *upgrade) resume() {
 	c := u.c
 	if c.upgrade != u || c.over() || c.loop.run.closing() {
@@ -194,26 +269,29 @@ func (u *upgrade) resume() {
 	c.settle()
 }
 
-// protocolLate has the protocol know that its time is over.
+// protocolLate tells the protocol that its time is over.
 func (c *conn) protocolLate() {
 	c.upgrade.cork()
 	c.upgrade.protocol.Late()
 	c.upgrade.uncork()
 }
 
-// tell has the protocol bring the connection to an end.
-func (c *conn) tell() {
+// tell asks the protocol to end the connection, in a drain.
+func (c *conn) tell() { c.tellThat(c.loop.run.restarts()) }
+
+// tellThat is tell. restart says that the client may come back at once.
+func (c *conn) tellThat(restart bool) {
 	u := c.upgrade
 	c.become(told)
 	c.countUnacked()
 	u.cork()
-	u.protocol.Turn(c.loop.run.restarts())
+	u.protocol.Turn(restart)
 	u.uncork()
 }
 
 // toldLate ends a connection in a drain whose client acknowledges nothing: it has gone without a word. Others are waited for.
 func (c *conn) toldLate() {
-	if before := c.progress; before > 0 && c.countUnacked() >= before {
+	if before := c.progress; c.leaves && !c.loop.run.draining() || before > 0 && c.countUnacked() >= before {
 		c.abort()
 		return
 	}
@@ -288,6 +366,9 @@ func (u *upgrade) Abort() {
 	}
 }
 
+// Chunked implements onloop.Conn.
+func (u *upgrade) Chunked() bool { return u.chunked }
+
 // Loop implements onloop.Conn.
 func (u *upgrade) Loop() onloop.Loop { return u.c.loop }
 
@@ -300,25 +381,42 @@ func (u *upgrade) leave() {
 	u.end(u.why)
 	c.upgrade = nil
 	c.then, c.inOrder = lastToEnd, c.loop.run.draining()
+	if u.chunked { // the client knows where the end is, and closes; a FIN of ours that crossed its own would leave TIME_WAIT
+		c.then, c.inOrder = last, false
+	}
 	c.become(serving)
 	c.finish()
+	if c.state == parting {
+		c.loop.setTimeout(c, c.loop.kindOf(chunkedLinger))
+	}
 }
+
+// chunkedLinger takes the place of drainLinger where a client has waited for the end of its content, and for nothing else. After that, and when it has
+// acknowledged all, it is reset, which takes nothing away from it.
+const chunkedLinger = 200 * time.Millisecond
 
 // end is the end of the upgrade, and reports whether all of its output was with the kernel. On the loop.
 func (u *upgrade) end(err error) (sentAll bool) {
+	sentAll, open := u.close()
+	if open {
+		if u.why != nil {
+			err = u.why
+		}
+		u.protocol.Ended(err)
+	}
+	return sentAll
+}
+
+// close is end without a word to the protocol.
+func (u *upgrade) close() (sentAll, open bool) {
 	u.mu.Lock()
+	defer u.mu.Unlock()
 	if u.over {
-		u.mu.Unlock()
-		return true
+		return true, false
 	}
 	u.over, u.sealed = true, true
 	sentAll = u.queue == nil
 	u.dropQueueLocked()
 	u.tellRoomLocked()
-	u.mu.Unlock()
-	if u.why != nil {
-		err = u.why
-	}
-	u.protocol.Ended(err)
-	return sentAll
+	return sentAll, true
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"rstserver/httpcodec"
 	"rstserver/internal/lingertest"
 	"rstserver/linger"
 	"rstserver/poller/internal/onloop"
@@ -55,6 +56,7 @@ func (p *shouts) say(s string) {
 	_, _ = p.conn.Send(onloop.Output{Head: []byte(s), Message: true})
 }
 
+func (p *shouts) Weight() int     { return 0 }
 func (p *shouts) Woken()          { p.say("awake\n") }
 func (p *shouts) Sent()           { p.say("sent\n") }
 func (p *shouts) Late()           { p.say("late\n") }
@@ -81,7 +83,7 @@ func shouting(t *testing.T, srv *Server, began chan *shouts) (s *served, ended c
 	return start(t, srv), ended
 }
 
-// upgradeBy has c upgraded by one of the handlers.
+// upgradeBy upgrades c by one of the handlers.
 func (c *client) upgradeBy(request string) {
 	c.t.Helper()
 	c.send(request)
@@ -104,7 +106,7 @@ func (c *client) skip(n int64) {
 	}
 }
 
-// edgesOfUpgrades has upgraded connections walk over every edge that is theirs.
+// edgesOfUpgrades leads upgraded connections over every edge that is theirs.
 func edgesOfUpgrades(t *testing.T) {
 	for _, request := range []string{getRoot, getWorld} {
 		t.Run("upgraded, ends", func(t *testing.T) {
@@ -225,4 +227,65 @@ func edgesOfUpgrades(t *testing.T) {
 			t.Errorf("the Report says %+v, want two closed in order, and one cut", rep)
 		}
 	})
+}
+
+// An answer that a protocol goes on with is reported, and counted, when it begins: how long the protocol then goes on says nothing of how quick the
+// server is.
+func TestUpgradeAnswered(t *testing.T) {
+	answers, ended := make(chan Answer, 10), make(chan error, 10)
+	began := make(chan *shouts, 10)
+	take := func(offer onloop.Offer, target string) {
+		p, status, header := &shouts{began: began, ended: ended}, 200, http.Header{"Content-Type": {"text/event-stream"}}
+		if strings.Contains(target, "upgrade") {
+			status, header = 101, http.Header{"Upgrade": {"shouts"}, "Connection": {"Upgrade"}}
+		}
+		if err := offer.Take(status, header, p); err != nil {
+			t.Errorf("Take for %s = %v", target, err)
+		}
+	}
+	s := start(t, &Server{
+		OnLoop:      func(r *httpcodec.Request) bool { return strings.HasPrefix(string(r.Path), "/loop") },
+		LoopHandler: LoopHandlerFunc(func(w *Responder, r *Request) { take(onloop.FromResponder(w), string(r.RequestTarget)) }),
+		Handler:     http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { take(onloop.From(r.Context()), r.RequestURI) }),
+		Answered:    func(a Answer) { answers <- a },
+	})
+	n := int64(0)
+	want := func(line string, status int) {
+		t.Helper()
+		a := wait(t, line, answers) // the protocol goes on
+		if a.RequestLine != line || a.Status != status || a.Bytes != 0 || a.Took <= 0 || a.Took > lingertest.Patience {
+			t.Errorf("answer = %+v, want one to %s of %d without content", a, line, status)
+		}
+		n++
+		if stats := s.Stats(); stats.Requests[1]+stats.Requests[2] != n {
+			t.Errorf("%d answers are counted, want %d", stats.Requests[1]+stats.Requests[2], n)
+		}
+		p := wait(t, line, began)
+		_, err := p.conn.Send(onloop.Output{Head: []byte("hello\n")})
+		lingertest.Must(t, err)
+		p.conn.Abort()
+		wait(t, "its end", ended)
+	}
+	for _, target := range []string{"/loop/stream", "/loop/upgrade", "/pool/stream", "/pool/upgrade"} {
+		c := s.dial(t)
+		status := 200
+		if strings.Contains(target, "upgrade") {
+			status = 101
+		}
+		c.send("GET " + target + " HTTP/1.1\r\nHost: x\r\n\r\n")
+		want("GET "+target+" HTTP/1.1", status)
+	}
+	if s.tls == nil {
+		for i, target := range []string{"/loop/stream", "/pool/stream"} {
+			c := s.dialH2(t)
+			c.get(uint32(2*i+1), target)
+			want("GET "+target+" HTTP/2.0", 200)
+		}
+	}
+	lingertest.Must(t, s.Close())
+	select {
+	case a := <-answers:
+		t.Errorf("it was reported again: %+v", a)
+	default:
+	}
 }

@@ -5,6 +5,7 @@ package poller
 import (
 	"slices"
 	"sync"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -16,9 +17,18 @@ type outQueue struct {
 	pieces [][]byte
 	own    []byte // memory for what is copied, of which the last piece is the end, if open
 	open   bool
-	bytes  int   // in pieces
-	passed int   // bytes that the kernel has taken since the queue began
-	ends   []int // of messages, counted as passed is
+	bytes  int     // in pieces
+	passed int     // bytes that the kernel has taken since the queue began
+	ends   []int   // of messages, counted as passed is
+	blocks []block // memory that pieces are in, beside own, in the order in which it is given back
+	full   int     // bytes of blocks that nobody shares
+}
+
+// block is memory that is kept until the kernel has taken all that is in it.
+type block struct {
+	end    int // counted as outQueue.passed is
+	size   int
+	shared *onloop.Shared // nil: it was outQueue.own
 }
 
 const (
@@ -32,18 +42,38 @@ const (
 
 var outQueues = sync.Pool{New: func() any { return new(outQueue) }}
 
-func (q *outQueue) append(b []byte, shared bool) {
+// add appends what there is of o behind its first n bytes. account is that of what is shared.
+func (q *outQueue) add(o onloop.Output, n int, account onloop.Account) {
+	skip := min(n, len(o.Head))
+	for _, b := range [...][]byte{o.Head[skip:], o.Body[n-skip:]} {
+		if o.Shared == nil || len(b) < shareFrom {
+			q.append(b)
+			continue
+		}
+		q.bytes += len(b)
+		q.pieces, q.open = append(q.pieces, b), false
+		size := len(o.Head) + len(o.Body)
+		o.Shared.Hold(size, account)
+		q.blocks = append(q.blocks, block{q.passed + q.bytes, size, o.Shared})
+	}
+	if o.Message {
+		q.ends = append(q.ends, q.passed+q.bytes)
+	}
+}
+
+// append appends a copy of b.
+func (q *outQueue) append(b []byte) {
 	if len(b) == 0 {
 		return
 	}
-	q.bytes += len(b)
-	if shared && len(b) >= shareFrom {
-		q.pieces, q.open = append(q.pieces, b), false
-		return
-	}
 	if room := cap(q.own) - len(q.own); room < len(b) {
+		if len(q.own) > 0 && q.bytes > 0 {
+			q.blocks = append(q.blocks, block{q.passed + q.bytes, cap(q.own), nil})
+			q.full += cap(q.own)
+		}
 		q.own, q.open = make([]byte, 0, max(min(2*cap(q.own), collected), len(b), 512)), false
 	}
+	q.bytes += len(b)
 	start := len(q.own)
 	q.own = append(q.own, b...)
 	if q.open {
@@ -70,7 +100,43 @@ func (q *outQueue) take(n int) (messages int) {
 		messages++
 	}
 	q.ends = slices.Delete(q.ends, 0, messages)
+	free := 0
+	for free < len(q.blocks) && q.blocks[free].end <= q.passed {
+		q.free(q.blocks[free])
+		free++
+	}
+	q.blocks = slices.Delete(q.blocks, 0, free)
 	return messages
+}
+
+func (q *outQueue) free(b block) {
+	if b.shared != nil {
+		b.shared.Release()
+	} else {
+		q.full -= b.size
+	}
+}
+
+// weight is how many bytes of memory the queue has, by capacity, but for what is shared.
+func (q *outQueue) weight() int {
+	if q == nil {
+		return 0
+	}
+	return cap(q.own) + q.full + cap(q.pieces)*int(unsafe.Sizeof(q.pieces[0])) + cap(q.ends)*int(unsafe.Sizeof(q.ends[0])) +
+		cap(q.blocks)*int(unsafe.Sizeof(q.blocks[0]))
+}
+
+// part is how much falls to the queue of what is shared.
+func (q *outQueue) part() (n int) {
+	if q == nil {
+		return 0
+	}
+	for _, b := range q.blocks {
+		if b.shared != nil {
+			n += b.shared.Part()
+		}
+	}
+	return n
 }
 
 // Send implements onloop.Conn.
@@ -86,7 +152,10 @@ func (u *upgrade) Send(o onloop.Output) (waits bool, err error) {
 	u.sealed = o.Last
 	head, body, n := o.Head, o.Body, 0
 	total := len(head) + len(body)
-	if u.queue == nil && !u.corked && (o.Shared || total > collected) && u.c.tls == nil {
+	if total == 0 {
+		return u.queue != nil, nil
+	}
+	if u.queue == nil && !u.corked && (o.Shared != nil || total > collected) && u.c.tls == nil {
 		// As it is.
 		if n, err = u.writeTwo(head, body); err != nil {
 			u.abortLocked()
@@ -101,14 +170,11 @@ func (u *upgrade) Send(o onloop.Output) (waits bool, err error) {
 		q = outQueues.Get().(*outQueue)
 		u.queue = q
 	}
-	skip := min(n, len(head))
-	q.append(head[skip:], o.Shared)
-	q.append(body[n-skip:], o.Shared)
+	q.add(o, n, u.c.loop.run.memory)
 	if o.Message {
-		q.ends = append(q.ends, q.passed+q.bytes)
 		u.c.loop.run.unsent.Add(1)
 	}
-	if u.corked && q.bytes < collected {
+	if u.held || u.corked && q.bytes < collected {
 		return false, nil
 	}
 	if n == 0 {
@@ -117,7 +183,7 @@ func (u *upgrade) Send(o onloop.Output) (waits bool, err error) {
 		}
 	}
 	if u.queue != nil && !u.corked {
-		u.c.loop.turn(u.c) // to have the watcher say when to go on
+		u.c.loop.turn(u.c) // for the watcher to say when to go on
 	}
 	return u.queue != nil, nil
 }
@@ -140,7 +206,7 @@ func (u *upgrade) writeTwo(head, body []byte) (n int, err error) {
 	}
 }
 
-// flushLocked has the kernel take what it takes.
+// flushLocked gives the kernel what it takes.
 func (u *upgrade) flushLocked() error {
 	if u.queue == nil && !u.c.tls.blocked() {
 		return nil
@@ -203,9 +269,18 @@ func (u *upgrade) dropQueueLocked() {
 	if r := u.c.loop.run; len(q.ends) > 0 && !r.lettingGo() {
 		r.unsent.Add(int64(-len(q.ends)))
 	}
-	if cap(q.own) <= keptQueue {
+	q.release()
+}
+
+// release gives back what is shared, and keeps the queue's memory for another connection.
+func (q *outQueue) release() {
+	for _, b := range q.blocks {
+		q.free(b)
+	}
+	if q.weight() <= keptQueue {
 		clear(q.pieces)
-		*q = outQueue{pieces: q.pieces[:0], own: q.own[:0], ends: q.ends[:0]}
+		clear(q.blocks)
+		*q = outQueue{pieces: q.pieces[:0], own: q.own[:0], ends: q.ends[:0], blocks: q.blocks[:0]}
 		outQueues.Put(q)
 	}
 }
@@ -224,30 +299,27 @@ func (u *upgrade) queuedLocked() int {
 	return u.queue.bytes
 }
 
-// roomWait is somebody who waits for room in the queue.
+// roomWaits are those who wait for room in a queue, each until fewer bytes than a bound are in it.
+type roomWaits []roomWait
+
 type roomWait struct {
 	below int
 	ready chan struct{}
 }
 
-// Room implements onloop.Conn.
-func (u *upgrade) Room(bound int) <-chan struct{} {
-	u.mu.Lock()
-	defer u.mu.Unlock()
+func (r *roomWaits) add(below int) <-chan struct{} {
 	ready := make(chan struct{})
-	u.room = append(u.room, roomWait{bound, ready})
-	u.tellRoomLocked()
+	*r = append(*r, roomWait{below, ready})
 	return ready
 }
 
-// tellRoomLocked tells those for whom there is room, or who wait in vain.
-func (u *upgrade) tellRoomLocked() {
-	if len(u.room) == 0 {
+// tell tells those for whom there is room, or who wait in vain.
+func (r *roomWaits) tell(queued int, over bool) {
+	if len(*r) == 0 {
 		return
 	}
-	queued := u.queuedLocked()
-	u.room = slices.DeleteFunc(u.room, func(w roomWait) bool {
-		ready := u.over || u.sealed || queued < w.below
+	*r = slices.DeleteFunc(*r, func(w roomWait) bool {
+		ready := over || queued < w.below
 		if ready {
 			close(w.ready)
 		}
@@ -255,18 +327,29 @@ func (u *upgrade) tellRoomLocked() {
 	})
 }
 
-// cork has output collected, so that it leaves together.
+// Room implements onloop.Conn.
+func (u *upgrade) Room(bound int) <-chan struct{} {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	ready := u.room.add(bound)
+	u.tellRoomLocked()
+	return ready
+}
+
+func (u *upgrade) tellRoomLocked() { u.room.tell(u.queuedLocked(), u.over || u.sealed) }
+
+// cork collects output, so that it leaves together.
 func (u *upgrade) cork() {
 	u.mu.Lock()
 	u.corked = true
 	u.mu.Unlock()
 }
 
-// uncork sends what was collected, and has the connection wait, if the kernel does not take all of it, or go on. On the loop.
+// uncork sends what was collected, and lets the connection wait, if the kernel does not take all of it, or go on. On the loop.
 func (u *upgrade) uncork() {
 	c := u.c
 	u.mu.Lock()
-	u.corked = false
+	u.corked, u.held = false, false
 	if u.over {
 		u.mu.Unlock()
 		return
@@ -297,7 +380,7 @@ func (u *upgrade) uncork() {
 	}
 }
 
-// watch has the watcher say when the kernel takes output again.
+// watch asks the watcher to say when the kernel takes output again.
 func (u *upgrade) watch() {
 	if u.watched {
 		return

@@ -19,15 +19,21 @@ type Shares []Share
 // MaxWeight bounds weights, so that no product of a weight and a number of connections overflows.
 const MaxWeight = 1_000_000
 
-// ParseShares reads a kind, or several with their weights: "idle", "idle=80,in-flight=20".
-func ParseShares(s string) (Shares, error) {
+// ParseShares reads a kind of connection, or several with their weights: "idle", "idle=80,in-flight=20".
+// The error names what is no kind, or no weight from 1 to MaxWeight.
+func ParseShares(s string) (Shares, error) { return parseShares(s, All()) }
+
+// ParseWork is ParseShares of clients that are at work during a restart, with the same errors.
+func ParseWork(s string) (Shares, error) { return parseShares(s, AtWork()) }
+
+func parseShares(s string, known []Kind) (Shares, error) {
 	var shares Shares
 	parts := strings.Split(s, ",")
 	for _, part := range parts {
 		name, weight, weighted := strings.Cut(strings.TrimSpace(part), "=")
 		kind, n := Kind(name), 1
-		if !slices.Contains(All(), kind) {
-			return nil, fmt.Errorf("%q is no kind of connection: %s", name, kindNames())
+		if !slices.Contains(known, kind) {
+			return nil, fmt.Errorf("%q is no kind of connection: %s", name, kindNames(known))
 		}
 		if weighted {
 			var err error
@@ -45,9 +51,9 @@ func ParseShares(s string) (Shares, error) {
 	return shares, nil
 }
 
-func kindNames() string {
+func kindNames(known []Kind) string {
 	var names []string
-	for _, k := range All() {
+	for _, k := range known {
 		names = append(names, string(k))
 	}
 	return strings.Join(names, ", ")

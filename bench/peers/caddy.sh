@@ -1,13 +1,20 @@
 #!/bin/sh
 # Caddy, listening on the address that it is called with. SIGQUIT ends it immediately, SIGTERM gracefully (Caddy's documentation,
-# Command Line, Signals). / answers as rstserver's does.
+# Command Line, Signals). / answers as rstserver's does. With --tls CERT KEY right behind the address it serves over TLS, HTTP/2 too.
 set -eu
 name=caddy program=${0%/*}/caddy-server remedy='make peers'
 . "${0%/*}/common.sh"
 
+# With a directory of the caller's it can be reloaded.
+admin=off
+[ -z "${2:-}" ] || admin=unix/$dir/admin
+
+protocols=h1 tls=
+[ -z "$cert" ] || protocols='h1 h2' tls="tls $cert $key"
+
 cat >"$dir/Caddyfile" <<CONFIG
 {
-	admin off
+	admin $admin
 	persist_config off
 	auto_https off
 	log {
@@ -15,15 +22,16 @@ cat >"$dir/Caddyfile" <<CONFIG
 		level ERROR
 	}
 	servers {
-		protocols h1
+		protocols $protocols
 		timeouts {
 			idle 10m
 			read_header 10m
 		}
 	}
 }
-:$port {
+$scheme://:$port {
 	bind $host
+	$tls
 	respond / "Hello, World!"
 }
 CONFIG

@@ -18,8 +18,8 @@ failed() {
 }
 
 install_go() {
-  # One by one, since with several go build would refuse a DIR in which one of them is a folder, and with it all others.
-  for program in fasthttp gnet nbio nethttp pooled; do
+  # The last is no server, but measures some. One by one, since with several go build would refuse a DIR in which one of them is a folder, and with it all others.
+  for program in coder fasthttp gnet gorilla gws nbio nbiows nethttp pooled restarting serving; do
     go build -o "$dir/$program" "./$program" || failed "$program" "go build has failed, see above; it needs Go 1.26 and the modules in bench/peers/go.mod"
   done
 }
@@ -55,6 +55,7 @@ install_debian() {
       failed "${server%:*}" "it is not installed; as root: make deps"
     fi
   done
+  install_script front
 }
 
 install_node() {
@@ -65,7 +66,7 @@ install_node() {
     failed node "this is Node $(node --version), and http.Server.closeAllConnections came with 18.2; install a newer one (nodejs.org)"
     return
   }
-  mkdir -p "$dir/node" && install -m 644 node/server.js node/ways.js node/package.json node/package-lock.json "$dir/node" ||
+  mkdir -p "$dir/node" && install -m 644 node/server.js node/cluster.js node/ways.js node/package.json node/package-lock.json "$dir/node" ||
     { failed node "$dir/node cannot be written"; return; }
   (cd "$dir/node" && npm ci --omit=dev --no-audit --no-fund --ignore-scripts) ||
     failed node "npm ci in $dir/node has failed, see above; it has to reach the npm registry (npm config get registry)"

@@ -13,13 +13,19 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 )
 
 func TestMain(m *testing.M) {
+	// Where Debian has servers, whatever the user is.
+	if err := os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin"); err != nil {
+		panic(err)
+	}
 	os.Exit(func() int {
 		if os.Getenv(dirVariable) != "" {
 			return m.Run()
@@ -55,6 +61,14 @@ func TestAnswers(t *testing.T) {
 				c.get(t, "/bytes?n=1000", string(make([]byte, 1000)))
 				c.get(t, "/bytes?n=1000000", string(make([]byte, 1_000_000)))
 				s.streams(t, c)
+			}
+			if slices.Contains(p.paths, "/events") {
+				for range 2 { // both are served at a time
+					ticks(t, s.addr)
+				}
+			}
+			if slices.Contains(p.paths, "/events/room") {
+				tellsAll(t, s.addr)
 			}
 			if slices.Contains(p.paths, "/upgrade") {
 				echoes(t, s.addr)
@@ -172,6 +186,74 @@ func (s *process) streams(t *testing.T, c *client) {
 	}
 }
 
+// event is the data of the next one.
+func event(t *testing.T, in *bufio.Reader) string {
+	t.Helper()
+	data := ""
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			t.Fatalf("reading an event: %v", err)
+		}
+		if line == "\n" && data != "" {
+			return data
+		}
+		if value, is := strings.CutPrefix(line, "data: "); is {
+			data = strings.TrimSuffix(value, "\n")
+		}
+	}
+}
+
+func (c *client) stream(t *testing.T, target string) *bufio.Reader {
+	t.Helper()
+	resp := c.request(t, target)
+	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" || !slices.Equal(resp.TransferEncoding, []string{"chunked"}) {
+		t.Fatalf("GET %s = %s with %v, %v, want an event stream in chunks", target, resp.Status, resp.Header, resp.TransferEncoding)
+	}
+	return bufio.NewReader(resp.Body)
+}
+
+// ticks reads two events, which are not the same.
+func ticks(t *testing.T, addr string) {
+	in := dial(t, addr).stream(t, "/events?ms=10")
+	if one, two := event(t, in), event(t, in); one == two {
+		t.Errorf("two events say %q", one)
+	}
+}
+
+// tellsAll has two get what is posted.
+func tellsAll(t *testing.T, addr string) {
+	a, b := dial(t, addr).stream(t, "/events/room"), dial(t, addr).stream(t, "/events/room")
+	publisher := dial(t, addr)
+	stop := make(chan struct{})
+	stopped := make(chan struct{})
+	go func() { // a client can have its head before it is in the room
+		defer close(stopped)
+		for {
+			if _, err := io.WriteString(publisher, "POST /events/room HTTP/1.1\r\nHost: peers\r\nContent-Length: 5\r\n\r\nhello"); err != nil {
+				t.Error(err)
+				return
+			}
+			if resp, err := http.ReadResponse(publisher.in, &http.Request{Method: "POST"}); err != nil || resp.StatusCode != 204 {
+				t.Errorf("POST = %v, %v", resp, err)
+				return
+			}
+			select {
+			case <-stop:
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}()
+	for _, in := range []*bufio.Reader{a, b} {
+		if got := event(t, in); got != "hello" {
+			t.Errorf("a client got %q", got)
+		}
+	}
+	close(stop)
+	<-stopped
+}
+
 // echoes upgrades a connection.
 func echoes(t *testing.T, addr string) {
 	c := dial(t, addr)
@@ -187,6 +269,38 @@ func echoes(t *testing.T, addr string) {
 		got := make([]byte, len(want))
 		if _, err := io.ReadFull(c.in, got); err != nil || !bytes.Equal(got, want) {
 			t.Fatalf("the echo of %d bytes is another, or none: %v", len(want), err)
+		}
+	}
+}
+
+// TestServing has the figures of serving made, too few of each to mean anything.
+func TestServing(t *testing.T) {
+	dir := os.Getenv(dirVariable)
+	if dir == "" {
+		dir = built
+	}
+	program := filepath.Join(t.TempDir(), "rstserver")
+	build := exec.Command("go", "build", "-o", program, "./cmd/rstserver")
+	build.Dir = filepath.Join("..", "..") // it is of another module
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	for what, want := range map[string][]string{
+		"costs":   {"GET /      rstserver", "pipelined  gnet", "1 MiB      nethttp", "an http.Handler × net/http"},
+		"latency": {"alone      of its most", "nine tenths", "10 idle", "broadcast to 10", "nethttp"},
+	} {
+		var errs bytes.Buffer
+		cmd := exec.Command(filepath.Join(dir, "serving"), "-rounds", "1", "-for", "20ms", "-held", "10", "-program", program, "-peers", dir, what)
+		cmd.Stderr = &errs
+		out, err := cmd.Output()
+		// Bounds may not hold.
+		if exit := (*exec.ExitError)(nil); err != nil && (!errors.As(err, &exit) || what == "latency" || !strings.Contains(errs.String(), "the bound is")) {
+			t.Errorf("%s: %v: %s", what, err, &errs)
+		}
+		for _, part := range want {
+			if !strings.Contains(string(out), part) {
+				t.Errorf("%s: there is no %q in\n%s", what, part, out)
+			}
 		}
 	}
 }

@@ -31,6 +31,10 @@ type program struct {
 	paths []string
 	// needs is the program that a script starts, which make deps or make peers brings.
 	needs string
+	// tls: it can serve over TLS.
+	tls bool
+	// says is the code of the close frame by which it tells WebSockets on SIGTERM. Empty: it sends none.
+	says string
 	// killed: SIGTERM ends it as it does a program that does nothing about it.
 	killed bool
 	// refused is its exit code where it cannot listen. 0 stands for 1.
@@ -38,49 +42,80 @@ type program struct {
 }
 
 func programs() []program {
-	all := []string{"/slow", "/bytes", "/upgrade"}
+	all := []string{"/slow", "/bytes", "/upgrade", "/events", "/events/room"}
+	webSockets := []string{"/ws", "/ws/room"}
+	pooled, _ := program{name: "pooled"}.path()
 	programs := []program{
 		{name: "fasthttp", paths: all},
 		{name: "gnet"},
 		{name: "nbio", paths: all},
 		{name: "nethttp", killed: true},
-		{name: "pooled", killed: true},
-		{name: "nginx", needs: "nginx", paths: []string{"/slow", "/bytes"}},
-		{name: "haproxy", needs: "haproxy", paths: []string{"/slow", "/bytes"}, killed: true},
+		{name: "pooled", paths: webSockets},
+		{name: "coder", paths: webSockets, says: "1001"},
+		{name: "gorilla", paths: webSockets, says: "1001"},
+		{name: "gws", paths: webSockets, says: "1001"},
+		{name: "nbiows", paths: webSockets},
+		{name: "front", args: []string{"nginx", "proxy", pooled}, needs: "nginx", paths: webSockets},
+		{name: "front", args: []string{"nginx", "drain", pooled}, needs: "nginx", paths: webSockets, says: "1001"},
+		{name: "front", args: []string{"haproxy", "proxy", pooled}, needs: "haproxy", paths: webSockets, killed: true},
+		{name: "front", args: []string{"haproxy", "drain", pooled}, needs: "haproxy", paths: webSockets, says: "1001"},
+		{name: "nginx", needs: "nginx", paths: []string{"/slow", "/bytes"}, tls: true},
+		{name: "haproxy", needs: "haproxy", paths: []string{"/slow", "/bytes", "/events"}, killed: true, tls: true},
 		{name: "apache", needs: "apache2"},
 		{name: "lighttpd", needs: "lighttpd", paths: []string{"/bytes"}, refused: 255},
 		{name: "gunicorn", needs: "gunicorn"},
-		{name: "caddy", needs: "caddy-server"},
+		{name: "caddy", needs: "caddy-server", tls: true},
 	}
 	for _, way := range []string{
 		"map", "server-destroy", "killable", "http-shutdown", "http-shutdown-force", "stoppable", "http-terminator",
-		"close-all-connections", "process-exit",
+		"close-all-connections", "process-exit", "unref", "connection-close", "emit-close", "ws-close", "ws-terminate",
 	} {
-		programs = append(programs, program{name: "node", args: []string{way}, paths: all})
+		p := program{name: "node", args: []string{way}, paths: all, tls: true}
+		switch way {
+		case "ws-close":
+			p.paths, p.says = slices.Concat(all, webSockets), "1001"
+		case "ws-terminate":
+			p.paths = slices.Concat(all, webSockets)
+		}
+		programs = append(programs, p)
 	}
 	return programs
 }
 
-func (p program) String() string { return strings.Join(append([]string{p.name}, p.args...), " ") }
+func (p program) String() string {
+	words := []string{p.name}
+	for _, a := range p.args {
+		words = append(words, filepath.Base(a))
+	}
+	return strings.Join(words, " ")
+}
 
 // built holds the Go programs of a run that has not been told where make peers has put them.
 var built string
 
+// path is the file that starts p, and the folder that make peers has put programs into; empty: none was named.
+func (p program) path() (file, dir string) {
+	switch dir = os.Getenv(dirVariable); {
+	case dir != "":
+		return filepath.Join(dir, p.name), dir
+	case p.needs != "":
+		return "./" + p.name, ""
+	}
+	return filepath.Join(built, p.name), ""
+}
+
 // command is what starts p at addr. In a run that has not been told where the programs are it skips the test of those that it
 // cannot make itself.
-func (p program) command(t *testing.T, addr string) *exec.Cmd {
-	dir := os.Getenv(dirVariable)
+func (p program) command(t *testing.T, addr string, more ...string) *exec.Cmd {
 	missing := t.Fatalf
-	if dir == "" {
+	if os.Getenv(dirVariable) == "" {
 		missing = t.Skipf
 	}
 	const remedy = "left out: %s; run make peers, and this test with " + dirVariable + "=DIR, the absolute path of bin/peers"
-	name, args := filepath.Join(dir, p.name), append(append([]string{}, p.args...), addr)
+	args := append(append(slices.Clone(p.args), addr), more...)
+	name, dir := p.path()
 	switch {
 	case p.needs != "":
-		if dir == "" {
-			name = "./" + p.name
-		}
 		found := func(dirs ...string) bool {
 			return slices.ContainsFunc(dirs, func(dir string) bool { _, err := os.Stat(filepath.Join(dir, p.needs)); return err == nil })
 		}
@@ -100,10 +135,6 @@ func (p program) command(t *testing.T, addr string) *exec.Cmd {
 			missing(remedy, err)
 		}
 		args = append([]string{script}, args...)
-	default:
-		if dir == "" {
-			name = filepath.Join(built, p.name)
-		}
 	}
 	return exec.Command(name, args...)
 }
@@ -116,8 +147,8 @@ type process struct {
 	stderr *os.File
 }
 
-// start starts p on a free port and waits until it says that it listens.
-func (p program) start(t *testing.T) *process {
+// start starts p on a free port, with arguments behind its address, and waits until it says that it listens.
+func (p program) start(t *testing.T, more ...string) *process {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -126,17 +157,21 @@ func (p program) start(t *testing.T) *process {
 	if err := ln.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s := p.spawn(t, addr)
+	s := p.spawn(t, addr, more...)
+	scheme := "http"
+	if len(more) > 0 {
+		scheme = "https"
+	}
 	line, err := s.stdout.ReadString('\n')
-	if want := "listening on http://" + addr + "\n"; line != want {
+	if want := "listening on " + scheme + "://" + addr + "\n"; line != want {
 		t.Fatalf("it prints %q (%v), want %q; stderr: %s", line, err, want, s.errors())
 	}
 	return s
 }
 
 // spawn starts p at addr. Its end is the end of its output, which comes within patience.
-func (p program) spawn(t *testing.T, addr string) *process {
-	s := &process{cmd: p.command(t, addr), addr: addr}
+func (p program) spawn(t *testing.T, addr string, more ...string) *process {
+	s := &process{cmd: p.command(t, addr, more...), addr: addr}
 	s.cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
 	var err error
 	if s.stderr, err = os.CreateTemp(t.TempDir(), "stderr"); err != nil {

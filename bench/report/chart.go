@@ -24,10 +24,11 @@ type chartServer struct {
 }
 
 type chartDoc struct {
-	NotFree string      `json:"notFree"` // "not in 60 s"
-	Settle  float64     `json:"settle"`  // how long that was; 0: it was not watched
-	Mixes   []chartMix  `json:"mixes"`
-	Cells   []chartCell `json:"cells"`
+	NotFree   string           `json:"notFree"` // "not in 60 s"
+	Settle    float64          `json:"settle"`  // how long that was; 0: it was not watched
+	Mixes     []chartMix       `json:"mixes"`
+	Cells     []chartCell      `json:"cells"`
+	Restarted []chartRestarted `json:"restarted"`
 }
 
 // chartMix is how the figures of each server grow with the number of connections.
@@ -103,7 +104,7 @@ func chartOf(docs []*Document) charted {
 }
 
 func (d *Document) chart(place func(Server) int) chartDoc {
-	doc := chartDoc{NotFree: strings.ReplaceAll(notIn(d.Settings.Settle), nbsp, " "), Settle: inMilliseconds(d.Settings.Settle)}
+	doc := chartDoc{NotFree: strings.ReplaceAll(notIn(d.Settings.Settle), nbsp, " "), Settle: prose.InMilliseconds(d.Settings.Settle), Restarted: d.chartRestarts()}
 	blocks := d.blocks()
 	for _, name := range d.mixes() {
 		mix := chartMix{Name: prose.Printable(name)}
@@ -151,7 +152,7 @@ func pointOf(s Spread[time.Duration]) *chartPoint {
 	if !s.Settled() {
 		return nil
 	}
-	return &chartPoint{inMilliseconds(s.Median), inMilliseconds(s.Min), inMilliseconds(s.Max)}
+	return &chartPoint{prose.InMilliseconds(s.Median), prose.InMilliseconds(s.Min), prose.InMilliseconds(s.Max)}
 }
 
 func (c Cell) chartWire() *chartWire {
@@ -173,7 +174,7 @@ func chartRun(r Run, server int) chartRow {
 				}
 			}
 		}
-		row.After = append(row.After, [2]float64{inMilliseconds(l.At), float64(l.States.Total())})
+		row.After = append(row.After, [2]float64{prose.InMilliseconds(l.At), float64(l.States.Total())})
 	}
 	row.After = thinned(row.After)
 	return row
@@ -190,7 +191,7 @@ func cumulative(curve []Step) [][2]float64 {
 			continue
 		}
 		told += s.N
-		points = append(points, [2]float64{inMilliseconds(s.At), float64(told)})
+		points = append(points, [2]float64{prose.InMilliseconds(s.At), float64(told)})
 	}
 	return thinned(points)
 }

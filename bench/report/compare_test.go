@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// cell has one run for each time to port free in milliseconds; 0 is a run in which it did not get free.
+// cell is a Cell of one run for each time to port free in milliseconds; 0 is a run in which it did not get free.
 func cell(server string, n int, mix string, free ...int) Cell {
 	c := Cell{Server: server, N: n, Mix: mix}
 	for _, t := range free {
@@ -108,7 +108,7 @@ func TestMissingIsNotZero(t *testing.T) {
 		},
 	}
 	blocks := d.blocks()
-	for _, g := range append(d.growthGrids(blocks), d.portGrid(blocks[0]), d.processGrid(blocks[0])) {
+	for _, g := range append(d.growthGrids(blocks), d.portGrid(blocks[0]), d.processGrid(blocks[0]), d.costGrid(blocks[0])) {
 		for _, l := range g.Lines {
 			for i, text := range l.Cells[1:] {
 				if text != none && !strings.HasPrefix(text, "not"+nbsp+"in") && !strings.HasPrefix(text, "not in") {
@@ -134,6 +134,53 @@ func TestGrowth(t *testing.T) {
 	got := fmt.Sprint(g.Head, g.Lines[0].Cells, g.Lines[1].Cells, g.Lines[2].Cells)
 	if want := "[server 1,000 10,000] [b 20.0 5.00] [a 10.0 6.00] [c 1.00 –]"; got != want {
 		t.Errorf("growth = %s, want %s", got, want)
+	}
+}
+
+// What connections cost is shown by mode and by holder, and for each connection as their number grows; not where it was not measured.
+func TestCosts(t *testing.T) {
+	const ms, mib = time.Millisecond, 1 << 20
+	costed := func(n int, times time.Duration) Cell {
+		c := cell("s", n, "idle", 1)
+		r := &c.Runs[0]
+		r.TakenIn, r.CPU, r.User, r.SoftIRQ = 20*times, 10*times, times, 3*times
+		memory := int64(mib + n*1000)
+		r.Anonymous, r.Clients, r.KernelMemory, r.Queues = memory, 2*memory, 3*memory, 0
+		return c
+	}
+	d := &Document{Servers: []Server{{Name: "s"}, {Name: "old"}}, Cells: []Cell{costed(1000, ms), costed(2000, 4*ms), cell("old", 1000, "idle", 1)}}
+	blocks := d.blocks()
+	g := d.costGrid(blocks[0])
+	if got, want := fmt.Sprint(g.Lines[0].Cells, len(g.Lines)), "[s 1.95 3.91 5.86 <0.001 20.0 1.00 9.00 3.00] 1"; got != want {
+		t.Errorf("the costs are %s, want %s", got, want)
+	}
+	d.Cells[0].Runs[0].Held, d.Cells[0].Runs[0].Holding = 4*time.Second, 10*ms
+	g = d.costGrid(d.blocks()[0])
+	if got, want := fmt.Sprint(g.Head[9:], g.Lines[0].Cells[9:]), "[holding] [2.50]"; got != want {
+		t.Errorf("to hold them costs %s, want %s", got, want)
+	}
+	got := make(map[string]string)
+	for _, g := range d.growthGrids(blocks) {
+		_, name, _ := strings.Cut(g.Title, "median of ")
+		unit, _, _ := strings.Cut(g.Title, " ")
+		got[name] = fmt.Sprint(unit, g.Lines[0].Cells[1:])
+	}
+	for name, want := range map[string]string{
+		"processor time to take them in by connections":    "µs[20.0 40.0]",
+		"processor time in user mode by connections":       "µs[1.00 2.00]",
+		"processor time in system mode by connections":     "µs[9.00 18.0]",
+		"softirq of the machine by connections":            "µs[3.00 6.00]",
+		"the server's anonymous memory by connections":     "bytes[– 1,000]",
+		"the clients' anonymous memory by connections":     "bytes[– 2,000]",
+		"the kernel's memory for both ends by connections": "bytes[– 3,000]",
+	} {
+		if got[name] != want {
+			t.Errorf("%s: %q, want %q", name, got[name], want)
+		}
+	}
+	d.Cells = []Cell{cell("old", 1000, "idle", 1), cell("old", 2000, "idle", 1)}
+	if g := d.costGrid(d.blocks()[0]); len(g.Lines) > 0 || len(d.growthGrids(d.blocks())) != 3 {
+		t.Errorf("of runs in which it was not measured: %v, and %d tables of growth", g, len(d.growthGrids(d.blocks())))
 	}
 }
 

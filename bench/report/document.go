@@ -20,9 +20,10 @@ type Document struct {
 	Machine     Machine       `json:"machine"`
 	Settings    Settings      `json:"settings"`
 	Servers     []Server      `json:"servers"`
-	Cells       []Cell        `json:"cells"`   // in the order of their first run
-	Skipped     []Omission    `json:"skipped"` // not measured, for a reason that is not the server's fault
-	Failed      []Omission    `json:"failed"`  // not measured, or not to the end, since the server did something wrong
+	Cells       []Cell        `json:"cells"`               // in the order of their first run
+	Restarted   []Restarted   `json:"restarted,omitempty"` // what was restarted, and not ended for good
+	Skipped     []Omission    `json:"skipped"`             // not measured, for a reason that is not the server's fault
+	Failed      []Omission    `json:"failed"`              // not measured, or not to the end, since the server did something wrong
 	Warnings    []string      `json:"warnings"`
 	// Unwired is why nothing was seen on the wire, although runs for that were asked for: "needs CAP_NET_RAW". Warnings has the remedy. Empty: it was.
 	Unwired string `json:"unwired"`
@@ -50,6 +51,12 @@ type Settings struct {
 	Timeout time.Duration `json:"timeout_ns"` // after which a server that had not ended was killed
 	Late    time.Duration `json:"late_ns"`    // how long an in-flight request takes
 	Probe   time.Duration `json:"probe_ns"`   // between two probes of the port
+	// Of restarts alone:
+	Restarts int           `json:"restarts,omitempty"`  // in each run
+	Rate     float64       `json:"rate,omitempty"`      // requests a second of get and post clients together
+	Window   time.Duration `json:"window_ns,omitempty"` // that each was watched at least, and as long without one
+	Clients  string        `json:"clients,omitempty"`   // "50 % get, 50 % post"
+	N        int           `json:"client_count,omitempty"`
 }
 
 // Role is what a server is in the comparison.
@@ -68,7 +75,7 @@ type Server struct {
 	Role    Role     `json:"role"`
 	About   string   `json:"about"`   // one sentence at the most
 	Command []string `json:"command"` // {port} stands for the port
-	Signal  string   `json:"signal"`  // SIGTERM
+	Signal  string   `json:"signal"`  // SIGTERM; of a restart how it is done: "signal=USR2"
 	Version string   `json:"version"` // of the program, where it is known
 }
 
@@ -76,13 +83,16 @@ type Server struct {
 type Cell struct {
 	Server    string `json:"server"` // its name
 	N         int    `json:"connections"`
-	Mix       string `json:"mix"`       // "idle", or "80 % idle, 20 % in-flight"
+	Mix       string `json:"mix"`       // "idle", or "80 % idle, 20 % in-flight", with OverTLS behind it if that is so
 	Processes int    `json:"processes"` // of the server, on one port
 	Clients   int    `json:"client_processes"`
 	Runs      []Run  `json:"runs"`
 	// Wired are runs of their own in which segments were seen on the wire, which a server pays for. They are in no figure but that.
 	Wired []Run `json:"wired"`
 }
+
+// OverTLS is what a Mix ends in of which all connections are over TLS.
+const OverTLS = " over TLS"
 
 // Moment is when something was first seen, counted from the signal. It happened after Before, when it was looked for in vain,
 // and not after At.
@@ -94,26 +104,39 @@ type Moment struct {
 // Run is one teardown: what was seen, raw. Times count from the signal; those that are null did not come, within the timeout
 // or the settle time.
 type Run struct {
-	Round   int            `json:"round"`             // from 1; the servers of a round are measured in turn
-	At      time.Time      `json:"at"`                // of the signal
-	Open    time.Duration  `json:"open_ns"`           // that opening the connections took
-	Pair    time.Duration  `json:"pair_ns,omitempty"` // that a bare pair of programs took to open as many; 0: there was none
-	Refused *Moment        `json:"refused"`           // a connect was refused
-	Told    *time.Duration `json:"told_ns"`           // the last client knew
-	Free    *Moment        `json:"free"`              // a bind without SO_REUSEADDR succeeded
-	Gone    *time.Duration `json:"gone_ns"`           // the last process had ended
-	Exit    []string       `json:"exit"`              // of each process: "exit code 0", "SIGKILL"
+	Round   int            `json:"round"`                 // from 1; the servers of a round are measured in turn
+	At      time.Time      `json:"at"`                    // of the signal
+	Open    time.Duration  `json:"open_ns"`               // that opening the connections took
+	TakenIn time.Duration  `json:"taken_in_ns,omitempty"` // processor time of the server meanwhile
+	Held    time.Duration  `json:"held_ns,omitempty"`     // that they were held before the signal; 0: they were not
+	Holding time.Duration  `json:"holding_ns,omitempty"`  // processor time of the server meanwhile
+	Pair    time.Duration  `json:"pair_ns,omitempty"`     // that a bare pair of programs took to open as many; 0: there was none
+	Refused *Moment        `json:"refused"`               // a connect was refused
+	Told    *time.Duration `json:"told_ns"`               // the last client knew
+	Free    *Moment        `json:"free"`                  // a bind without SO_REUSEADDR succeeded
+	Gone    *time.Duration `json:"gone_ns"`               // the last process had ended
+	Exit    []string       `json:"exit"`                  // of each process: "exit code 0", "SIGKILL"
 
-	Endings map[string]int            `json:"endings"`         // clients by how they were told: reset, eof, answered, failed, untold; of WebSockets that had a close frame "close 1001 then eof" and so on
+	Endings map[string]int            `json:"endings"`         // clients by how they were told: reset, eof, answered, failed, untold, left; of those that the server had said something before "close 1001 then eof" (a WebSocket), "GOAWAY then left" (HTTP/2), "close_notify then eof" (TLS) and so on
 	ByKind  map[string]map[string]int `json:"endings_by_kind"` // the same for each kind of connection
 	Curve   []Step                    `json:"curve"`           // by time
 	Left    []Left                    `json:"left"`            // on the port: the first right after, then each change, and what there was at the end of the settle time
 	Holders []string                  `json:"holders"`         // processes that still had sockets of the port, right after
 
-	CPU      time.Duration    `json:"cpu_ns"`         // processor time of the server from the signal to its end
-	Resident int64            `json:"resident_bytes"` // of the server before the signal
-	Kernel   map[string]int64 `json:"kernel"`         // what counters of /proc/net/netstat and /proc/net/snmp rose by, all of the machine's, without the resets that the probe has caused
-	Cleaned  int              `json:"cleaned"`        // sockets that were destroyed or waited out after the run
+	CPU     time.Duration `json:"cpu_ns"`               // processor time of the server from the signal to its end
+	User    time.Duration `json:"user_ns,omitempty"`    // of that in user mode
+	SoftIRQ time.Duration `json:"softirq_ns,omitempty"` // of all processors in soft interrupts, from the signal until the server's end and the clients' knowing
+
+	// Memory before the signal.
+	Resident     int64 `json:"resident_bytes"`                // of the server
+	Anonymous    int64 `json:"anonymous_bytes,omitempty"`     // of that what is no part of a file
+	Grown        int64 `json:"grown_bytes,omitempty"`         // by how much anonymous memory of the server had grown since it had come to listen
+	Clients      int64 `json:"clients_bytes,omitempty"`       // the same of the clients
+	KernelMemory int64 `json:"kernel_memory_bytes,omitempty"` // that the kernel has taken since before the server started, of both ends
+	Queues       int64 `json:"queues_bytes,omitempty"`        // the same of what TCP has accounted for queues
+
+	Kernel  map[string]int64 `json:"kernel"`  // what counters of /proc/net/netstat and /proc/net/snmp rose by, all of the machine's, without the resets that the probe has caused
+	Cleaned int              `json:"cleaned"` // sockets that were destroyed or waited out after the run
 
 	Wire *Wire `json:"wire,omitempty"` // of a run that was for it
 }

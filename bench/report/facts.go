@@ -22,7 +22,7 @@ func (d *Document) facts() []fact {
 	}
 	m, s := d.Machine, d.Settings
 	if !d.Began.IsZero() {
-		facts = append(facts, fact{"date", d.Began.Format("2006-01-02 15:04 MST") + ", took " + glued(span(d.Took))})
+		facts = append(facts, fact{"date", d.Began.Format("2006-01-02 15:04 MST") + ", took " + glued(prose.Span(d.Took))})
 	}
 	add("program", d.Program)
 	add("system", join(m.OS, m.Kernel, m.Arch))
@@ -49,12 +49,16 @@ func (d *Document) facts() []fact {
 	if s.Wire > 0 {
 		settings = append(settings, prose.Grouped(s.Wire)+" more to see the wire")
 	}
+	if s.Restarts > 0 {
+		settings = append(settings, prose.Plural(s.Restarts, "restart")+" in each", prose.Plural(s.N, "client")+": "+s.Clients,
+			prose.Grouped(int(s.Rate))+" requests a second of get and post clients", "windows of "+glued(prose.Span(s.Window))+" at least")
+	}
 	for _, setting := range []struct {
 		name string
 		d    time.Duration
 	}{{"settle", s.Settle}, {"timeout", s.Timeout}, {"in-flight requests take", s.Late}, {"probe every", s.Probe}} {
 		if setting.d > 0 {
-			settings = append(settings, setting.name+" "+glued(span(setting.d)))
+			settings = append(settings, setting.name+" "+glued(prose.Span(setting.d)))
 		}
 	}
 	for _, own := range []fact{{"settings", join(settings...)}, {"resolution", d.attained()}} {
@@ -65,7 +69,7 @@ func (d *Document) facts() []fact {
 	return facts
 }
 
-// glued has the blanks of s hold together what is beside them.
+// glued replaces the blanks of s by such as hold together what is beside them.
 func glued(s string) string { return strings.ReplaceAll(s, " ", nbsp) }
 
 // join lists what is not empty.

@@ -23,7 +23,7 @@ type line struct {
 	Cells []string
 }
 
-// portGrid has what the benchmark is about: when the port and the clients are rid of the server.
+// portGrid shows what the benchmark is about: when the port and the clients are rid of the server.
 func (d *Document) portGrid(b block) grid {
 	g := grid{
 		Title: b.title() + ": " + b.over() + ", ms from the signal",
@@ -32,26 +32,67 @@ func (d *Document) portGrid(b block) grid {
 	}
 	for _, r := range b.rows {
 		g.Lines = append(g.Lines, line{r.server.Role, []string{
-			r.name(b), spreadText(r.Free, ms, notIn(d.Settings.Settle)), ratioText(r.floor), ratioText(r.peer),
-			spreadText(r.Told, ms, notIn(d.Settings.Timeout)), r.howTold(), r.leftOnPort() + r.later() + r.heldBy(),
+			r.name(b), spreadText(r.Free, prose.Milliseconds, notIn(d.Settings.Settle)), ratioText(r.floor), ratioText(r.peer),
+			spreadText(r.Told, prose.Milliseconds, notIn(d.Settings.Timeout)), r.howTold(), r.leftOnPort() + r.later() + r.heldBy(),
 		}})
 	}
 	return g
 }
 
-// processGrid has what else is known of the same runs, in the same order.
+// processGrid shows what else is known of the same runs, in the same order.
 func (d *Document) processGrid(b block) grid {
 	g := grid{
 		Title: "The same runs: ms from the signal, ms of processor time, MiB resident before",
 		Head:  []string{"server", "refused", "process gone", "ended by", "processor", "resident"},
 		Right: []bool{false, true, true, false, true, true},
 	}
+	grown := slices.ContainsFunc(b.rows, func(r row) bool { return r.Grown.N > 0 })
+	if grown {
+		g.Title += ", bytes by the connection"
+		g.Head, g.Right = append(g.Head, "grown"), append(g.Right, true)
+	}
 	timeout := notIn(d.Settings.Timeout)
 	for _, r := range b.rows {
-		g.Lines = append(g.Lines, line{r.server.Role, []string{
-			r.name(b), spreadText(r.Refused, ms, timeout), spreadText(r.Gone, ms, timeout), r.exits(),
-			spreadText(r.CPU, ms, none), spreadText(r.Resident, mib, none),
-		}})
+		cells := []string{
+			r.name(b), spreadText(r.Refused, prose.Milliseconds, timeout), spreadText(r.Gone, prose.Milliseconds, timeout), r.exits(),
+			spreadText(r.CPU, prose.Milliseconds, none), spreadText(r.Resident, prose.MiB, none),
+		}
+		if grown {
+			cells = append(cells, spreadText(r.Grown, func(n int64) string { return prose.Grouped(n) }, none))
+		}
+		g.Lines = append(g.Lines, line{r.server.Role, cells})
+	}
+	return g
+}
+
+// costGrid shows what the connections of the same runs took: memory before the signal, and processor time by mode. It is empty where that was
+// not measured.
+func (d *Document) costGrid(b block) grid {
+	g := grid{
+		Title: "The same runs: MiB before the signal, ms of processor time until it and from it on",
+		Head:  []string{"server", "server", "clients", "kernel", "queues", "taking in", "user", "system", "softirq"},
+		Right: []bool{false, true, true, true, true, true, true, true, true},
+	}
+	held := slices.ContainsFunc(b.rows, func(r row) bool { return r.Holding.N > 0 })
+	if held {
+		g.Title += "; ms of it in each second that they were held"
+		g.Head, g.Right = append(g.Head, "holding"), append(g.Right, true)
+	}
+	for _, r := range b.rows {
+		if r.Clients.N == 0 {
+			continue
+		}
+		cells := []string{r.name(b)}
+		for _, s := range []Spread[int64]{r.Anonymous, r.Clients, r.Kernel, r.Queues} {
+			cells = append(cells, spreadText(s, prose.MiB, none))
+		}
+		for _, s := range []Spread[time.Duration]{r.TakenIn, r.User, r.System, r.SoftIRQ} {
+			cells = append(cells, spreadText(s, prose.Milliseconds, none))
+		}
+		if held {
+			cells = append(cells, spreadText(r.Holding, prose.Milliseconds, none))
+		}
+		g.Lines = append(g.Lines, line{r.server.Role, cells})
 	}
 	return g
 }
@@ -106,7 +147,7 @@ func (b block) kindGrid() grid {
 	return g
 }
 
-// wireGrid has when the connections were ended on the wire, in the order of that. It is empty where nobody asked for it. It is narrow, and
+// wireGrid shows when the connections were ended on the wire, in the order of that. It is empty where nobody asked for it. It is narrow, and
 // fits 80 columns.
 func (d *Document) wireGrid(b block) grid {
 	if b.wired == 0 && d.Unwired == "" {
@@ -135,26 +176,60 @@ func (d *Document) wireGrid(b block) grid {
 
 // grids are the tables of a block. Those without lines are left out.
 func (d *Document) grids(b block) []grid {
-	return slices.DeleteFunc([]grid{d.portGrid(b), d.processGrid(b), b.openGrid(), b.kindGrid(), d.wireGrid(b)}, func(g grid) bool { return len(g.Lines) == 0 })
+	return slices.DeleteFunc([]grid{d.portGrid(b), d.processGrid(b), d.costGrid(b), b.openGrid(), b.kindGrid(), b.paceGrid(), d.wireGrid(b)}, func(g grid) bool { return len(g.Lines) == 0 })
 }
 
-// measure is a time that is divided by the number of connections.
+// measure is what is divided by the number of connections: microseconds, or bytes beyond those with the fewest connections, so that what a
+// process has without any is not in them.
 type measure struct {
-	name string
-	of   func(row) Spread[time.Duration]
+	name, unit string
+	beyond     bool
+	of         func(row) (median float64, settled bool)
+}
+
+// inTime is a measure of a time.
+func inTime(name string, of func(row) Spread[time.Duration]) measure {
+	return measure{name, "µs", false, func(r row) (float64, bool) {
+		s := of(r)
+		return microseconds(s.Median), s.Settled()
+	}}
+}
+
+// inBytes is a measure of memory.
+func inBytes(name string, of func(row) Spread[int64]) measure {
+	return measure{name, "bytes", true, func(r row) (float64, bool) {
+		s := of(r)
+		return float64(s.Median), s.Settled()
+	}}
 }
 
 // measures are those that were measured.
 func (d *Document) measures() []measure {
 	measures := []measure{
-		{"port free", func(r row) Spread[time.Duration] { return r.Free }},
-		{"clients told", func(r row) Spread[time.Duration] { return r.Told }},
-		{"processor time", func(r row) Spread[time.Duration] { return r.CPU }},
+		inTime("port free", func(r row) Spread[time.Duration] { return r.Free }),
+		inTime("clients told", func(r row) Spread[time.Duration] { return r.Told }),
+		inTime("processor time", func(r row) Spread[time.Duration] { return r.CPU }),
 	}
 	if d.wired() {
-		measures = slices.Insert(measures, 1, measure{"last end on the wire", func(r row) Spread[time.Duration] { return r.Wire }})
+		measures = slices.Insert(measures, 1, inTime("last end on the wire", func(r row) Spread[time.Duration] { return r.Wire }))
+	}
+	if d.costed() {
+		measures = append(measures,
+			inTime("processor time to take them in", func(r row) Spread[time.Duration] { return r.TakenIn }),
+			inTime("processor time in user mode", func(r row) Spread[time.Duration] { return r.User }),
+			inTime("processor time in system mode", func(r row) Spread[time.Duration] { return r.System }),
+			inTime("softirq of the machine", func(r row) Spread[time.Duration] { return r.SoftIRQ }),
+			inBytes("the server's anonymous memory", func(r row) Spread[int64] { return r.Anonymous }),
+			inBytes("the clients' anonymous memory", func(r row) Spread[int64] { return r.Clients }),
+			inBytes("the kernel's memory for both ends", func(r row) Spread[int64] { return r.Kernel }),
+		)
 	}
 	return measures
+}
+
+// costed reports whether there is a run of which it is known what its connections took.
+func (d *Document) costed() bool {
+	return slices.ContainsFunc(d.Cells, func(c Cell) bool { return slices.ContainsFunc(c.Runs, func(r Run) bool { return r.Clients > 0 }) })
 }
 
 // wired reports whether there is a run in which segments were seen on the wire.
@@ -183,16 +258,31 @@ func (d *Document) growthGrids(blocks []block) []grid {
 	return grids
 }
 
+// title is what one is called in the title of its table.
+func (m measure) title() string {
+	if m.beyond {
+		return m.unit + " for each connection beyond the fewest"
+	}
+	return m.unit + " per connection as their number grows"
+}
+
+// sized is a figure with so many connections.
+type sized struct {
+	n  int
+	of float64
+}
+
 func growthGrid(grown []block, mix string, m measure) grid {
 	g := grid{
-		Title: "µs per connection as their number grows, " + prose.Printable(mix) + ": median of " + m.name + " by connections",
+		Title: m.title() + ", " + prose.Printable(mix) + ": median of " + m.name + " by connections",
 		Head:  []string{"server"},
 		Right: []bool{false},
 	}
 	type growing struct {
 		line
-		name string
-		most float64 // with the most connections; 0: no figure
+		name   string
+		most   float64 // with the most connections; 0: no figure
+		fewest sized
 	}
 	var lines []growing
 	for i, b := range grown {
@@ -206,9 +296,19 @@ func growthGrid(grown []block, mix string, m measure) grid {
 				cells[0] = prose.Printable(r.server.Name)
 				lines = append(lines, growing{line: line{r.server.Role, cells}, name: r.server.Name})
 			}
-			if s := m.of(r); s.Settled() {
-				cost := microseconds(s.Median) / float64(b.n)
-				lines[at].Cells[i+1] = significant(cost)
+			median, settled := m.of(r)
+			n := b.n
+			if m.beyond && settled {
+				fewest := lines[at].fewest
+				if fewest.n == 0 { // this is it
+					lines[at].fewest = sized{b.n, median}
+					continue
+				}
+				median, n = median-fewest.of, n-fewest.n
+			}
+			if settled && median >= 0 {
+				cost := median / float64(n)
+				lines[at].Cells[i+1] = prose.Significant(cost)
 				if i == len(grown)-1 {
 					lines[at].most = cost
 				}

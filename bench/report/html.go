@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"io"
 	"strconv"
+	"strings"
 )
 
 //go:embed page
@@ -17,10 +18,13 @@ func HTML(w io.Writer, o Options, docs ...*Document) error {
 	page := page{
 		Style: template.CSS(pageFile("page.css")), Script: template.JS(pageFile("page.js")),
 		Library: template.JS(library()), License: string(pageFile("chart.LICENSE.md")),
-		Charts: chartOf(docs),
+		Charts: chartOf(docs), Subject: capital(subject(docs)),
+	}
+	for _, d := range docs {
+		page.Teardowns = page.Teardowns || len(d.Cells) > 0
 	}
 	if o.Explain {
-		page.Definitions = Definitions()
+		page.Definitions = definitionsOf(docs)
 	}
 	for i, d := range docs {
 		page.Documents = append(page.Documents, d.section(i))
@@ -54,6 +58,8 @@ type page struct {
 	Library, Script template.JS
 	License         string
 	Charts          charted
+	Subject         string
+	Teardowns       bool // there is a time that counts from a signal
 	Definitions     []Definition
 	Documents       []section
 }
@@ -69,6 +75,7 @@ type section struct {
 	Stories         []story
 	Blocks          []blockSection
 	Growth          []grid
+	Restarts        []grid
 	Wired           bool
 	Servers         grid
 	Skipped, Failed []sentence
@@ -83,7 +90,7 @@ func (d *Document) section(i int) section {
 	blocks := d.blocks()
 	s := section{
 		ID: "d" + strconv.Itoa(i), Index: i, Heading: d.heading(blocks), Command: shell(d.Command), Facts: d.facts(),
-		Warnings: d.warnings(blocks), Stories: d.stories(blocks), Growth: d.growthGrids(blocks), Wired: d.wired(), Servers: d.aboutGrid(),
+		Warnings: d.warnings(blocks), Stories: d.stories(blocks), Growth: d.growthGrids(blocks), Restarts: d.restartGrids(d.restartRows()), Wired: d.wired(), Servers: d.aboutGrid(),
 		Skipped: omissions(d.Skipped), Failed: omissions(d.Failed),
 	}
 	for _, b := range blocks {
@@ -91,3 +98,6 @@ func (d *Document) section(i int) section {
 	}
 	return s
 }
+
+// capital is s with a capital.
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

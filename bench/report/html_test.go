@@ -31,6 +31,7 @@ func samplePages(t *testing.T) map[string]string {
 		"usual": html(t, usual()), "grown": html(t, grown()), "large": html(t, many), "nasty": html(t, nasty()),
 		"empty": html(t, empty()), "several": html(t, usual(), grown()), "none": html(t),
 		"wired": html(t, wired("idle", mixed)), "unwired": html(t, unwired()),
+		"restarts": html(t, restarts()), "both": html(t, usual(), restarts()),
 	}
 	for name, page := range written {
 		if *pages == "" {

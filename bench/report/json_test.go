@@ -21,20 +21,29 @@ func inJSON(t *testing.T, d *Document) string {
 	return b.String()
 }
 
-// fewer leaves out runs of d under -short: of each configuration, every one is written like the first, or like one of the first three
-// that were recorded.
+// fewer leaves out runs of d under -short, and steps of them: of each configuration, every one is written like the first, or like one of
+// the first three that were recorded.
 func fewer(d *Document) *Document {
 	if testing.Short() {
 		for i := range d.Cells {
 			c := &d.Cells[i]
 			c.Runs, c.Wired = c.Runs[:min(1, len(c.Runs))], c.Wired[:min(3, len(c.Wired))]
+			for _, runs := range [][]Run{c.Runs, c.Wired} {
+				for i := range runs {
+					r := &runs[i]
+					r.Curve = r.Curve[:min(2, len(r.Curve))]
+					if r.Wire != nil {
+						r.Wire.Curve = r.Wire.Curve[:min(2, len(r.Wire.Curve))]
+					}
+				}
+			}
 		}
 	}
 	return d
 }
 
 func TestJSONRoundTrip(t *testing.T) {
-	for name, d := range map[string]*Document{"usual": usual(), "grown": grown(), "wired": wired("idle"), "unwired": unwired(), "nasty": nasty(), "empty": empty()} {
+	for name, d := range map[string]*Document{"usual": usual(), "grown": grown(), "wired": wired("idle"), "unwired": unwired(), "nasty": nasty(), "empty": empty(), "restarts": restarts()} {
 		fewer(d)
 		got, err := Read(strings.NewReader(inJSON(t, d)))
 		if err != nil {

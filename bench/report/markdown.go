@@ -11,15 +11,13 @@ import (
 // Markdown writes documents one after the other, with tables as GitHub has them.
 func Markdown(w io.Writer, o Options, docs ...*Document) error {
 	var b strings.Builder
-	b.WriteString("# Results\n\n" +
-		"Written by `rstserver bench`: how fast servers let go of their port and of their clients, and what they leave behind, as\n" +
-		"seen from outside. Each part is one call.\n")
+	b.WriteString("# Results\n\nWritten by `rstserver bench`: " + subject(docs) + ", as\nseen from outside. Each part is one call.\n")
 	for _, d := range docs {
 		d.markdown(&b)
 	}
 	if o.Explain {
 		b.WriteString("\n## What the figures mean\n\n| figure | what it means |\n| --- | --- |\n")
-		for _, def := range Definitions() {
+		for _, def := range definitionsOf(docs) {
 			b.WriteString("| " + escaped(def.Name) + " | " + escaped(def.Text) + " |\n")
 		}
 	}
@@ -39,6 +37,12 @@ func (d *Document) markdown(b *strings.Builder) {
 	for _, block := range blocks {
 		b.WriteString("\n### " + escaped(block.title()) + "\n")
 		for _, g := range d.grids(block) {
+			markdownGrid(b, g)
+		}
+	}
+	if grids := d.restartGrids(d.restartRows()); len(grids) > 0 {
+		b.WriteString("\n### What restarts cost\n")
+		for _, g := range grids {
 			markdownGrid(b, g)
 		}
 	}
@@ -79,6 +83,9 @@ func (d *Document) markdown(b *strings.Builder) {
 
 // heading is what was measured in a few words.
 func (d *Document) heading(blocks []block) string {
+	if rows := d.restartRows(); len(rows) > 0 {
+		return d.restartTitle(rows) + ", " + prose.Plural(len(d.Servers), "server")
+	}
 	if len(blocks) == 0 {
 		return "Nothing was measured"
 	}
@@ -90,7 +97,7 @@ func (d *Document) heading(blocks []block) string {
 	if least == most && len(d.mixes()) == 1 {
 		return blocks[0].title() + ", " + servers
 	}
-	return between(prose.Grouped(least), prose.Grouped(most)) + " connections, " + prose.Printable(strings.Join(d.mixes(), "; ")) + ", " + servers
+	return prose.Between(prose.Grouped(least), prose.Grouped(most)) + " connections, " + prose.Printable(strings.Join(d.mixes(), "; ")) + ", " + servers
 }
 
 // aboutGrid says what the servers are. The tables of figures have names only.

@@ -22,11 +22,11 @@ func spreadText[T ~int64](s Spread[T], unit func(T) string, bound string) string
 	case s.N == 0:
 		return bound
 	case !s.Settled():
-		return fmt.Sprintf("%s (%d"+nbsp+"of"+nbsp+"%d"+nbsp+"did: %s)", bound, s.N, s.Of, between(unit(s.Min), unit(s.Max)))
+		return fmt.Sprintf("%s (%d"+nbsp+"of"+nbsp+"%d"+nbsp+"did: %s)", bound, s.N, s.Of, prose.Between(unit(s.Min), unit(s.Max)))
 	}
 	text := unit(s.Median)
 	if least, most := unit(s.Min), unit(s.Max); least != text || most != text {
-		text += " (" + between(least, most) + ")"
+		text += " (" + prose.Between(least, most) + ")"
 	}
 	if s.N < s.Of {
 		text += fmt.Sprintf(", %d"+nbsp+"of"+nbsp+"%d", s.N, s.Of)
@@ -39,31 +39,28 @@ func notIn(d time.Duration) string {
 	if d <= 0 {
 		return "not seen"
 	}
-	return "not in " + strings.ReplaceAll(span(d), " ", nbsp)
+	return "not in " + strings.ReplaceAll(prose.Span(d), " ", nbsp)
 }
 
 func ratioText(ratio float64) string {
-	switch {
-	case ratio == 0:
+	if ratio == 0 {
 		return none
-	case ratio >= 0.095 && ratio < 99.5:
-		return fmt.Sprintf("%.2f", ratio)
 	}
-	return significant(ratio)
+	return prose.Ratio(ratio)
 }
 
 // countsText lists what was counted: "10,000 reset", "8,990–9,000 EOF, 1,000 untold".
 func countsText(counts []count) string {
 	parts := make([]string, len(counts))
 	for i, c := range counts {
-		parts[i] = between(prose.Grouped(c.min), prose.Grouped(c.max)) + nbsp + endingName(c.what)
+		parts[i] = prose.Between(prose.Grouped(c.min), prose.Grouped(c.max)) + nbsp + endingName(c.what)
 	}
 	return strings.Join(parts, ", ")
 }
 
 func endingName(what string) string {
 	what = prose.Printable(what)
-	if before, ok := strings.CutSuffix(what, "eof"); ok { // a WebSocket's can come behind a close code
+	if before, ok := strings.CutSuffix(what, "eof"); ok { // it can come behind what the server has said
 		what = before + "EOF"
 	}
 	return strings.ReplaceAll(what, " ", nbsp)
@@ -117,9 +114,9 @@ func (r row) later() string {
 	case at <= 0 || len(left) == 0:
 		return ""
 	case sockets == 0:
-		return ", gone after " + glued(span(at))
+		return ", gone after " + glued(prose.Span(at))
 	case len(left) > 0 && sockets < left[0].min:
-		return fmt.Sprintf(", %s still there after %s", prose.Grouped(sockets), glued(span(at)))
+		return fmt.Sprintf(", %s still there after %s", prose.Grouped(sockets), glued(prose.Span(at)))
 	}
 	return ""
 }
@@ -141,7 +138,7 @@ func (d *Document) lastEnd(r row) string {
 	case lost > 0:
 		bound = "not" + nbsp + "known"
 	}
-	return spreadText(r.Wire, ms, bound)
+	return spreadText(r.Wire, prose.Milliseconds, bound)
 }
 
 // onWire is how much of something there was on the wire in a run.
@@ -150,10 +147,10 @@ func (r row) onWire(of func(*Wire) int) string {
 		return none
 	}
 	least, most := r.cell.wireCount(of)
-	return between(prose.Grouped(least), prose.Grouped(most))
+	return prose.Between(prose.Grouped(least), prose.Grouped(most))
 }
 
-// name has the number of runs behind it if that is not the one in the title.
+// name is the name of the server, and the number of runs if that is not the one in the title.
 func (r row) name(b block) string { return r.nameWith(len(r.cell.Runs), b.runs) }
 
 func (r row) nameWith(runs, inTitle int) string {
@@ -198,6 +195,9 @@ func (r row) holders() string {
 
 // title is "10,000 idle connections".
 func (b block) title() string {
+	if mix, secure := strings.CutSuffix(b.mix, OverTLS); secure {
+		return block{n: b.n, mix: mix}.title() + OverTLS
+	}
 	if strings.ContainsAny(b.mix, ",%0123456789") {
 		return prose.Plural(b.n, "connection") + ", " + prose.Printable(b.mix)
 	}

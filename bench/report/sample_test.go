@@ -89,6 +89,7 @@ func (m manner) run(rng *rand.Rand, d *Document, n int, mix string, round int) R
 	r := Run{
 		Round: round, At: d.Began.Add(time.Duration(round) * time.Minute), Open: time.Duration(n) * 80 * time.Microsecond,
 		Refused: moment(450*time.Microsecond + vary(100*time.Microsecond)), CPU: whole * 3 / 2, Resident: 8<<20 + int64(n)*2048,
+		TakenIn: 2 * whole, User: whole / 4, SoftIRQ: whole / 2, Anonymous: int64(n) * 1024, Clients: int64(n) * 512, KernelMemory: int64(n) * 6500, Queues: 1 << 20,
 		Endings: map[string]int{}, ByKind: map[string]map[string]int{}, Kernel: map[string]int64{"TCPAbortOnData": int64(n)},
 	}
 	if m.server.Role == Floor && m.leaves == sockdiag.Unknown && mix == "idle" {
@@ -111,7 +112,7 @@ func (m manner) run(rng *rand.Rand, d *Document, n int, mix string, round int) R
 	ending := m.ending
 	if m.hangs {
 		ending = "untold"
-		r.CPU = 0
+		r.CPU, r.User = 0, 0
 		r.Exit = []string{"SIGKILL"}
 		r.Holders = []string{"node (4711)"}
 	} else {
@@ -149,7 +150,7 @@ func (m manner) wire(r Run, n int) Run {
 
 const mixed = "80 % idle, 20 % in-flight"
 
-// wired has runs of everybody in which the wire was seen. Of one segments were lost in one of them, and one was not measured to the end.
+// wired is a document in which all servers have runs with the wire seen. One server lost segments in one run, and one was not measured to the end.
 func wired(mixes ...string) *Document {
 	all := manners()
 	d := sample(5, all, []int{10000, 14000}, mixes, 3)
@@ -183,7 +184,7 @@ func unwired() *Document {
 // usual is what one call measures; large is the most that a page has to show.
 func usual() *Document { return sample(1, manners(), []int{10000}, []string{"idle"}, 5) }
 
-// grown has two mixes of three sizes, and all that can be told beside the figures.
+// grown is a document of two mixes of three sizes, with all that can be told beside the figures.
 func grown() *Document {
 	d := sample(4, manners(), []int{100, 10000, 19000}, []string{"idle", mixed}, 5)
 	for i := range d.Cells[:8] {
@@ -213,7 +214,7 @@ func large() *Document {
 	return d
 }
 
-// nasty has what must not break a table or a page: names and figures of any length, states and endings of all kinds, and runs
+// nasty is a document of what must not break a table or a page: names and figures of any length, states and endings of all kinds, and runs
 // in which nearly everything is missing.
 func nasty() *Document {
 	names := []string{

@@ -13,7 +13,7 @@ type Spread[T ~int64] struct {
 	Of               int // all runs
 }
 
-// Settled says whether there is a median: more than half of the runs have the figure.
+// Settled reports whether there is a median: more than half of the runs have the figure.
 func (s Spread[T]) Settled() bool { return 2*s.N > s.Of }
 
 // spreadOf is the Spread of what was measured in so many runs. With an even number of runs the median is the mean of the two
@@ -37,14 +37,20 @@ type Figures struct {
 	Refused, Told, Free, Gone Spread[time.Duration]
 	Wire                      Spread[time.Duration] // the last end, over the runs that were for that
 	CPU                       Spread[time.Duration] // a run without any processor time counts as one without the figure
+	TakenIn                   Spread[time.Duration] // likewise
+	Holding                   Spread[time.Duration] // for each second; of a run that has held its connections
+	User, System, SoftIRQ     Spread[time.Duration] // likewise, and so does one that was measured before these were
 	Resident                  Spread[int64]         // bytes; likewise
+	Grown                     Spread[int64]         // bytes by the connection; likewise
+	Anonymous, Clients        Spread[int64]
+	Kernel, Queues            Spread[int64]
 	Open, Pair                Spread[time.Duration] // that opening took; likewise
 }
 
 // Figures computes the figures of c.
 func (c Cell) Figures() Figures {
-	var refused, told, free, gone, cpu, open, pair []time.Duration
-	var resident []int64
+	var refused, told, free, gone, cpu, user, system, softIRQ, takenIn, holding, open, pair []time.Duration
+	var resident, grown, anonymous, clients, kernel, queues []int64
 	for _, r := range c.Runs {
 		refused = appendMoment(refused, r.Refused)
 		told = appendTime(told, r.Told)
@@ -53,14 +59,30 @@ func (c Cell) Figures() Figures {
 		if r.CPU > 0 {
 			cpu = append(cpu, r.CPU)
 		}
+		if r.Clients > 0 { // otherwise it was measured before these were
+			if r.CPU > 0 {
+				user, system, softIRQ = append(user, r.User), append(system, r.CPU-r.User), append(softIRQ, r.SoftIRQ)
+			}
+			anonymous, clients = append(anonymous, r.Anonymous), append(clients, r.Clients)
+			kernel, queues = append(kernel, r.KernelMemory), append(queues, r.Queues)
+		}
 		if r.Open > 0 {
 			open = append(open, r.Open)
+		}
+		if r.TakenIn > 0 {
+			takenIn = append(takenIn, r.TakenIn)
+		}
+		if r.Held > 0 {
+			holding = append(holding, time.Duration(float64(r.Holding)/r.Held.Seconds()))
 		}
 		if r.Pair > 0 {
 			pair = append(pair, r.Pair)
 		}
 		if r.Resident > 0 {
 			resident = append(resident, r.Resident)
+		}
+		if r.Grown > 0 {
+			grown = append(grown, r.Grown/int64(max(c.N, 1)))
 		}
 	}
 	var wire []time.Duration
@@ -71,7 +93,9 @@ func (c Cell) Figures() Figures {
 	return Figures{
 		Wire:    spreadOf(wire, len(c.Wired)),
 		Refused: spreadOf(refused, of), Told: spreadOf(told, of), Free: spreadOf(free, of), Gone: spreadOf(gone, of),
-		CPU: spreadOf(cpu, of), Resident: spreadOf(resident, of), Open: spreadOf(open, of), Pair: spreadOf(pair, of),
+		CPU: spreadOf(cpu, of), User: spreadOf(user, of), System: spreadOf(system, of), SoftIRQ: spreadOf(softIRQ, of),
+		TakenIn: spreadOf(takenIn, of), Holding: spreadOf(holding, of), Anonymous: spreadOf(anonymous, of), Clients: spreadOf(clients, of), Kernel: spreadOf(kernel, of), Queues: spreadOf(queues, of),
+		Resident: spreadOf(resident, of), Grown: spreadOf(grown, of), Open: spreadOf(open, of), Pair: spreadOf(pair, of),
 	}
 }
 
@@ -90,7 +114,7 @@ func appendMoment(list []time.Duration, m *Moment) []time.Duration {
 	return append(list, m.At)
 }
 
-// scattered says whether the runs of a cell differ too much for the median to be trusted: it took half as long again in the
+// scattered reports whether the runs of a cell differ too much for the median to be trusted: it took half as long again in the
 // upper quartile as in the lower one, and the two lie further apart than the probe can tell times apart. The quartiles leave
 // out the single run that something else on the machine disturbed, which greatest and least would not. The factor is a guess.
 func scattered(measured []time.Duration, resolution time.Duration) bool {

@@ -36,8 +36,8 @@ func TestSpread(t *testing.T) {
 
 func TestFigures(t *testing.T) {
 	told, gone := 20*time.Millisecond, 30*time.Millisecond
-	c := Cell{Runs: []Run{
-		{Free: &Moment{At: 10, Before: 3}, Refused: &Moment{At: 4, Before: 1}, Told: &told, Gone: &gone, CPU: 5, Resident: 6},
+	c := Cell{N: 10, Runs: []Run{
+		{Free: &Moment{At: 10, Before: 3}, Refused: &Moment{At: 4, Before: 1}, Told: &told, Gone: &gone, CPU: 5, Resident: 6, Grown: 70},
 		{Free: &Moment{At: 12, Before: 11}},
 		{Free: &Moment{At: 11, Before: 10}},
 	}}
@@ -52,6 +52,9 @@ func TestFigures(t *testing.T) {
 	}
 	if f.Resident != (Spread[int64]{0, 6, 6, 1, 3}) {
 		t.Errorf("Resident = %+v, want 1 of 3 runs", f.Resident)
+	}
+	if f.Grown != (Spread[int64]{0, 7, 7, 1, 3}) {
+		t.Errorf("Grown = %+v, want 1 of 3 runs, by the connection", f.Grown)
 	}
 }
 

@@ -25,7 +25,7 @@ type storyLine struct {
 // storyNames is the width of the longest name of a line, and the blanks behind it.
 const storyNames = len("clients told") + 2
 
-// text has the first n items, and says how many more there are.
+// text lists the first n items, and says how many more there are.
 func (l storyLine) text(n int) string {
 	text := strings.Join(l.Items[:n], "; ")
 	if more := len(l.Items) - n; more > 0 {
@@ -34,7 +34,7 @@ func (l storyLine) text(n int) string {
 	return text
 }
 
-// Text has all items.
+// Text lists all items.
 func (l storyLine) Text() string { return l.text(len(l.Items)) }
 
 func (d *Document) stories(blocks []block) []story {
@@ -52,6 +52,7 @@ func (d *Document) stories(blocks []block) []story {
 		s.add("left behind", d.leftBehind(b))
 		stories = append(stories, s)
 	}
+	stories = append(stories, d.restartStory(d.restartRows())...)
 	look := d.look(blocks)
 	if len(stories) == 0 {
 		stories = append(stories, story{Title: "Nothing was measured"})
@@ -83,7 +84,7 @@ func (d *Document) freed(b block) []string {
 		if !r.Free.Settled() {
 			continue
 		}
-		item := held(r.server.Name) + nbsp + ms(r.Free.Median) + nbsp + "ms"
+		item := held(r.server.Name) + nbsp + prose.Milliseconds(r.Free.Median) + nbsp + "ms"
 		if r.floor > 0 && r.server.Role == Ours && len(items) == 0 {
 			item += " (" + ratioText(r.floor) + nbsp + "×" + nbsp + "floor)"
 		}
@@ -106,7 +107,7 @@ func (d *Document) neverFreed(b block) []string {
 		items = append(items, item)
 	}
 	if len(items) > 0 && d.Settings.Settle > 0 {
-		items[0] = "in" + nbsp + strings.ReplaceAll(span(d.Settings.Settle), " ", nbsp) + ": " + items[0]
+		items[0] = "in" + nbsp + strings.ReplaceAll(prose.Span(d.Settings.Settle), " ", nbsp) + ": " + items[0]
 	}
 	return items
 }
@@ -119,7 +120,7 @@ func (d *Document) told(b block) []string {
 		switch {
 		case len(counts) == 0:
 		case r.Told.Settled():
-			item := held(r.server.Name) + nbsp + ms(r.Told.Median) + nbsp + "ms"
+			item := held(r.server.Name) + nbsp + prose.Milliseconds(r.Told.Median) + nbsp + "ms"
 			if len(counts) == 1 && counts[0].what != "reset" {
 				item += " by" + nbsp + endingName(counts[0].what)
 			}

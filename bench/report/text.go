@@ -10,7 +10,7 @@ import (
 type Options struct {
 	// Columns is the width of the terminal that Text is for. Zero: 100.
 	Columns int
-	// Explain has what the figures mean written behind them.
+	// Explain writes what the figures mean behind them.
 	Explain bool
 }
 
@@ -25,7 +25,7 @@ func (d *Document) Text(w io.Writer, o Options) error {
 		first = false
 		t.Wrap("", "", title)
 	}
-	blocks := d.blocks()
+	blocks, restarts := d.blocks(), d.restartRows()
 	for _, s := range d.stories(blocks) {
 		section(s.Title)
 		for _, l := range s.Lines {
@@ -37,6 +37,10 @@ func (d *Document) Text(w io.Writer, o Options) error {
 			section(g.Title)
 			t.Table(g.rows(), g.Right)
 		}
+	}
+	for _, g := range d.restartGrids(restarts) {
+		section(g.Title)
+		t.Table(g.rows(), g.Right)
 	}
 	for _, g := range d.growthGrids(blocks) {
 		for _, which := range t.Split(g.rows()) {
@@ -62,7 +66,7 @@ func (d *Document) Text(w io.Writer, o Options) error {
 			t.Wrap("  - ", "    ", s.Name+": "+s.Text)
 		}
 	}
-	if len(d.Cells) == 0 {
+	if len(d.Cells)+len(d.Restarted) == 0 {
 		_, err := io.WriteString(w, t.String())
 		return err
 	}
@@ -78,7 +82,7 @@ func (d *Document) Text(w io.Writer, o Options) error {
 	if o.Explain {
 		section("What the figures mean")
 		var means [][2]string
-		for _, def := range Definitions() {
+		for _, def := range d.definitions() {
 			means = append(means, [2]string{def.Name, def.Text})
 		}
 		t.Pairs(means)

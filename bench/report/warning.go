@@ -18,6 +18,7 @@ func (d *Document) warnings(blocks []block) []string {
 	if d.Interrupted {
 		warnings = append(warnings, "interrupted before all was measured: what is here is what there was until then")
 	}
+	warnings = append(warnings, d.restartWarnings(d.restartRows())...)
 	for _, b := range blocks {
 		for _, r := range b.rows {
 			if _, lost := r.cell.wireCount(func(w *Wire) int { return w.Dropped }); lost > 0 {
@@ -67,7 +68,7 @@ func (d *Document) scatter(r row) string {
 	if !scattered(measured, d.resolution(free)) {
 		return ""
 	}
-	return fmt.Sprintf("%s after %s%sms", name, between(ms(s.Min), ms(s.Max)), nbsp)
+	return fmt.Sprintf("%s after %s%sms", name, prose.Between(prose.Milliseconds(s.Min), prose.Milliseconds(s.Max)), nbsp)
 }
 
 // omissions are one sentence each.

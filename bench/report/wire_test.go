@@ -9,7 +9,7 @@ import (
 	"rstserver/internal/layout"
 )
 
-// wireCell has a run for each time of the last end in milliseconds; 0 is one in which not all were seen to end.
+// wireCell is a Cell with a run for each time of the last end in milliseconds; 0 is one in which not all were seen to end.
 func wireCell(server string, lost int, last ...int) Cell {
 	c := cell(server, 100, "idle", 1)
 	for i, t := range last {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -8,7 +9,9 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rstserver/poller"
@@ -17,16 +20,16 @@ import (
 // accessLog writes a line for each answer, in the combined format. The lines wait in memory for whoever reads them.
 type accessLog struct {
 	*logBuffer
-	file  *os.File  // nil: it is stdout
-	lines sync.Pool // of *[]byte, to write lines in
+	file  *os.File     // nil: it is stdout
+	lines sync.Pool    // of *[]byte, to write lines in
+	lost  atomic.Int64 // lines
 	form  func([]byte, *poller.Answer) []byte
 }
 
-// openAccessLog opens the file of that name, or stdout for "-", and appends to it. A file is for programs that know the combined format;
-// what goes to stdout among JSON is JSON too.
+// openAccessLog opens the file of that name, or stdout for "-", and appends to it: a line of JSON for each answer, or one in the combined format.
 func openAccessLog(name string, stdout io.Writer, asJSON bool, log *slog.Logger) (*accessLog, error) {
 	a := &accessLog{lines: sync.Pool{New: func() any { return new([]byte) }}, form: appendCombined}
-	if asJSON && name == "-" {
+	if asJSON {
 		a.form = appendJSON
 	}
 	w := &complainingWriter{w: stdout, log: log}
@@ -38,6 +41,7 @@ func openAccessLog(name string, stdout io.Writer, asJSON bool, log *slog.Logger)
 		a.file, w.w = f, f
 	}
 	a.logBuffer = newLogBuffer(w, func(lines int) []byte {
+		a.lost.Add(int64(lines))
 		log.Error("lines of the access log were dropped, as it is written more slowly than requests come", "lines", lines)
 		return nil
 	})
@@ -128,19 +132,41 @@ func appendQuoted(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// appendJSON appends the same as one JSON object.
+// appendJSON appends one JSON object with the same, the protocol, and how long the answer took from the end of the head on, in milliseconds. Without
+// TLS there is no version of it, and traceparent only where the client has sent one.
 func appendJSON(b []byte, a *poller.Answer) []byte {
 	object, err := json.Marshal(struct {
-		Time      time.Time `json:"time"`
-		Remote    string    `json:"remote"`
-		Request   string    `json:"request"`
-		Status    int       `json:"status"`
-		Bytes     int64     `json:"bytes"`
-		Referer   string    `json:"referer,omitempty"`
-		UserAgent string    `json:"user_agent,omitempty"`
-	}{a.Began, string(appendHost(nil, a.Conn.Remote.Addr())), a.RequestLine, a.Status, a.Bytes, a.Referer, a.UserAgent})
+		Time        time.Time `json:"time"`
+		Remote      string    `json:"remote"`
+		Request     string    `json:"request"`
+		Status      int       `json:"status"`
+		Bytes       int64     `json:"bytes"`
+		Duration    float64   `json:"duration_ms"`
+		Protocol    string    `json:"protocol,omitempty"`
+		TLS         string    `json:"tls_version,omitempty"`
+		Traceparent string    `json:"traceparent,omitempty"`
+		Referer     string    `json:"referer,omitempty"`
+		UserAgent   string    `json:"user_agent,omitempty"`
+	}{a.Began, string(appendHost(nil, a.Conn.Remote.Addr())), a.RequestLine, a.Status, a.Bytes,
+		float64(a.Took.Microseconds()) / 1e3, protocolOf(a.RequestLine), tlsVersion(a.TLS), a.Traceparent, a.Referer, a.UserAgent})
 	if err != nil {
 		return b // a time that no clock has
 	}
 	return append(append(b, object...), '\n')
+}
+
+// protocolOf is what stands last in a request line.
+func protocolOf(line string) string {
+	if p := line[strings.LastIndexByte(line, ' ')+1:]; strings.HasPrefix(p, "HTTP/") {
+		return p
+	}
+	return ""
+}
+
+// tlsVersion is how other logs write it: TLSv1.3.
+func tlsVersion(v uint16) string {
+	if v == 0 {
+		return ""
+	}
+	return strings.Replace(tls.VersionName(v), "TLS ", "TLSv", 1)
 }

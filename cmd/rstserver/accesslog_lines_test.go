@@ -126,7 +126,7 @@ func TestAccessLog(t *testing.T) {
 	}
 }
 
-// TestAccessLogOnStdout has lines between the address and the report.
+// TestAccessLogOnStdout looks for the lines between the address and the report.
 func TestAccessLogOnStdout(t *testing.T) {
 	p := start(t, "--access-log", "-")
 	const n, clients = 500, 4
@@ -156,7 +156,7 @@ func TestAccessLogOnStdout(t *testing.T) {
 	}
 }
 
-// TestStalledAccessLog has a reader of stdout that stops reading. Clients, teardown and exit do not wait for it.
+// TestStalledAccessLog stops reading stdout. Clients, teardown and exit do not wait for it.
 func TestStalledAccessLog(t *testing.T) {
 	cmd := exec.Command(binary, "--addr", "127.0.0.1:0", "--access-log", "-")
 	r, w, err := os.Pipe()

@@ -34,6 +34,18 @@ func TestBenchHelp(t *testing.T) {
 		for _, k := range kinds.All() {
 			explained(string(k), k.About())
 		}
+		for _, d := range report.RestartDefinitions() {
+			explained(d.Name, d.Text)
+		}
+		for _, k := range kinds.AtWork() {
+			explained(string(k), k.AboutWork())
+		}
+		for _, d := range bench.Deeds() {
+			explained(d.Usage, d.About)
+		}
+		for _, k := range bench.NewRestartRoster("", "", "") {
+			explained(k.Key, k.Way.Text+": "+k.About)
+		}
 		roster := bench.NewRoster("", "", "")
 		for _, k := range roster {
 			explained(k.Key, k.About)
@@ -41,7 +53,8 @@ func TestBenchHelp(t *testing.T) {
 		for _, name := range append(roster.Names(), serverKeyNames()...) {
 			explained(name, "")
 		}
-		for _, flag := range strings.Fields("--n=N,... --kind=KIND --runs=N --wire=N --peers=NAME,... --peers-dir=DIR --server=SPEC --settle=D --timeout=D --late=D " +
+		for _, flag := range strings.Fields("--n=N,... --kind=KIND --tls --runs=N --wire=N --peers=NAME,... --peers-dir=DIR --server=SPEC --settle=D --timeout=D --late=D " +
+			"--restart=WAY --restarts=N --rate=N --window=D " +
 			"--json=FILE --html=FILE --markdown=FILE --from=FILE") {
 			if !strings.Contains(stdout.String(), "      "+flag+" ") {
 				t.Errorf("COLUMNS=%s: %s is not explained", columns, flag)
@@ -67,8 +80,12 @@ func serverKeyNames() []string {
 // TestHelpNamesCommands: the program's help names the commands for users, and only these.
 func TestHelpNamesCommands(t *testing.T) {
 	stdout, _, _ := runCommand("--help")
-	want := "Usage: rstserver [serve] [flags]\n       rstserver bench [flags]\n       rstserver free <port> ... [flags]\n\n"
+	want := "Usage: rstserver [serve] [flags]\n"
+	for _, c := range []string{"bench", "connections", "drain", "release", "abort", "handover", "limits", "free <port> ..."} {
+		want += "       rstserver " + c + " [flags]\n"
+	}
+	want += "\n"
 	if !strings.HasPrefix(stdout, want) {
-		t.Errorf("the help begins with %.200q, want %q", stdout, want)
+		t.Errorf("the help begins with %.400q, want %q", stdout, want)
 	}
 }

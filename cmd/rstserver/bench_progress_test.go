@@ -42,7 +42,7 @@ func (b *benchmark) progressLines() []string {
 	return strings.Split(b.process.stdout.String(), "\r\x1b[K")
 }
 
-// TestBenchProgress has stderr be a terminal, and stdout none.
+// TestBenchProgress runs with a terminal as stderr, and none as stdout.
 func TestBenchProgress(t *testing.T) {
 	sockdiagtest.NeedDestroy(t) // or each TIME_WAIT would be waited out
 	for _, columns := range []uint16{0, 200, 40} {
@@ -89,7 +89,7 @@ func TestBenchProgress(t *testing.T) {
 	}
 }
 
-// TestBenchOnTerminal has both on one terminal: once the tables come, no progress is left.
+// TestBenchOnTerminal runs with both on one terminal: once the tables come, no progress is left.
 func TestBenchOnTerminal(t *testing.T) {
 	cmd := benchCommandLine("--peers", "floor", "--n", "10", "--runs", "1")
 	p, _ := onTerminalOf(t, cmd, 120)

@@ -87,7 +87,7 @@ type network struct {
 	tables []*os.File // /proc/net/tcp and tcp6, which stay those of the namespace where they were opened
 }
 
-// inNetwork has start start something in a network namespace of its own, with a loopback interface.
+// inNetwork calls start in a network namespace of its own, with a loopback interface, for what is started to be in it.
 func inNetwork(t testing.TB, start func()) *network {
 	t.Helper()
 	needRoot(t, "to make a network namespace")
@@ -218,7 +218,7 @@ func newForeign(t testing.TB) *foreign {
 	return f
 }
 
-// asNobody has nobody run cmd, which is of benchCommandLine, and this server with it: it can enter the directories, and write there.
+// asNobody lets nobody run cmd, which is of benchCommandLine, and this server with it: it can enter the directories, and write there.
 func (f *foreign) asNobody(t testing.TB, cmd *exec.Cmd) *exec.Cmd {
 	t.Helper()
 	for _, dir := range []string{f.dir, filepath.Dir(f.dir)} {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestBenchWire has runs in which the wire is seen, and all forms say what came of them.
+// TestBenchWire measures runs in which the wire is seen, and all forms say what came of them.
 func TestBenchWire(t *testing.T) {
 	const n = 40
 	dir := t.TempDir()

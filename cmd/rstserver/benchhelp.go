@@ -40,6 +40,22 @@ func (*benchCommand) Help() string {
 		}
 		writeHelpItem(&b, g.Name, of)
 	}
+	b.WriteString("\nSteps of a restart, for --restart, one after the other with commas between:\n\n")
+	for _, step := range bench.Deeds() {
+		writeHelpItem(&b, step.Usage, step.About)
+	}
+	b.WriteString("\nWhat clients are doing, for --kind with --restart:\n\n")
+	for _, k := range kinds.AtWork() {
+		writeHelpItem(&b, string(k), k.AboutWork())
+	}
+	b.WriteString("\nServers, for --peers with --restart, each with how it is restarted:\n\n")
+	for _, k := range bench.NewRestartRoster("", "", "") {
+		writeHelpItem(&b, k.Key, k.Way.Text+": "+k.About)
+	}
+	b.WriteString("\nThe figures of restarts:\n\n")
+	for _, d := range report.RestartDefinitions() {
+		writeHelpItem(&b, d.Name, d.Text)
+	}
 	b.WriteString("\nKeys of --server, as in --server 'name=mine,cmd=./server --port {port},signal=TERM,path=/', of which cmd is the only one that has to be there:\n\n")
 	for _, key := range serverKeys {
 		writeHelpItem(&b, key.name, key.text)
@@ -71,5 +87,15 @@ var serverKeys = []serverKey{
 	{"protocol", "what they are upgraded to. Default: websocket."},
 	{"websocket", "what it answers with a WebSocket that echoes, for websocket connections."},
 	{"room", "what it answers with a WebSocket each message of which goes to all that are there, for --broadcast."},
+	{"events", "what it answers with an event stream on which events come by themselves, for sse connections."},
+	{"event-room", "what it answers with an event stream that gets the content of each POST to the same path, for --broadcast."},
+	{"post", "what it answers with 200 to a POST, keeping the connection, for post clients of --restart."},
+	{"upload", "the same for content that comes slowly, for upload clients. Default: that of post."},
+	{"pidfile", "the file in which it leaves the number of its main process, which is how a restart is followed. {dir} in it is a directory of each run. " +
+		"Where the command has {pidfile}, that is one there."},
+	{"process", "the field of its answers whose value tells its processes apart, for --restart."},
+	{"tls", "arguments that have it serve over TLS, for --tls. {cert} and {key} in them are files of a certificate that is made for the measurement, for 127.0.0.1, and " +
+		"of its key, in PEM. tls= alone is a server that does in any case; clients take every certificate."},
 	{"share", "arguments that have it set SO_REUSEPORT, with which it is started several times where one process may not hold all connections."},
+	{"successor", "successor= alone: its signal has it hand over to a successor, which goes on. It is not waited for, and ended with the run."},
 }

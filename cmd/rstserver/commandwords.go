@@ -40,7 +40,7 @@ var (
 	shellSyntax  = regexp.MustCompile("[|&;<>()]|" + substituted)
 )
 
-// escapes has shellwords read a quoted part as sh does: to it \n and \t are a line break and a tab, and \x in double quotes is x.
+// escapes makes shellwords read a quoted part as sh does: to it \n and \t are a line break and a tab, and \x in double quotes is x.
 func escapes(q string) string {
 	switch {
 	case q == `\n` || q == `\t`:

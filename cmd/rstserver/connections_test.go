@@ -63,7 +63,7 @@ func TestExpectContinue(t *testing.T) {
 	}
 }
 
-// TestLastAnswer has connections whose last request says that it is the last.
+// TestLastAnswer sends requests that say that they are their connections' last.
 func TestLastAnswer(t *testing.T) {
 	p := start(t)
 	for _, tc := range []struct{ name, request, connection string }{
@@ -92,7 +92,7 @@ func TestLastAnswer(t *testing.T) {
 	}
 }
 
-// TestSlowReader has answers that the kernel cannot take at once. Not a byte may be missing.
+// TestSlowReader asks for answers that the kernel cannot take at once. Not a byte may be missing.
 func TestSlowReader(t *testing.T) {
 	p := start(t)
 	n := large()

@@ -70,7 +70,7 @@ func TestShutdownAfter(t *testing.T) {
 	}
 }
 
-// TestSignalDuringCountdown has a signal come first.
+// TestSignalDuringCountdown sends a signal before the countdown's end.
 func TestSignalDuringCountdown(t *testing.T) {
 	p := start(t, "--shutdown-after", "1h")
 	dial(t, p.addr).expectHello()

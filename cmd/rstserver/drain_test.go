@@ -38,7 +38,7 @@ func (p *process) waitLog(parts ...string) {
 	lingertest.Wait(p.t, "a log line with "+strings.Join(parts, ", "), func() bool { return p.stderr.count(parts...) > 0 })
 }
 
-// TestDrain has connections in every state. What is in flight is finished, and the rest is reset.
+// TestDrain drains with connections in every state. What is in flight is finished, and the rest is reset.
 func TestDrain(t *testing.T) {
 	// One request has to last until the signal has come. How long that takes is the machine's affair.
 	for ms := 1000; !drains(t, ms) && !t.Failed(); ms *= 4 {
@@ -140,7 +140,7 @@ func TestDrainOfNothing(t *testing.T) {
 	}
 }
 
-// inFlight has requests in flight that do not end by themselves, one of each kind.
+// inFlight returns clients with requests in flight that do not end by themselves, one of each kind.
 func inFlight(t testing.TB, p *process) []*client {
 	t.Helper()
 	slow, stream, upgraded, half, sending := dial(t, p.addr), dial(t, p.addr), dial(t, p.addr), dial(t, p.addr), dialSlow(t, p.addr)
@@ -177,7 +177,7 @@ func TestDrainTimeout(t *testing.T) {
 	}
 }
 
-// TestDrainSpread has idle clients wait for their turn, which for nearly all of them is beyond the drain's timeout.
+// TestDrainSpread lets idle clients wait for their turn, which for nearly all of them is beyond the drain's timeout.
 func TestDrainSpread(t *testing.T) {
 	p := start(t, "--log-format", "json", "--drain-spread", "24h", "--drain-timeout", "0")
 	const n = 5
@@ -202,7 +202,7 @@ func TestDrainSpread(t *testing.T) {
 	expectFree(t, p.addr)
 }
 
-// TestAbortOfDrain has a signal end a drain that would go on for ever.
+// TestAbortOfDrain ends a drain that would go on for ever, by a signal.
 func TestAbortOfDrain(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
@@ -248,7 +248,7 @@ func TestAbortOfDrain(t *testing.T) {
 	}
 }
 
-// TestThirdSignal has the second and the third one wait for a process that is stopped, so that it meets both at once.
+// TestThirdSignal sends the second and the third to a process that is stopped, so that it meets both at once.
 func TestThirdSignal(t *testing.T) {
 	p := start(t, "--on-term", "drain", "--drain-timeout", "0")
 	idle := dial(t, p.addr)

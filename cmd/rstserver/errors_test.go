@@ -47,7 +47,7 @@ func TestPortTaken(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			second := launch(t, exec.Command(binary, args...))
-			second.expectFailedStart(args[1], holder, "--addr", "rstserver free "+strconv.Itoa(int(p.addr.Port())))
+			second.expectFailedStart(args[1], holder, "--addr", binary+" free "+strconv.Itoa(int(p.addr.Port())))
 		})
 	}
 	// The one that has the port is not touched.
@@ -55,7 +55,7 @@ func TestPortTaken(t *testing.T) {
 	p.stop()
 }
 
-// TestPortTakenNamesNobodyElse has somebody on the same port at IPv6 addresses only.
+// TestPortTakenNamesNobodyElse: who is on the same port at IPv6 addresses only is not in the way, and not named.
 func TestPortTakenNamesNobodyElse(t *testing.T) {
 	p := startQuiet(t)
 	other, err := net.Listen("tcp6", "[::]:"+strconv.Itoa(int(p.addr.Port())))

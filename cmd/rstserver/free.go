@@ -13,6 +13,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"rstserver/bench"
 	"rstserver/internal/layout"
 	"rstserver/linger/freeport"
 	"rstserver/linger/sockdiag"
@@ -101,7 +102,7 @@ func (c *freeCommand) plan() (*freeport.Plan, error) {
 	p.Select = sockdiag.Selector{Idle: c.Idle, Queued: uint64(max(c.Queued, 0)), Processes: c.Process}
 	if c.Signal != "" {
 		var err error
-		if p.Signal, err = parseSignal(c.Signal); err != nil {
+		if p.Signal, err = bench.ParseSignal(c.Signal); err != nil {
 			return nil, usage("--%w", err)
 		}
 		if !c.StopOwner {
@@ -190,7 +191,9 @@ func (c *freeCommand) run(stdin *os.File, stdout, stderr io.Writer) error {
 	for i, rep := range all {
 		rep.columns = columnsOf(stdout)
 		if act && rep.something() {
-			rep.Done, rep.After, err = rep.plan.Run()
+			var done freeport.Result
+			done, rep.After, err = rep.plan.Run()
+			rep.Done = &done
 		} else {
 			rep.After, err = rep.plan.Judge()
 		}

@@ -20,7 +20,7 @@ func TestFreeWithoutTerminal(t *testing.T) {
 		cmd := launch(t, p.free(strings.Fields(flags)...))
 		cmd.exit(2)
 		if got := cmd.stderr.String(); cmd.stdout.String() != "" || !strings.Contains(got, "--yes") || !strings.Contains(got, "nothing was touched") ||
-			!strings.HasSuffix(got, "Try 'rstserver free --help'.\n") {
+			!strings.HasSuffix(got, "Try '"+binary+" free --help'.\n") {
 			t.Errorf("stdout, stderr = %q, %q; want nothing, and a hint at --yes", cmd.stdout.String(), got)
 		}
 	}

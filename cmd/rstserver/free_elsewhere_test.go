@@ -44,7 +44,7 @@ func TestFreeElsewhere(t *testing.T) {
 	cmd := launch(t, p.free("--yes", "--stop-owner"))
 	cmd.exit(0) // it is free here
 	cmd.expectText("nothing is on it in this network namespace", fmt.Sprintf("sleep (pid %d) holds it in another network namespace", pid),
-		fmt.Sprintf("nsenter -t %d -n rstserver free %s", pid, number), "is free in this network namespace")
+		fmt.Sprintf("nsenter -t %d -n %s free %s", pid, binary, number), "is free in this network namespace")
 	cmd = launch(t, asNobody(p.free("--yes")))
 	cmd.exit(0)
 	cmd.expectText(fmt.Sprintf("in another network namespace, that of sleep (pid %d)", pid), fmt.Sprintf("nsenter -t %d -n", pid))

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/internal/debian"
 	"rstserver/internal/lingertest"
 	"rstserver/linger/freeport"
 	"rstserver/linger/sockdiag"
@@ -54,6 +55,19 @@ func TestFreeOfStoppedOwner(t *testing.T) {
 	if status := owner.cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGKILL {
 		t.Errorf("the owner ended with %v, want SIGKILL", owner.cmd.ProcessState)
 	}
+}
+
+// TestFreeInContainer: a PID namespace of its own, with the network of the machine, sees the socket and not the process.
+func TestFreeInContainer(t *testing.T) {
+	unshare := debian.Program(t, "unshare", "util-linux")
+	if os.Getuid() != 0 {
+		t.Skip("needs root, for a PID namespace")
+	}
+	p := listen(t, "127.0.0.1")
+	free := p.free("--yes")
+	cmd := launch(t, exec.Command(unshare, append([]string{"--pid", "--fork", "--mount-proc", "--kill-child"}, free.Args...)...))
+	cmd.exit(1)
+	cmd.expectText("it is outside of this container, or PID namespace; on the machine itself", "rstserver free "+strconv.Itoa(int(p.addr.Port())))
 }
 
 // TestFreeOfSocketInTransit: no process has the socket, as it was sent and not received. Root is not told that root could see more.
@@ -145,7 +159,7 @@ func TestFreeNamesUDP(t *testing.T) {
 	}
 }
 
-// TestAdvice has the circumstances that take a container, a unit of systemd or luck.
+// TestAdvice makes up the circumstances that take a container, a unit of systemd or luck.
 func TestAdvice(t *testing.T) {
 	at := netip.MustParseAddrPort("0.0.0.0:80")
 	node, pm2 := freeport.Process{PID: 812, Name: "node"}, freeport.Process{PID: 5, Name: "pm2"}

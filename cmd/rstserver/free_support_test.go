@@ -45,7 +45,7 @@ func needNobody(t testing.TB) {
 	}
 }
 
-// asNobody has the command run without a privilege, for which a test needs nobody.
+// asNobody runs the command without a privilege, for which a test needs nobody.
 func asNobody(cmd *exec.Cmd) *exec.Cmd {
 	const nobody = 65534
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}

@@ -11,7 +11,7 @@ func TestFreeUsage(t *testing.T) {
 		args string
 		want string // in the message
 	}{
-		{"", "<port>"},
+		{"", "a port is missing"},
 		{"http", `port "http": it has to be a number from 1 to 65535, a range such as 8080-8089, or an address with one`},
 		{"0", `port "0"`},
 		{"65536", `port "65536"`},

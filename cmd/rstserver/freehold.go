@@ -32,7 +32,7 @@ func (a advice) write(b *layout.Text) {
 
 // again is this very command, with other flags behind what it is about.
 func (r *freeReport) again(flags string) string {
-	command := fmt.Sprintf("rstserver free %d", r.Port)
+	command := fmt.Sprintf("%s free %d", self, r.Port)
 	var local []string
 	for _, n := range r.plan.Select.Local {
 		local = append(local, strings.TrimSuffix(strings.TrimSuffix(n.String(), "/32"), "/128"))

@@ -164,7 +164,7 @@ func (r *freeReport) writeElsewhere(b *layout.Text, e freeport.Elsewhere) {
 		what = fmt.Sprintf("%s holds it in another network namespace, where there is: %s.", who, e.Counts)
 	}
 	b.Wrap("", "  ", what+" From here that can neither be seen nor freed; from there it can:")
-	b.Line(fmt.Sprintf("  nsenter -t %d -n rstserver free %d", e.PID, r.Port))
+	b.Line(fmt.Sprintf("  nsenter -t %d -n %s free %d", e.PID, self, r.Port))
 }
 
 func (r *freeReport) writeWould(b *layout.Text) {
@@ -266,7 +266,11 @@ func (r *freeReport) writeVerdict(b *layout.Text) {
 		if r.Done != nil {
 			where = "left"
 		}
-		b.Wrap("  ", "    ", fmt.Sprintf("%s %s %s: %s", prose.Plural(n, "socket"), pick(n, "is", "are"), where, v.Left))
+		line := fmt.Sprintf("%s %s %s: %s", prose.Plural(n, "socket"), pick(n, "is", "are"), where, v.Left)
+		if n == v.Left[sockdiag.TimeWait] && len(v.Holders) == 0 && v.Hidden == 0 {
+			line += fmt.Sprintf("; %s within 60 s, and meanwhile a server can listen that sets SO_REUSEADDR, if the one before did, as most do", pick(n, "it ends", "they end"))
+		}
+		b.Wrap("  ", "    ", line)
 	}
 	if len(v.Holders) == 0 && v.Hidden == 0 && v.Left.Total() == 0 && v.InUse() {
 		b.Wrap("  ", "    ", "what has it is not listed: before Linux 6.8 a socket that is bound and does nothing else is not")

@@ -15,7 +15,7 @@ import (
 	"rstserver/linger/sockdiag"
 )
 
-// TestFreeReport has the reports that take another kernel, many processes, or luck.
+// TestFreeReport makes up the reports that take another kernel, many processes, or luck.
 func TestFreeReport(t *testing.T) {
 	nginx := freeport.Process{PID: 812, Name: "nginx"}
 	many := make([]freeport.Process, 9)
@@ -51,7 +51,8 @@ port 80 is free: 0.0.0.0:80 and [::]:80 could be bound without SO_REUSEADDR
 			`not destroyed: 1 socket (TIME_WAIT 1): this kernel was built without CONFIG_INET_DIAG_DESTROY, so
   only the processes themselves can end their connections; TIME_WAIT ends by itself within 60 s
 port 80 is not free:
-  1 socket is left: TIME_WAIT 1
+  1 socket is left: TIME_WAIT 1; it ends within 60 s, and meanwhile a server can listen that sets
+    SO_REUSEADDR, if the one before did, as most do
 `},
 		{"an older kernel", freeReport{Done: &freeport.Result{Destroyed: 3, Refused: []freeport.Refused{{Counts: timeWait(2), Err: sockdiag.ErrTimeWait}}, Survived: 1},
 			After: verdict(func(v *freeport.Verdict) { v.Left = timeWait(2) })},
@@ -61,14 +62,16 @@ not destroyed: 2 sockets (TIME_WAIT 2): a kernel before Linux 6.0 does not destr
 the kernel says that it has destroyed 1 socket more and still has it: before Linux 6.11 it does that
   with connections that are closed and have something to send
 port 80 is not free:
-  2 sockets are left: TIME_WAIT 2
+  2 sockets are left: TIME_WAIT 2; they end within 60 s, and meanwhile a server can listen that sets
+    SO_REUSEADDR, if the one before did, as most do
 `},
 		{"no netlink", freeReport{Done: &freeport.Result{Refused: []freeport.Refused{{Counts: timeWait(1), Err: sockdiag.ErrNoCookie}}},
 			After: verdict(func(v *freeport.Verdict) { v.Left = timeWait(1) })},
 			`not destroyed: 1 socket (TIME_WAIT 1): the kernel does not answer over netlink here, and /proc does
   not tell sockets well enough apart to destroy them
 port 80 is not free:
-  1 socket is left: TIME_WAIT 1
+  1 socket is left: TIME_WAIT 1; it ends within 60 s, and meanwhile a server can listen that sets
+    SO_REUSEADDR, if the one before did, as most do
 `},
 		{"more keep coming", freeReport{Done: &freeport.Result{Destroyed: 500, Rounds: 5, Coming: true},
 			After: verdict(func(v *freeport.Verdict) {
@@ -138,7 +141,8 @@ port 80 is not free:
 		{"no address", freeReport{}, `port 80: nothing could be bound, as this machine has none of the addresses of --local
 `},
 		{"declined", freeReport{Declined: true, After: verdict(func(v *freeport.Verdict) { v.Left = timeWait(3) })}, `port 80 is not free:
-  3 sockets are on it: TIME_WAIT 3
+  3 sockets are on it: TIME_WAIT 3; they end within 60 s, and meanwhile a server can listen that
+    sets SO_REUSEADDR, if the one before did, as most do
 `},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 )
 
 // Go gives memory back to the system little by little, and collects garbage every two minutes when nothing is allocated. So what an attack
-// has taken stays taken for minutes. giveBack has it given back when most of what was in use is not any more, and nothing much goes on.
+// has taken stays taken for minutes. giveBack gives it back when most of what was in use is not any more, and nothing much goes on.
 type giveBack struct {
 	report  func() linger.Report
 	free    func() // is debug.FreeOSMemory
@@ -81,7 +81,7 @@ func (g *giveBack) look() {
 	}
 }
 
-// bound has the garbage collector run often enough for the process to stay within twice the bound of what is buffered, with what it takes
+// bound makes the garbage collector run often enough for the process to stay within twice the bound of what is buffered, with what it takes
 // itself, unless the user has said what it is to do. A heap would grow to twice what is in use, buffered or not.
 func (g *giveBack) bound(buffered, beside int64) {
 	if !g.limits || buffered == 0 || buffered > math.MaxInt64/4 {

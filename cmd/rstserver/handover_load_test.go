@@ -42,8 +42,14 @@ func TestHandoverUnderLoad(t *testing.T) {
 	}
 }
 
-// underLoad has d hand over n times.
+// shortPause is between two requests of a client where tests run with -short: beside it others have work to do.
+const shortPause = 5 * time.Millisecond
+
+// underLoad puts d under load while it hands over n times.
 func underLoad(t *testing.T, d *dynasty, c restartload.Config, n int) restartload.Result {
+	if testing.Short() {
+		c.Pause = shortPause
+	}
 	l := restartload.Start(c)
 	t.Cleanup(func() { l.Stop() })
 	// All idle clients have a connection that came behind so many handovers.
@@ -71,17 +77,33 @@ func underLoad(t *testing.T, d *dynasty, c restartload.Config, n int) restartloa
 	}
 	result := l.Stop()
 	t.Logf("%d handovers under %s", n, result)
-	for kind, requests := range map[string][]restartload.Request{"new connections": result.New, "kept connections": result.Kept} {
+	for _, kind := range []restartload.Kind{restartload.New, restartload.Kept} {
 		if with != nil {
-			t.Logf("%s: with a handover %s", kind, restartload.LatencyOf(requests, with))
-			t.Logf("%s: without %s", kind, restartload.LatencyOf(requests, without))
+			t.Logf("%s: with a handover %s", kind, restartload.LatencyOf(result.Of(kind), with))
+			t.Logf("%s: without %s", kind, restartload.LatencyOf(result.Of(kind), without))
 		}
 	}
-	if len(result.New) == 0 || len(result.Kept) == 0 || len(result.Idle) < c.Idle*(n+1) {
+	if tooLittle(result) || len(result.Of(restartload.Idle)) < c.Idle*(n+1) {
 		t.Errorf("the load was too little to tell: %s", result)
 	}
+	expectNoKeptCut(t, result)
 	if len(d.pids) != n+1 {
 		t.Errorf("processes = %d, want %d", len(d.pids), n+1)
 	}
 	return result
+}
+
+// tooLittle reports whether there were no requests to lose.
+func tooLittle(result restartload.Result) bool {
+	return len(result.Of(restartload.New)) == 0 || len(result.Of(restartload.Kept)) == 0
+}
+
+// expectNoKeptCut fails the test if a connection was ended between two requests without notice: another client might have lost one.
+func expectNoKeptCut(t *testing.T, result restartload.Result) {
+	t.Helper()
+	for _, c := range result.Cuts {
+		if c.Kind == restartload.Kept {
+			t.Errorf("a kept connection has ended without notice (%s), after %s", c.How, c.At)
+		}
+	}
 }

@@ -1,20 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
-	"rstserver/internal/debian"
-	"rstserver/internal/lingertest"
 	"rstserver/internal/restartload"
 )
 
@@ -24,61 +14,24 @@ func TestHandoverBehindProxies(t *testing.T) {
 	if testing.Short() {
 		n, scale = cmp.Or(*handovers, 2), 8
 	}
-	for _, proxy := range []string{"nginx", "haproxy"} {
-		t.Run(proxy, func(t *testing.T) {
+	for _, file := range []string{"nginx.conf", "haproxy.cfg"} {
+		t.Run(file, func(t *testing.T) {
 			t.Parallel()
-			program := debian.Program(t, proxy, proxy)
-			d := startDynasty(t)
-			addr := startProxy(t, program, d.addr.String())
-			result := underLoad(t, d, restartload.Config{Addr: addr, New: 64 / scale, Kept: 64 / scale, PostPath: "/echo"}, n)
+			// In the place of all three.
+			one := newSubnet()
+			d := startDynasty(t, "--addr", one.in("10.0.0.11:8080"), "--health", one.in("10.0.0.11:9900"))
+			config := one.in(strings.NewReplacer("10.0.0.12:", "10.0.0.11:", "10.0.0.13:", "10.0.0.11:").Replace(proxyFile(t, file)))
+			startProxy(t, config, issue(t, nil, "test"))
+			result := underLoad(t, d, restartload.Config{Addr: one.in("10.0.0.10:8000"), New: 64 / scale, Kept: 64 / scale, PostPath: "/echo"}, n)
 			posts := 0
 			for _, lost := range result.Lost {
-				if lost.Kind == "kept" {
+				if lost.Kind == restartload.Kept {
 					posts++
 				} else {
 					t.Errorf("a GET has failed: %v", lost.Err)
 				}
 			}
-			t.Logf("%d of %d POST have failed", posts, len(result.Kept)+posts)
+			t.Logf("%d of %d POST have failed", posts, len(result.Of(restartload.Kept))+posts)
 		})
 	}
-}
-
-// startProxy starts a proxy with its file in deploy, in front of the server, and returns its address.
-func startProxy(t testing.TB, program, server string) (addr string) {
-	t.Helper()
-	dir := t.TempDir()
-	addr = "127.0.0.1:" + strconv.Itoa(freePort(t))
-	name := map[string]string{"nginx": "nginx.conf", "haproxy": "haproxy.cfg"}[filepath.Base(program)]
-	b, err := os.ReadFile("deploy/" + name)
-	lingertest.Must(t, err)
-	b = bytes.ReplaceAll(bytes.ReplaceAll(b, []byte("127.0.0.1:8000"), []byte(addr)), []byte("127.0.0.1:8080"), []byte(server))
-	config := filepath.Join(dir, name)
-	lingertest.Must(t, os.WriteFile(config, b, 0o644))
-	var cmd *exec.Cmd
-	if name == "nginx.conf" {
-		cmd = exec.Command(program, "-p", dir, "-c", config, "-g", fmt.Sprintf("daemon off; master_process off; pid %s/pid; error_log stderr;", dir))
-	} else {
-		cmd = exec.Command(program, "-db", "-q", "-f", config)
-	}
-	var out output
-	cmd.Stdout, cmd.Stderr = &out, &out
-	lingertest.Must(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		killed := time.AfterFunc(lingertest.Patience, func() { _ = cmd.Process.Kill() })
-		_ = cmd.Wait()
-		killed.Stop()
-		if t.Failed() {
-			t.Logf("%s: %s", name, strings.TrimSpace(out.String()))
-		}
-	})
-	lingertest.Wait(t, "the proxy answers", func() bool {
-		l := restartload.Start(restartload.Config{Addr: addr, New: 1, Pause: time.Hour})
-		for l.Requests() == 0 {
-			time.Sleep(time.Millisecond)
-		}
-		return len(l.Stop().Lost) == 0
-	})
-	return addr
 }

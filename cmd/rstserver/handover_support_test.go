@@ -54,6 +54,8 @@ func startDynastyOf(t testing.TB, cmd *exec.Cmd, args ...string) *dynasty {
 	}
 	cmd.Stdout, cmd.Stderr = outputs[0], outputs[1]
 	t.Cleanup(func() {
+		outputs[0].Close() // where the first has not started
+		outputs[1].Close()
 		if pid := d.read(); pid > 0 && len(d.pids) > 0 && pid != d.pids[0] {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
@@ -109,7 +111,7 @@ func (d *dynasty) tell(sig syscall.Signal) {
 	lingertest.Must(d.t, syscall.Kill(d.last(), sig))
 }
 
-// handOver has the one that serves hand over, and waits until the next does.
+// handOver signals the one that serves to hand over, and waits until the next serves.
 func (d *dynasty) handOver() {
 	d.t.Helper()
 	d.tell(syscall.SIGUSR2)

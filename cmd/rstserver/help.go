@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -38,6 +39,20 @@ func printHelp(options kong.HelpOptions, ctx *kong.Context) error {
 	return kong.DefaultHelpPrinter(options, selected)
 }
 
+// self is what a shell finds this program by, for commands that are to be pasted.
+var self = "rstserver"
+
+// calledAs is the word in a shell that starts what was started as path, which has a slash in it where PATH was not asked.
+func calledAs(path string) string {
+	if strings.Trim(path, wordLetters) != "" {
+		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+	}
+	return path
+}
+
+// wordLetters need no quotes in a shell.
+const wordLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+,@:="
+
 // printCommands names the commands with a line each.
 func printCommands(w io.Writer, parser *kong.Kong) {
 	t := layout.Text{Columns: columnsOf(w)}
@@ -45,6 +60,9 @@ func printCommands(w io.Writer, parser *kong.Kong) {
 	t.Line("")
 	var commands [][2]string
 	for _, c := range parser.Model.Children {
+		if c.Hidden {
+			continue
+		}
 		commands = append(commands, [2]string{"rstserver " + c.Name, c.Help})
 	}
 	t.Pairs(append(commands,
@@ -71,8 +89,9 @@ func nearer(parser *kong.Kong, args []string, err error) error {
 	prefix := ""
 	unknown, isFlag := strings.CutPrefix(text, "unknown flag --")
 	var parsing *kong.ParseError
+	serves := errors.As(err, &parsing) && (parsing.Context.Selected() == nil || parsing.Context.Selected().Name == "serve")
 	switch argument, isArgument := strings.CutPrefix(text, "unexpected argument "); {
-	case isFlag && errors.As(err, &parsing):
+	case isFlag && parsing != nil:
 		prefix = "--"
 		flags := parsing.Context.Flags()
 		if parsing.Context.Selected() == nil {
@@ -83,10 +102,14 @@ func nearer(parser *kong.Kong, args []string, err error) error {
 				names = append(names, f.Name)
 			}
 		}
+	case isArgument && isPort(argument) && serves:
+		return fmt.Errorf("%s: did you mean --addr :%s?", text, argument)
 	case isArgument && len(args) > 0 && args[0] == argument:
 		unknown = argument
 		for _, c := range parser.Model.Children {
-			names = append(names, c.Name)
+			if !c.Hidden {
+				names = append(names, c.Name)
+			}
 		}
 		names = append(names, "help")
 	default:
@@ -100,13 +123,19 @@ func nearer(parser *kong.Kong, args []string, err error) error {
 	switch len(names) {
 	case 0:
 		if !isFlag {
-			text += ": the commands are serve, bench and free"
+			text += fmt.Sprintf(": '%s help' names the commands", self)
 		}
 		return errors.New(text)
 	case 1:
 		return fmt.Errorf("%s: did you mean %s%s?", text, prefix, names[0])
 	}
 	return fmt.Errorf("%s: did you mean one of %s%s?", text, prefix, strings.Join(names, ", "+prefix))
+}
+
+// isPort reports whether s is a number that a port can have.
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0
 }
 
 // near reports whether somebody who writes one may mean the other: it is the beginning, or there is one mistake in four letters.

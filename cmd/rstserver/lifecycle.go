@@ -29,6 +29,7 @@ type life struct {
 	drainTimeout time.Duration // 0: none
 	termDrains   bool          // SIGTERM and SIGINT drain first
 	signals      <-chan os.Signal
+	orders       <-chan order    // nil: none
 	over         <-chan struct{} // closed at the end of the countdown
 	log          *slog.Logger
 	print        func(linger.Report)
@@ -64,16 +65,38 @@ func (l *life) run() error {
 		}
 		return l.end(err, errs)
 	}
-	exit, lost := l.exit, l.lost
+	exit := l.exit
+	var lost <-chan struct{} // not looked at before exit, since both can come at once
 	successors := make(chan error, 1)
-	starting := false // a successor
+	starting := false      // a successor
+	var handing chan error // who waits for it, beside the log
+	startSuccessor := func(why string) {
+		l.log.Info("starting a successor", "reason", why)
+		starting = true
+		go func() { successors <- l.succession.start() }()
+	}
 	for {
 		select {
+		case o := <-l.orders:
+			if o.sig == syscall.SIGUSR2 {
+				if l.succession == nil || now != serving || starting {
+					o.answer <- fmt.Errorf("it has no effect during %s", doing(now, starting))
+					continue
+				}
+				handing = o.answer
+				startSuccessor(o.why)
+				continue
+			}
+			next := now.after(o.sig, false)
+			if next == now || next == exiting {
+				o.answer <- fmt.Errorf("it has no effect during %s", doing(now, starting))
+				continue
+			}
+			begin(next, o.why)
+			o.answer <- nil
 		case sig := <-l.signals:
 			if sig == syscall.SIGUSR2 && l.succession != nil && now == serving && !starting {
-				l.log.Info("starting a successor", "reason", signalName(sig))
-				starting = true
-				go func() { successors <- l.succession.start() }()
+				startSuccessor(signalName(sig))
 				continue
 			}
 			switch next := now.after(sig, l.termDrains); {
@@ -81,11 +104,7 @@ func (l *life) run() error {
 				return fmt.Errorf("%s during the teardown: exiting at once", signalName(sig))
 			case next == exiting:
 			case next == now:
-				during := now.String()
-				if starting {
-					during = "the start of a successor"
-				}
-				l.log.Info("signal without effect", "signal", signalName(sig), "during", during)
+				l.log.Info("signal without effect", "signal", signalName(sig), "during", doing(now, starting))
 			default:
 				begin(next, signalName(sig))
 			}
@@ -96,6 +115,10 @@ func (l *life) run() error {
 			}
 		case err := <-successors:
 			starting = false
+			if handing != nil {
+				handing <- err
+				handing = nil
+			}
 			if err != nil {
 				l.log.Error("there is no successor, and this process goes on", "error", err)
 			}
@@ -103,25 +126,71 @@ func (l *life) run() error {
 			exit = nil
 			if now < leaving {
 				begin(leaving, "successor")
+				lost = l.lost
 			}
 		case <-lost:
 			lost = nil
-			if now != leaving {
-				continue
+			if now == leaving {
+				return l.serveAgain(func() error { return end(<-served) })
 			}
-			l.log.Warn("the successor has died: serving again")
-			rest := make(chan error, 1)
-			go func() { rest <- end(<-served) }()
-			next, err := l.succession.again(l)
-			if err == nil {
-				err = next.run()
-			}
-			return errors.Join(<-rest, err)
 		case c := <-calls:
 			open--
 			errs = append(errs, l.logEnd(c))
 		case err := <-served:
+			if now == leaving && latch.IsClosed(l.lost) { // both have come at once
+				return l.serveAgain(func() error { return end(err) })
+			}
 			return end(err)
+		}
+	}
+}
+
+// serveAgain is what follows the loss of a successor. rest is the end of this life, which it waits for.
+func (l *life) serveAgain(rest func() error) error {
+	l.log.Warn("the successor has died: serving again")
+	left := make(chan error, 1)
+	go func() { left <- rest() }()
+	return l.goOn(left)
+}
+
+// goOn serves again while what is left of this life comes to its end, of which rest tells, and as often as a successor dies.
+func (l *life) goOn(rest <-chan error) error {
+	next, err := l.succession.again(l)
+	if err != nil {
+		return errors.Join(<-rest, err)
+	}
+	err = next.run()
+	for {
+		var lost <-chan struct{}
+		if latch.IsClosed(next.exit) {
+			lost = next.lost
+		}
+		select {
+		case left := <-rest:
+			return errors.Join(left, err)
+		case sig := <-l.signals:
+			if draining.after(sig, l.termDrains) == draining {
+				l.log.Info("signal without effect", "signal", signalName(sig), "during", leaving)
+				continue
+			}
+			l.log.Info("what is left is aborted", "reason", signalName(sig))
+			err = errors.Join(err, l.enter(aborting))
+		case o := <-l.orders:
+			if o.sig != syscall.SIGTERM {
+				o.answer <- fmt.Errorf("it has no effect during %s", leaving)
+				continue
+			}
+			l.log.Info("what is left is aborted", "reason", o.why)
+			o.answer <- nil
+			err = errors.Join(err, l.enter(aborting))
+		case <-lost:
+			l.log.Warn("the successor has died: serving again")
+			again, failed := l.succession.again(next)
+			if failed != nil {
+				return errors.Join(<-rest, err, failed)
+			}
+			next = again
+			err = errors.Join(err, next.run())
 		}
 	}
 }
@@ -142,13 +211,21 @@ func (l *life) end(served error, errs []error) error {
 	return served // the server gave up by itself
 }
 
+// doing is what a process does that something has no effect on.
+func doing(now phase, starting bool) string {
+	if starting {
+		return "the start of a successor"
+	}
+	return now.String()
+}
+
 // call is what the method that a phase began with has returned.
 type call struct {
 	phase phase
 	err   error
 }
 
-// enter has the server enter a phase.
+// enter begins a phase of the server.
 func (l *life) enter(p phase) error {
 	if l.succession != nil && p != leaving {
 		if p != releasing && !latch.IsClosed(l.exit) { // or the unit is a successor's

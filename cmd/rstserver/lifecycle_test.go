@@ -205,7 +205,7 @@ func TestLife(t *testing.T) {
 	}
 }
 
-// TestLifeOfServerThatGivesUp has Serve end unasked.
+// TestLifeOfServerThatGivesUp ends Serve unasked.
 func TestLifeOfServerThatGivesUp(t *testing.T) {
 	for _, began := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -234,7 +234,7 @@ func text(err error) string {
 	return err.Error()
 }
 
-// TestLifeSuccession has successors that fail, take over, and die.
+// TestLifeSuccession starts successors that fail, take over, and die.
 func TestLifeSuccession(t *testing.T) {
 	const term, quit, usr1, usr2 = syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2
 	handover, abort := complete(linger.ModeHandover), complete(linger.ModeAbort)
@@ -245,7 +245,7 @@ func TestLifeSuccession(t *testing.T) {
 		server  fakeServer
 		takes   time.Duration // to start a successor
 		fails   error
-		dies    time.Duration // after which the successor does; 0: never
+		dies    time.Duration // after which the successor does; 0: never, less: at once
 		signals []os.Signal   // a nil is an hour
 		out     string
 	}{
@@ -266,6 +266,8 @@ func TestLifeSuccession(t *testing.T) {
 		{name: "goes on without", server: fakeServer{rep: handover, teardown: time.Minute}, signals: []os.Signal{usr2, nil, term},
 			out: "handed aborting reason=SIGTERM CLOSED REPORT"},
 		{name: "dies", server: fakeServer{rep: handover, drains: time.Hour}, dies: time.Minute, signals: []os.Signal{usr2, nil, nil, nil, term},
+			out: "handed level=WARN died AGAIN REPORT aborting REPORT"},
+		{name: "dies at once", server: fakeServer{rep: handover, drains: time.Hour}, dies: -1, signals: []os.Signal{usr2, nil, nil, nil, term},
 			out: "handed level=WARN died AGAIN REPORT aborting REPORT"},
 		{name: "dies, and the end comes for both", server: fakeServer{rep: handover}, dies: time.Minute, signals: []os.Signal{usr2, nil, term},
 			out: "handed level=WARN died AGAIN aborting REPORT REPORT"},
@@ -292,6 +294,9 @@ func TestLifeSuccession(t *testing.T) {
 						}
 						if tc.fails != nil {
 							return tc.fails
+						}
+						if tc.dies < 0 {
+							close(lost)
 						}
 						close(exit)
 						if tc.dies > 0 {

@@ -34,14 +34,14 @@ func TestMaxConns(t *testing.T) {
 	expectFree(t, p.addr)
 }
 
-// TestMaxConnsOfOne has many clients share one place.
+// TestMaxConnsOfOne lets many clients share one place.
 func TestMaxConnsOfOne(t *testing.T) {
 	p := start(t, "--max-conns", "1", "--loops", "2")
 	turns(t, p, 100)
 	p.stop()
 }
 
-// TestShortOfFiles has many more clients than descriptors. Those beyond wait, and nobody is lost.
+// TestShortOfFiles connects many more clients than there are descriptors. Those beyond wait, and nobody is lost.
 func TestShortOfFiles(t *testing.T) {
 	p := startLimited(t, "64")
 	turns(t, p, 300)

@@ -62,10 +62,10 @@ func freeCommandFor(err error) string {
 	var op *net.OpError
 	if errors.As(err, &op) {
 		if tcp, ok := op.Addr.(*net.TCPAddr); ok {
-			return fmt.Sprintf("rstserver free %d", tcp.Port)
+			return fmt.Sprintf("%s free %d", self, tcp.Port)
 		}
 	}
-	return "rstserver free PORT"
+	return self + " free PORT"
 }
 
 // takenBy names, where that can be seen, who has the port that a bind failed with err for, and what to do about it.

@@ -9,12 +9,14 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
 
 	"rstserver/bench"
 	"rstserver/internal/layout"
+	"rstserver/linger"
 )
 
 // Exit codes. Those of a server that ran are ok and failed.
@@ -25,12 +27,20 @@ const (
 )
 
 type commandLine struct {
-	Serve serveCommand `cmd:"" default:"withargs" help:"Serve HTTP/1.1 and HTTP/2 until a signal ends it: by default with a reset of every connection. The default command."`
-	Bench benchCommand `cmd:"" help:"Measure how servers let go of their port: this one, others, and any that you name."`
-	Free  freeCommand  `cmd:"" help:"Say what is on local TCP ports, and free them: destroy the connections and what is left of them, whoever's they are."`
+	Serve       serveCommand       `cmd:"" default:"withargs" help:"Serve HTTP/1.1 and HTTP/2 until a signal ends it: by default with a reset of every connection. The default command."`
+	Bench       benchCommand       `cmd:"" help:"Measure how servers let go of their port: this one, others, and any that you name."`
+	Connections connectionsCommand `cmd:"" help:"List the connections of a server that was started with --admin, and end some."`
+	Drain       orderCommand       `cmd:"" help:"Have a server that was started with --admin finish what is in flight, and end."`
+	Release     orderCommand       `cmd:"" help:"Have such a server give up its port, and end with its last connection."`
+	Abort       orderCommand       `cmd:"" help:"Have such a server reset all connections, and end."`
+	Handover    orderCommand       `cmd:"" help:"Have such a server start a successor, hand over to it, and end."`
+	Limits      limitsCommand      `cmd:"" help:"Show and change bounds of such a server while it runs."`
+	Docs        docsCommand        `cmd:"" hidden:"" help:"Write the man pages, and the completions for bash, zsh and fish."`
+	Free        freeCommand        `cmd:"" help:"Say what is on local TCP ports, and free them: destroy the connections and what is left of them, whoever's they are."`
 }
 
 func main() {
+	self = calledAs(os.Args[0])
 	helped, err := bench.Helper(os.Args[1:])
 	switch {
 	case err != nil:
@@ -77,6 +87,20 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case err != nil:
 	case command == "free":
 		err = cl.Free.run(os.Stdin, stdout, stderr)
+	case command == "connections":
+		err = cl.Connections.run(os.Stdin, stdout, stderr)
+	case command == "drain":
+		err = cl.Drain.run(linger.ModeDrain, stdout, stderr)
+	case command == "release":
+		err = cl.Release.run(linger.ModeRelease, stdout, stderr)
+	case command == "abort":
+		err = cl.Abort.run(linger.ModeAbort, stdout, stderr)
+	case command == "handover":
+		err = cl.Handover.run(linger.ModeHandover, stdout, stderr)
+	case command == "limits":
+		err = cl.Limits.run(stdout)
+	case command == "docs":
+		err = cl.Docs.run(parser.Model)
 	case command == "bench":
 		err = cl.Bench.run(args, os.Stdin, stdout, stderr)
 	default:
@@ -138,9 +162,13 @@ func parse(parser *kong.Kong, args []string, serve *serveCommand) (command strin
 	}()
 	ctx, err := parser.Parse(args)
 	if err != nil {
-		if m := noValue.FindStringSubmatch(err.Error()); m != nil {
+		m := noValue.FindStringSubmatch(err.Error())
+		switch {
+		case m != nil:
 			err = errors.New(m[1] + ": missing value")
-		} else {
+		case strings.HasPrefix(err.Error(), `expected "<port>`):
+			err = errors.New("a port is missing, such as 8080")
+		default:
 			err = nearer(parser, args, err)
 		}
 		return "", &exitError{exitUsage, err}
@@ -156,10 +184,13 @@ func parse(parser *kong.Kong, args []string, serve *serveCommand) (command strin
 // noValue is how kong says that a flag is the last argument.
 var noValue = regexp.MustCompile(`^(--[a-z-]+): expected .* but got "EOL" `)
 
+// commands are the names of all.
+var commands = []string{"serve", "bench", "connections", "drain", "release", "abort", "handover", "limits", "free"}
+
 // helpOf is the command that has the help on what args are about.
 func helpOf(args []string) string {
-	if len(args) > 0 && (args[0] == "free" || args[0] == "bench" || args[0] == "serve") {
-		return "rstserver " + args[0]
+	if len(args) > 0 && slices.Contains(commands, args[0]) {
+		return self + " " + args[0]
 	}
-	return "rstserver"
+	return self
 }

@@ -74,7 +74,7 @@ func build(program string, args ...string) error {
 	return errors.Join(os.Chmod(program, 0o755), os.Chmod(filepath.Dir(program), 0o755))
 }
 
-// removeAtExit has dir removed when this process is no more, however it ends: a shell waits for the end of a pipe.
+// removeAtExit removes dir when this process is no more, however it ends: a shell waits for the end of a pipe.
 func removeAtExit(dir string) error {
 	cmd := exec.Command("sh", "-c", `read -r _; rm -rf "$0"`, dir)
 	var err error

@@ -10,16 +10,14 @@ import (
 	"rstserver/linger"
 )
 
-func (c *serveCommand) logger(stderr io.Writer) *slog.Logger {
-	opts := &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+// logger is the log at that level.
+func (c *serveCommand) logger(stderr io.Writer, level slog.Leveler) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Value.Kind() == slog.KindDuration {
 			a.Value = slog.StringValue(a.Value.Duration().String()) // with its unit in JSON too
 		}
 		return a
 	}}
-	if c.Quiet {
-		opts.Level = slog.LevelError
-	}
 	if c.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(stderr, opts))
 	}
@@ -38,6 +36,15 @@ func (r *reportingWriter) Write(p []byte) (int, error) {
 		r.log.Error("stdout cannot be written to", "error", err, "lost", string(p[n:]))
 	}
 	return n, err
+}
+
+// printFront names an address beside the server's, such as that of --health.
+func (c *serveCommand) printFront(w io.Writer, what, address string) {
+	if c.LogFormat == "json" {
+		printJSON(w, map[string]string{what + "_on": address})
+		return
+	}
+	fmt.Fprintf(w, "%s on %s\n", what, address)
 }
 
 func (c *serveCommand) printListening(w io.Writer, addr netip.AddrPort) {

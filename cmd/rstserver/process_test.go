@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"rstserver/internal/lingertest"
+	"rstserver/linger/sockdiag"
 )
 
 // process is a running command.
@@ -64,7 +65,15 @@ func startCommand(t testing.TB, args ...string) *process {
 	t.Helper()
 	for {
 		p := startOnce(t, exec.Command(args[0], args[1:]...))
-		if !p.anyPort || !strings.Contains(lingertest.Leftover(p.addr.Port()), "\n") {
+		if !p.anyPort {
+			return p
+		}
+		// Of the kernel, which does not print every socket of the machine then, as in /proc/net/tcp.
+		dump, err := sockdiag.Port(p.addr.Port())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(dump.Sockets) <= 1 {
 			return p
 		}
 		p.signal(syscall.SIGKILL)
@@ -105,7 +114,7 @@ func launch(t testing.TB, cmd *exec.Cmd) *process {
 	p := &process{t: t, cmd: cmd, ended: make(chan struct{})}
 	p.anyPort = slices.ContainsFunc(cmd.Args, func(a string) bool { return strings.HasSuffix(a, ":0") })
 	serves := !slices.ContainsFunc(cmd.Args, func(a string) bool {
-		return strings.HasPrefix(a, "--addr") || a == "--help" || a == "free" || a == "bench"
+		return strings.HasPrefix(a, "--addr") || a == "--help" || a == "free" || a == "bench" || a == "connections"
 	})
 	if serves {
 		p.anyPort = true

@@ -39,7 +39,7 @@ func newProgress(stderr io.Writer) *progress {
 	return p
 }
 
-// interrupt has the line say that a signal has come. Any goroutine may call it.
+// interrupt makes the line say that a signal has come. Any goroutine may call it.
 func (p *progress) interrupt() { p.interrupted.Store(true) }
 
 func (p *progress) show(now bench.Progress) {

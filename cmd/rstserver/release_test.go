@@ -7,7 +7,7 @@ import (
 	"rstserver/linger/sockdiag"
 )
 
-// TestRelease has a successor take the port while connections of the old process are served on.
+// TestRelease starts a successor on the port while connections of the old process are served on.
 func TestRelease(t *testing.T) {
 	p := start(t, "--log-format", "json", "--log-conns")
 	kept, upgraded, half := dial(t, p.addr), dial(t, p.addr), dial(t, p.addr)

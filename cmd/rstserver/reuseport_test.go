@@ -7,7 +7,7 @@ import (
 	"rstserver/linger/sockdiag"
 )
 
-// TestReuseport has two processes serve one port. The end of one is nothing to the other.
+// TestReuseport starts two processes that serve one port. The end of one is nothing to the other.
 func TestReuseport(t *testing.T) {
 	args := []string{"--reuseport", "--log-conns", "--log-format", "json"}
 	leaving := start(t, args...)

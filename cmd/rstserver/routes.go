@@ -30,11 +30,20 @@ type site struct {
 	maxBody int64        // bytes of content for /echo; negative: no bound
 	files   http.Handler // what is under filesPath; nil: nothing is
 	room    room
+	ticks   ticks
+	events  eventRoom
+	// processField is the name of a field of every answer that has process, the number of this process; empty: none has.
+	processField, process string
 }
 
 // onLoop reports whether ServeLoop answers r. It sends to the workers only what they answer, so that it can be refused here.
 func (s *site) onLoop(r *httpcodec.Request) bool {
-	return s.worker(path(r)) == nil || !slices.Contains(reading, string(r.Method)) // the comparison does not copy the method
+	p := path(r)
+	if s.worker(p) == nil {
+		return true
+	}
+	// The comparisons do not copy the method.
+	return !slices.Contains(reading, string(r.Method)) && !(string(r.Method) == "POST" && string(p) == eventRoomPath)
 }
 
 // loopContent is how much content comes with a request that ServeLoop answers: only /echo has a use for it.
@@ -56,6 +65,10 @@ func (s *site) worker(path []byte) http.Handler {
 		return http.HandlerFunc(upgrade)
 	case "/ws/room":
 		return http.HandlerFunc(s.joinRoom)
+	case "/events":
+		return http.HandlerFunc(s.ticks.serve)
+	case eventRoomPath:
+		return http.HandlerFunc(s.events.serve)
 	}
 	if s.files != nil && bytes.HasPrefix(path, []byte(filesPath)) {
 		return s.files
@@ -69,11 +82,21 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h == nil {
 		h = http.NotFoundHandler()
 	}
+	if s.processField != "" {
+		w.Header().Set(s.processField, s.process)
+	}
 	h.ServeHTTP(w, r)
 }
 
 // ServeLoop implements poller.LoopHandler.
 func (s *site) ServeLoop(w *poller.Responder, r *poller.Request) {
+	s.answer(w, r)
+	if s.processField != "" {
+		w.AddField(s.processField, s.process)
+	}
+}
+
+func (s *site) answer(w *poller.Responder, r *poller.Request) {
 	if !slices.Contains(methods, string(r.Method)) {
 		w.Error(501, "method not implemented")
 		return
@@ -98,7 +121,11 @@ func (s *site) ServeLoop(w *poller.Responder, r *poller.Request) {
 		w.SetStatus(204)
 		w.AddField("Allow", strings.Join(methods, ", "))
 	default:
-		if s.worker(path) == nil || allow(w, r, reading...) {
+		allowed := reading
+		if string(path) == eventRoomPath {
+			allowed = []string{"GET", "HEAD", "POST"}
+		}
+		if s.worker(path) == nil || allow(w, r, allowed...) {
 			w.Error(404, "not found")
 		}
 	}

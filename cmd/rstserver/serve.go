@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"strconv"
 	"sync/atomic"
 	"syscall"
 
@@ -22,12 +23,14 @@ import (
 
 func (c *serveCommand) server(s *site, log *slog.Logger) *poller.Server {
 	srv := &poller.Server{
-		LoopHandler:      s,
-		Handler:          s,
-		OnLoop:           s.onLoop,
-		LoopContent:      s.loopContent,
-		Loops:            c.Loops,
-		MaxConns:         c.MaxConns,
+		LoopHandler:       s,
+		Handler:           s,
+		OnLoop:            s.onLoop,
+		LoopContent:       s.loopContent,
+		Loops:             c.Loops,
+		MaxConns:          c.MaxConns,
+		MaxConnsPerClient: c.MaxConnsPerClient, ConnRatePerClient: c.ConnRatePerClient,
+		ProxyProtocol: c.ProxyProtocol, TrustedProxies: c.proxies(),
 		HandshakeTimeout: orNone(c.HandshakeTimeout),
 		MaxHandshakes:    c.MaxHandshakes,
 		HeaderTimeout:    orNone(c.HeaderTimeout),
@@ -81,14 +84,17 @@ func orNone[T ~int64](v T) T {
 
 // run serves until a signal or the countdown ends it.
 func (c *serveCommand) run(stdout, stderr io.Writer) error {
+	level := new(slog.LevelVar)
+	level.Set(c.level())
 	buffer := newLogBuffer(stderr, func(lines int) []byte {
 		var b bytes.Buffer
-		c.logger(&b).Error("lines of the log were dropped, as nobody read stderr", "lines", lines)
+		c.logger(&b, level).Error("lines of the log were dropped, as nobody read stderr", "lines", lines)
 		return b.Bytes()
 	})
-	log := c.logger(buffer)
+	log := c.logger(buffer, level)
+	audit := c.logger(buffer, slog.LevelInfo) // whatever the level is
 	defer buffer.close()
-	err := c.serve(stdout, log)
+	err := c.serve(stdout, log, audit, level)
 	var exited *exitError
 	if err != nil && c.LogFormat == "json" && !errors.As(err, &exited) {
 		// Whoever reads stderr expects nothing else.
@@ -98,7 +104,7 @@ func (c *serveCommand) run(stdout, stderr io.Writer) error {
 	return err
 }
 
-func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) (err error) {
+func (c *serveCommand) serve(stdout io.Writer, log, audit *slog.Logger, level *slog.LevelVar) (err error) {
 	var pidFile string
 	if c.PIDFile != nil {
 		pidFile = *c.PIDFile
@@ -119,6 +125,9 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) (err error) {
 		return checked
 	}
 	s := &site{maxBody: orNone(c.MaxBodyBytes)}
+	if c.ProcessField != nil {
+		s.processField, s.process = *c.ProcessField, strconv.Itoa(os.Getpid())
+	}
 	if c.Root != nil {
 		root, err := os.OpenRoot(*c.Root)
 		if err != nil {
@@ -133,17 +142,19 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) (err error) {
 	}
 	var out io.Writer = &reportingWriter{w: stdout, log: log}
 	var answered func(poller.Answer)
+	linesDropped := func() int64 { return 0 }
 	if c.AccessLog != nil {
-		access, err := openAccessLog(*c.AccessLog, stdout, c.LogFormat == "json", log)
+		access, err := openAccessLog(*c.AccessLog, stdout, c.accessLogIsJSON(), log)
 		if err != nil {
 			return err
 		}
 		defer access.close()
-		answered = access.answered
+		answered, linesDropped = access.answered, access.lost.Load
 		if *c.AccessLog == "-" {
 			out = access // so that no line comes between the parts of another
 		}
 	}
+	c.warnOfGrace(log)
 	countdown := newCountdown(c.ShutdownAfter, log)
 	defer countdown.stop()
 
@@ -176,12 +187,22 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) (err error) {
 		}
 		return linger.Report{}
 	}).run(ctx)
+	orders := newOrders()
+	front, err := c.newFront(log, audit, level, h, tellSuccessors(h.Inherits()), latest.Load, orders, s.room.counters.Dropped.Load, linesDropped)
+	if err != nil {
+		return err
+	}
+	defer front.close() // what is open of it by then
 	first := true
 	var newLife func(before *life) (*life, error)
 	newLife = func(before *life) (*life, error) {
 		ln, err := h.Listen("tcp", addr)
 		if err != nil {
 			return nil, explainListen(c.Addr, err)
+		}
+		if err := front.open(); err != nil {
+			_ = ln.Close()
+			return nil, err
 		}
 		srv := c.server(s, log)
 		srv.TLSConfig, srv.Answered = secure.config.Clone(), answered
@@ -193,10 +214,24 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) (err error) {
 		srv.Serving = func(addr netip.AddrPort) {
 			served = true
 			manager.watch(srv, h.Exit())
+			var beside []func()
+			front.serve(func(what, address string) {
+				beside = append(beside, func() { c.printFront(out, what, address) })
+			})
+			go func(exit <-chan struct{}) {
+				select {
+				case <-exit:
+					front.leave()
+				case <-ctx.Done():
+				}
+			}(h.Exit())
 			if before != nil {
 				return // all of this was said
 			}
 			c.printListening(out, addr)
+			for _, say := range beside {
+				say()
+			}
 			countdown.begin()
 		}
 		first = false
@@ -218,6 +253,7 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) (err error) {
 			drainTimeout: c.DrainTimeout,
 			termDrains:   c.OnTerm == "drain",
 			signals:      signals,
+			orders:       orders.in,
 			over:         countdown.over,
 			log:          log,
 			print: func(rep linger.Report) {
@@ -239,7 +275,9 @@ func (c *serveCommand) serve(stdout io.Writer, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	return l.run()
+	err = l.run()
+	orders.end(latest.Load().Report(), err)
+	return err
 }
 
 // open opens a socket that nobody has passed.

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"rstserver/bench"
 	"rstserver/bench/kinds"
 	"rstserver/bench/report"
@@ -17,7 +15,8 @@ import (
 
 // serverUsage says what parseServer takes.
 const serverUsage = "name=NAME,cmd=COMMAND[,signal=TERM][,port=N][,path=/][,late=PATH][,large=PATH][,stream=PATH]" +
-	"[,upgrade=PATH][,protocol=NAME][,websocket=PATH][,room=PATH][,share=ARGUMENTS]"
+	"[,upgrade=PATH][,protocol=NAME][,websocket=PATH][,room=PATH][,events=PATH][,event-room=PATH][,share=ARGUMENTS][,tls=ARGUMENTS]" +
+	"[,post=PATH][,upload=PATH][,pidfile=FILE][,process=FIELD][,successor=]"
 
 // assignment is how a shell is told a variable in front of a command.
 var assignment = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
@@ -34,13 +33,32 @@ func parseServer(s string) (bench.Server, error) {
 		Paths: kinds.Paths{
 			Get: "/", Late: given["late"], Large: given["large"], Stream: given["stream"], Upgrade: given["upgrade"],
 			Protocol: given["protocol"], WebSocket: given["websocket"], Room: given["room"],
+			Events: given["events"], EventRoom: given["event-room"],
+			Post: given["post"], Upload: given["upload"],
 		},
+		PIDFile: given["pidfile"], Process: given["process"],
+	}
+	if srv.Paths.Upload == "" {
+		srv.Paths.Upload = srv.Paths.Post
 	}
 	if srv.Command, err = commandWords(given["cmd"]); err != nil {
 		return bench.Server{}, fmt.Errorf("cmd=%s: %w", given["cmd"], err)
 	}
 	if srv.Share, err = commandWords(given["share"]); err != nil {
 		return bench.Server{}, fmt.Errorf("share=%s: %w", given["share"], err)
+	}
+	if args, ok := given["tls"]; ok {
+		words, err := commandWords(args)
+		if err != nil {
+			return bench.Server{}, fmt.Errorf("tls=%s: %w", args, err)
+		}
+		srv.TLS = append([]string{}, words...) // without any, it serves over TLS in any case
+	}
+	if value, ok := given["successor"]; ok {
+		if value != "" {
+			return bench.Server{}, fmt.Errorf("successor=%s: it has no value", value)
+		}
+		srv.Successor = true
 	}
 	if len(srv.Command) == 0 {
 		return bench.Server{}, fmt.Errorf("%q has no cmd=COMMAND: %s", s, serverUsage)
@@ -52,7 +70,7 @@ func parseServer(s string) (bench.Server, error) {
 		srv.Name = srv.Command[0]
 	}
 	if sig, ok := given["signal"]; ok {
-		if srv.Signal, err = parseSignal(sig); err != nil {
+		if srv.Signal, err = bench.ParseSignal(sig); err != nil {
 			return bench.Server{}, err
 		}
 	}
@@ -71,7 +89,8 @@ func parseServer(s string) (bench.Server, error) {
 	}
 	for key, path := range map[string]string{
 		"path": srv.Paths.Get, "late": srv.Paths.Late, "large": srv.Paths.Large, "stream": srv.Paths.Stream, "upgrade": srv.Paths.Upgrade,
-		"websocket": srv.Paths.WebSocket, "room": srv.Paths.Room,
+		"websocket": srv.Paths.WebSocket, "room": srv.Paths.Room, "events": srv.Paths.Events, "event-room": srv.Paths.EventRoom,
+		"post": srv.Paths.Post, "upload": srv.Paths.Upload,
 	} {
 		if key == "path" && path == "" || path != "" && (path[0] != '/' || strings.ContainsAny(path, " \t\r\n")) {
 			return bench.Server{}, fmt.Errorf("%s=%s: a path begins with / and has no spaces", key, path)
@@ -104,19 +123,4 @@ func pairs(s string) (map[string]string, error) {
 
 func isServerKey(name string) bool {
 	return slices.ContainsFunc(serverKeys, func(key serverKey) bool { return key.name == name })
-}
-
-// parseSignal takes the name of a signal, with or without SIG, or its number.
-func parseSignal(s string) (syscall.Signal, error) {
-	if n, err := strconv.Atoi(s); err == nil && unix.SignalName(syscall.Signal(n)) != "" {
-		return syscall.Signal(n), nil
-	}
-	name := strings.ToUpper(s)
-	if !strings.HasPrefix(name, "SIG") {
-		name = "SIG" + name
-	}
-	if sig := unix.SignalNum(name); sig != 0 {
-		return sig, nil
-	}
-	return 0, fmt.Errorf("signal=%s: no signal is called that; TERM, INT, QUIT, HUP, USR1 and KILL are some", s)
 }

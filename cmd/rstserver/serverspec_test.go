@@ -20,12 +20,15 @@ func TestParseServer(t *testing.T) {
 		{"the least", "cmd=./a {port}", bench.Server{Name: "./a", Command: []string{"./a", "{port}"}, Signal: syscall.SIGTERM, Paths: kinds.Paths{Get: "/"}}},
 		{
 			"everything",
-			"name=my server,cmd=./a --addr=127.0.0.1:{port},signal=usr1,path=/ok?a=1,late=/late/{ms},large=/large,stream=/s,upgrade=/u,protocol=echo,share=--share --all",
+			"name=my server,cmd=./a --addr=127.0.0.1:{port},signal=usr1,path=/ok?a=1,late=/late/{ms},large=/large,stream=/s,upgrade=/u,protocol=echo,share=--share --all,tls=-c {cert} -k {key}",
 			bench.Server{
 				Name: "my server", Command: []string{"./a", "--addr=127.0.0.1:{port}"}, Signal: syscall.SIGUSR1, Share: []string{"--share", "--all"},
+				TLS:   []string{"-c", "{cert}", "-k", "{key}"},
 				Paths: kinds.Paths{Get: "/ok?a=1", Late: "/late/{ms}", Large: "/large", Stream: "/s", Upgrade: "/u", Protocol: "echo"},
 			},
 		},
+		{"TLS in any case", "cmd=./a {port},tls=", bench.Server{Name: "./a", Command: []string{"./a", "{port}"}, TLS: []string{}, Signal: syscall.SIGTERM, Paths: kinds.Paths{Get: "/"}}},
+		{"a successor", "cmd=./a {port},successor=", bench.Server{Name: "./a", Command: []string{"./a", "{port}"}, Successor: true, Signal: syscall.SIGTERM, Paths: kinds.Paths{Get: "/"}}},
 		{
 			"commas in values", "cmd=./a {port} --with=x,y,z,name=a, b",
 			bench.Server{Name: "a, b", Command: []string{"./a", "{port}", "--with=x,y,z"}, Signal: syscall.SIGTERM, Paths: kinds.Paths{Get: "/"}},
@@ -57,6 +60,7 @@ func TestParseServerErrors(t *testing.T) {
 		in   string
 		want []string
 	}{
+		{"cmd=./a {port},successor=yes", []string{"successor=yes", "it has no value"}},
 		{"", []string{`"" begins with none of the keys`, "cmd=COMMAND"}},
 		{"./a {port}", []string{`"./a {port}" begins with none of the keys`, "cmd=COMMAND"}},
 		{"name=a", []string{`"name=a" has no cmd=COMMAND`}},
@@ -89,14 +93,14 @@ func TestParseSignal(t *testing.T) {
 	for in, want := range map[string]syscall.Signal{
 		"TERM": syscall.SIGTERM, "SIGTERM": syscall.SIGTERM, "quit": syscall.SIGQUIT, "sigusr2": syscall.SIGUSR2, "15": syscall.SIGTERM, "1": syscall.SIGHUP,
 	} {
-		if got, err := parseSignal(in); got != want || err != nil {
-			t.Errorf("parseSignal(%q) = %v, %v, want %v", in, got, err, want)
+		if got, err := bench.ParseSignal(in); got != want || err != nil {
+			t.Errorf("bench.ParseSignal(%q) = %v, %v, want %v", in, got, err, want)
 		}
 	}
 	for _, in := range []string{"", "SIG", "0", "-1", "99", "TERMINATE", "SIGSIGTERM"} {
-		got, err := parseSignal(in)
+		got, err := bench.ParseSignal(in)
 		if got != 0 {
-			t.Errorf("parseSignal(%q) = %v", in, got)
+			t.Errorf("bench.ParseSignal(%q) = %v", in, got)
 		}
 		lingertest.ExpectError(t, err, "signal="+in+":", "KILL")
 	}

@@ -10,7 +10,7 @@ import (
 	"rstserver/linger/sockdiag"
 )
 
-// crowd has connections in every state in which a server can be told to let go, and their numbers.
+// crowd makes connections in every state in which a server can be told to let go, and returns them and their numbers.
 func crowd(t *testing.T, p *process) (clients []*client, connections map[string]int) {
 	t.Helper()
 	connections = make(map[string]int)
@@ -79,7 +79,7 @@ func TestSignals(t *testing.T) {
 	}
 }
 
-// TestAbortInFlight has answers on their way, and a connection that is the server's own no more.
+// TestAbortInFlight aborts with answers on their way, and with a connection that is no longer the server's own.
 func TestAbortInFlight(t *testing.T) {
 	p := start(t, "--log-format", "json")
 	clients := inFlight(t, p)
@@ -94,7 +94,7 @@ func TestAbortInFlight(t *testing.T) {
 	}
 }
 
-// TestAcceptQueue has clients whom the server has not even accepted.
+// TestAcceptQueue aborts with clients whom the server has not even accepted.
 func TestAcceptQueue(t *testing.T) {
 	p := start(t, "--max-conns", "1")
 	held := dial(t, p.addr)
@@ -112,7 +112,7 @@ func TestAcceptQueue(t *testing.T) {
 	expectFree(t, p.addr)
 }
 
-// TestSecondSignal has two signals wait for a process that is stopped, so that it meets both at once.
+// TestSecondSignal sends two signals to a process that is stopped, so that it meets both at once.
 func TestSecondSignal(t *testing.T) {
 	p := start(t)
 	var clients []*client
@@ -134,7 +134,7 @@ func TestSecondSignal(t *testing.T) {
 	expectFree(t, p.addr)
 }
 
-// TestResidue has closed connections whose TIME_WAIT is the server's. They are told of, and no failure.
+// TestResidue ends with connections closed whose TIME_WAIT is the server's. The report tells of them, and they are no failure.
 func TestResidue(t *testing.T) {
 	p := start(t, "--log-format", "json")
 	const n = 3

@@ -11,7 +11,7 @@ import (
 	"rstserver/linger/sockdiag"
 )
 
-// leaveTimeWait has the server close n connections first.
+// leaveTimeWait makes n connections that the server closes first.
 func (p *process) leaveTimeWait(n int) {
 	p.t.Helper()
 	for range n {

@@ -114,7 +114,7 @@ func freePort(t testing.TB) int {
 	return ln.Addr().(*net.TCPAddr).Port
 }
 
-// insideEnv has TestSystemdInside be what it is, in a systemd of its own.
+// insideEnv makes TestSystemdInside what it is, in a systemd of its own.
 const insideEnv = "RSTSERVER_TEST_INSIDE_SYSTEMD"
 
 // The units do in a real systemd what they are for. It has namespaces of its own, and no units but these.
@@ -130,7 +130,7 @@ func TestSystemd(t *testing.T) {
 	for _, from := range []string{binary, "/proc/self/exe", "testdata/systemd/boot.sh"} {
 		b, err := os.ReadFile(from)
 		lingertest.Must(t, err)
-		lingertest.Must(t, os.WriteFile(filepath.Join(out, map[string]string{"exe": "test", "boot.sh": "boot.sh", "rstserver": "rstserver"}[filepath.Base(from)]), b, 0o755))
+		lingertest.InstallProgram(t, filepath.Join(out, map[string]string{"exe": "test", "boot.sh": "boot.sh", "rstserver": "rstserver"}[filepath.Base(from)]), b)
 	}
 	lingertest.Must(t, os.CopyFS(filepath.Join(out, "units"), os.DirFS(unitsIn(t, "/run/test/rstserver"))))
 
@@ -217,7 +217,7 @@ func TestSystemdInside(t *testing.T) {
 		lingertest.Wait(t, "the status has numbers", func() bool {
 			return strings.HasPrefix(u.show("StatusText"), "serving 0.0.0.0:8080: 0 connections")
 		})
-		l := restartload.Start(restartload.Config{Addr: inSystemd.String(), New: 4, Kept: 4, Idle: 20, PostPath: "/echo"})
+		l := restartload.Start(restartload.Config{Addr: inSystemd.String(), New: 4, Kept: 4, Idle: 20, PostPath: "/echo", Pause: shortPause})
 		for range 3 {
 			lingertest.Wait(t, "all idle clients are idle", func() bool { return l.Idle() == 20 })
 			u.reload()
@@ -235,7 +235,7 @@ func TestSystemdInside(t *testing.T) {
 		}
 		lingertest.Must(t, os.Rename("/run/test/good", "/run/test/rstserver"))
 		u.reload()
-		if result := l.Stop(); len(result.Lost) > 0 || len(result.New) == 0 || len(result.Kept) == 0 {
+		if result := l.Stop(); len(result.Lost) > 0 || tooLittle(result) {
 			t.Errorf("%s", result)
 		} else {
 			t.Logf("measured: 4 reloads and one that failed under %s", result)
@@ -250,21 +250,25 @@ func TestSystemdInside(t *testing.T) {
 	})
 	t.Run("drain", func(t *testing.T) {
 		u := unit{t, "rstserver"}
-		u.drop("ExecStart=\nExecStart=/run/test/rstserver serve --addr 0.0.0.0:8080 --on-term drain\nTimeoutStopSec=1s\n")
+		u.drop("ExecStart=\nExecStart=/run/test/rstserver serve --addr 0.0.0.0:8080 --on-term drain\nTimeoutStopSec=3s\n")
 		u.ctl("start")
 		u.reload() // so that it is a successor
 		half := dial(t, inSystemd)
-		half.send("%s", head("POST", "/echo", "Content-Length: 4")+"ha")
+		const length = 100_000
+		half.send("%s", head("POST", "/echo", "Content-Length: "+strconv.Itoa(length))+"x")
 		half.accepted()
+		sent := 1
 		u.ctl("stop", "--no-block")
 		lingertest.Wait(t, "it drains", func() bool { return strings.Contains(u.show("StatusText"), "draining 0.0.0.0:8080: 1 connections") })
 		// It is given more time than the unit says, again and again.
-		for began := time.Now(); time.Since(began) < 2500*time.Millisecond; time.Sleep(100 * time.Millisecond) {
+		for began := time.Now(); time.Since(began) < 4500*time.Millisecond; time.Sleep(100 * time.Millisecond) {
 			if got := u.show("ActiveState"); got != "deactivating" {
-				t.Fatalf("it is %s", got)
+				t.Fatalf("it is %s, %s, after %s\n%s", got, u.show("Result"), time.Since(began), u.log())
 			}
+			half.send("%s", strings.Repeat("x", 100)) // an upload that stalls would not be waited for
+			sent += 100
 		}
-		half.send("lf")
+		half.send("%s", strings.Repeat("x", length-sent))
 		half.response("POST")
 		lingertest.Wait(t, "it has ended", func() bool { return u.show("ActiveState") == "inactive" })
 		if got := u.show("Result"); got != "success" {
@@ -284,6 +288,54 @@ func TestSystemdInside(t *testing.T) {
 		})
 		dial(t, inSystemd).expectHello()
 		u.ctl("stop")
+	})
+	// A port below 1024 takes what the unit says that it takes.
+	t.Run("low port", func(t *testing.T) {
+		u := unit{t, "rstserver"}
+		u.drop("ExecStart=\nExecStart=/run/test/rstserver serve --addr 127.0.0.1:81\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n" +
+			"CapabilityBoundingSet=CAP_NET_BIND_SERVICE\nPrivateUsers=no\n")
+		u.ctl("start")
+		dial(t, netip.MustParseAddrPort("127.0.0.1:81")).expectHello()
+		u.ctl("stop")
+	})
+	// Where the kernel cannot be asked over netlink, as with many a filter of system calls, it is asked over /proc.
+	t.Run("without netlink", func(t *testing.T) {
+		u := unit{t, "rstserver"}
+		u.drop("RestrictAddressFamilies=\nRestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX\n")
+		lingertest.Must(t, os.Truncate("/run/test.log", 0))
+		u.ctl("start")
+		held := dial(t, inSystemd)
+		held.expectHello()
+		u.ctl("stop")
+		held.expectReset()
+		if !strings.Contains(u.log(), "by abort: nothing is left, the port is free") || !strings.Contains(u.log(), "from proc\n") {
+			t.Errorf("the report:\n%s", u.log())
+		}
+	})
+	// What free says of it ends it, and nothing less does.
+	t.Run("free", func(t *testing.T) {
+		u := unit{t, "rstserver"}
+		u.drop("Restart=always\n")
+		u.ctl("start")
+		free := func(flags ...string) (string, int) {
+			cmd := exec.Command("/run/test/rstserver", append([]string{"free", "8080"}, flags...)...)
+			out, _ := cmd.CombinedOutput()
+			return string(out), cmd.ProcessState.ExitCode()
+		}
+		said := func(out string) string { return strings.Join(strings.Fields(out), " ") }
+		const advice = "it is rstserver.service, which systemd starts again if it is told to; so have systemd stop it: systemctl stop rstserver.service"
+		if out, code := free("--dry-run"); code != 1 || !strings.Contains(said(out), advice) {
+			t.Errorf("free --dry-run = %d, %s\nwant 1, and %s", code, out, advice)
+		}
+		// The port may be free for a moment, and may not.
+		if out, _ := free("--stop-owner", "--yes"); !strings.Contains(said(out), "systemctl stop rstserver.service") {
+			t.Errorf("free --stop-owner: %s\nwant how it is stopped", out)
+		}
+		lingertest.Wait(t, "systemd has started it again", func() bool { return u.show("NRestarts") != "0" && u.show("ActiveState") == "active" })
+		u.ctl("stop")
+		if out, code := free("--dry-run"); code != 0 {
+			t.Errorf("free after systemctl stop = %d, %s", code, out)
+		}
 	})
 	t.Run("socket", func(t *testing.T) {
 		u := unit{t, "rstserver-activated"}
@@ -311,7 +363,7 @@ func TestSystemdInside(t *testing.T) {
 			t.Errorf("refused: %q; %s", refused, result)
 		}
 		t.Logf("measured: a restart with the socket unit: new connections waited for %s at the most, %d that the one before had accepted were reset",
-			restartload.LatencyOf(result.New, []restartload.Window{{From: began - time.Second, To: began + time.Minute}}).Most, len(result.Lost))
+			restartload.LatencyOf(result.Of(restartload.New), []restartload.Window{{From: began - time.Second, To: began + time.Minute}}).Most, len(result.Lost))
 
 		main, err := strconv.Atoi(u.show("MainPID"))
 		lingertest.Must(t, err)

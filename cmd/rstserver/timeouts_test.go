@@ -57,7 +57,7 @@ func TestWriteTimeout(t *testing.T) {
 	dial(t, p.addr).expectHello()
 }
 
-// TestMaxHandlers has one request wait for another's end.
+// TestMaxHandlers makes one request wait for another's end.
 func TestMaxHandlers(t *testing.T) {
 	p := start(t, "--max-handlers", "1")
 	first, second := dial(t, p.addr), dial(t, p.addr)

@@ -174,7 +174,7 @@ func (s security) serve(srv *poller.Server, ln net.Listener) error {
 	return srv.ServeTLS(ln, "", "")
 }
 
-// renew has renewed certificates used until ctx has ended: by itself, and at once on SIGHUP. It has a goroutine of its own, so that a file
+// renew takes up renewed certificates until ctx has ended: by itself, and at once on SIGHUP. It has a goroutine of its own, so that a file
 // system that does not answer holds up nothing else; nobody waits for it.
 func (s security) renew(ctx context.Context, hangups <-chan os.Signal, log *slog.Logger) {
 	if s.store != nil {

@@ -8,11 +8,12 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"rstserver/internal/lingertest"
 )
 
-// TestRenewal has the files change, and nothing else happen.
+// TestRenewal changes the files, and nothing else.
 func TestRenewal(t *testing.T) {
 	old, renewed := issue(t, nil, "a.test"), issue(t, nil, "a.test")
 	files := put(t, old)
@@ -28,7 +29,7 @@ func TestRenewal(t *testing.T) {
 	expectFree(t, p.addr)
 }
 
-// TestRenewalBySignal has files that look as before: only who reads them sees that they are not.
+// TestRenewalBySignal replaces files by some that look as before: only who reads them sees that they are not.
 func TestRenewalBySignal(t *testing.T) {
 	old, renewed := issue(t, nil, "a.test"), issue(t, nil, "a.test")
 	files := put(t, old)
@@ -80,7 +81,7 @@ func overwrite(t testing.TB, name string, content []byte) {
 	}
 }
 
-// TestRefusedRenewal has a pair that does not belong together, which is told of by itself and on SIGHUP, and its mending.
+// TestRefusedRenewal renews with a pair that does not belong together, which is logged by itself and on SIGHUP, and mends it.
 func TestRefusedRenewal(t *testing.T) {
 	old, renewed := issue(t, nil, "a.test"), issue(t, nil, "a.test")
 	files := put(t, old)
@@ -107,7 +108,7 @@ func TestRefusedRenewal(t *testing.T) {
 	}
 }
 
-// TestHangup has a server without files go on.
+// TestHangup sends SIGHUP to a server without files, which goes on.
 func TestHangup(t *testing.T) {
 	p := start(t)
 	c := dial(t, p.addr)
@@ -119,7 +120,7 @@ func TestHangup(t *testing.T) {
 	c.expectReset()
 }
 
-// TestRenewalUnderLoad has clients on kept and on new connections ask all the while. None of them may see anything of it but
+// TestRenewalUnderLoad renews while clients ask all the time, on kept and on new connections. None of them may see anything of it but
 // the certificate.
 func TestRenewalUnderLoad(t *testing.T) {
 	all := []tls.Certificate{issue(t, nil, "a.test"), issue(t, nil, "a.test")}
@@ -129,7 +130,9 @@ func TestRenewalUnderLoad(t *testing.T) {
 	var stop atomic.Bool
 	var requests, failed atomic.Int64
 	var seen [2]atomic.Int64 // certificates, by full handshakes
+	pause := time.Duration(lingertest.Times(int(shortPause), 0))
 	do := func(c *tlsClient) {
+		time.Sleep(pause)
 		requests.Add(1)
 		if body, err := c.do(head("POST", "/echo", "Content-Length: 4") + "echo"); body != "echo" || err != nil {
 			failed.Add(1)
@@ -163,7 +166,7 @@ func TestRenewalUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	times := lingertest.Times(6, 60)
+	times := lingertest.Times(3, 60)
 	for i := range times {
 		next := (i + 1) % 2
 		files.replace(t, all[next])

@@ -88,7 +88,7 @@ func (f certFiles) replace(t testing.TB, c tls.Certificate) {
 	}
 }
 
-// flags has the command serve with them.
+// flags are those by which the command serves with them.
 func (f certFiles) flags() []string { return []string{"--tls-cert", f.cert, "--tls-key", f.key} }
 
 // trusting is a client's configuration: it takes these certificates for name.

@@ -49,7 +49,7 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// TestSNI has several certificates, one of them in one file with its key.
+// TestSNI serves with several certificates, one of them in one file with its key.
 func TestSNI(t *testing.T) {
 	first, second := issue(t, nil, "first.test"), issue(t, nil, "second.test", "*.second.test")
 	files := put(t, second)
@@ -143,7 +143,7 @@ func TestTLSSelfSigned(t *testing.T) {
 	again.stop()
 }
 
-// TestFingerprint has openssl say what it is.
+// TestFingerprint compares with what openssl says it is.
 func TestFingerprint(t *testing.T) {
 	openssl := needProgram(t, "openssl")
 	cert := issue(t, nil, "a.test")
@@ -198,7 +198,7 @@ func needProgram(t *testing.T, name string) string {
 	return path
 }
 
-// TestTLSFlags has the command take the flags in each way of writing them.
+// TestTLSFlags gives the command the flags in each way of writing them.
 func TestTLSFlags(t *testing.T) {
 	cert := issue(t, nil, "a.test")
 	for _, command := range []string{"", "serve "} {
@@ -215,7 +215,7 @@ func TestTLSFlags(t *testing.T) {
 	}
 }
 
-// TestHandshakeTimeout has a client that says nothing, and one that does not go on.
+// TestHandshakeTimeout connects a client that says nothing, and one that does not go on.
 func TestHandshakeTimeout(t *testing.T) {
 	p := start(t, "--tls-self-signed", "--handshake-timeout", "300ms")
 	for name, sent := range map[string]string{"nothing": "", "a part of a hello": "\x16\x03\x01\x02\x00\x01"} {
@@ -230,7 +230,7 @@ func TestHandshakeTimeout(t *testing.T) {
 	p.stop()
 }
 
-// TestMaxHandshakes has one handshake wait for another's end.
+// TestMaxHandshakes makes one handshake wait for another's end.
 func TestMaxHandshakes(t *testing.T) {
 	p := start(t, "--tls-self-signed", "--max-handshakes", "1")
 	kept := dialTLS(t, p, &tls.Config{InsecureSkipVerify: true})
@@ -273,7 +273,7 @@ func clientHello(t testing.TB) []byte {
 	return hello[:n]
 }
 
-// TestTLSFiles has files at fault. The error names the file and the remedy.
+// TestTLSFiles starts with files at fault. The error names the file and the remedy.
 func TestTLSFiles(t *testing.T) {
 	cert, other := issue(t, nil, "a.test"), issue(t, nil, "b.test")
 	good, another := put(t, cert), put(t, other)

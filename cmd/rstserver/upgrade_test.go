@@ -42,7 +42,7 @@ func (c *client) expectBytes(s string) {
 	}
 }
 
-// TestUpgradeByNetHTTP has the handler in a server that is not ours.
+// TestUpgradeByNetHTTP uses the handler in a server that is not ours.
 func TestUpgradeByNetHTTP(t *testing.T) {
 	srv := httptest.NewServer(&site{})
 	defer srv.Close()

@@ -2,8 +2,10 @@ package main
 
 import (
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestUsageErrors(t *testing.T) {
@@ -43,6 +45,8 @@ func TestUsageErrors(t *testing.T) {
 		{"--on-term=ignore", `"ignore"`},
 		{"--max-handlers=-1", "--max-handlers=-1: it must be from 0"},
 		{"--root=", "--root=: it must name a directory"},
+		{"--process-field=", "--process-field=: it must name a field"},
+		{"--process-field=a:b", "--process-field=a:b: it is no name of a field"},
 		{"--access-log=", "--access-log=: it must name a file"},
 		{"--idle-timeout=soon", `"soon"`},
 		{"--idle-timeout=-1ns", "--idle-timeout=-1ns"},
@@ -54,6 +58,7 @@ func TestUsageErrors(t *testing.T) {
 		{"--rate-grace=0s", "--rate-grace=0s: it must be more than 0, and 1h at the most"},
 		{"--upgrade-idle-timeout=-1s", "--upgrade-idle-timeout=-1s: it must not be negative; 0 means none"},
 		{"--max-buffered=12x", `--max-buffered: "12x" is no number of bytes; write it as 268435456, 256MiB or 1GiB`},
+		{"--max-buffered=1023KiB", "--max-buffered=1047552: it must be at least 1MiB; 0 means no bound"},
 		{"--max-buffered=-1", `"-1" is no number of bytes`},
 		{"--max-buffered=", `"" is no number of bytes`},
 		{"--max-buffered=9999999TiB", `"9999999TiB" is no number of bytes`},
@@ -100,7 +105,7 @@ func expectUsage(t *testing.T, stdout, stderr string, code int, command, want st
 	}
 }
 
-// TestExit has the process itself tell what run comes to.
+// TestExit compares what the process says, and its exit code, with what run does.
 func TestExit(t *testing.T) {
 	for _, tt := range []struct {
 		args           string
@@ -153,7 +158,26 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// TestSameFlags has a bare rstserver take what rstserver serve takes.
+// The help of every command fits the terminal.
+func TestHelpFits(t *testing.T) {
+	for _, command := range []string{"serve", "free", "bench", "connections", "limits", "drain", "release", "abort", "handover", "help"} {
+		for _, columns := range []int{60, 80, 100, 200} {
+			cmd := exec.Command(binary, command, "--help")
+			cmd.Env = append(cmd.Environ(), "COLUMNS="+strconv.Itoa(columns))
+			out, err := cmd.Output()
+			if err != nil || len(out) == 0 {
+				t.Errorf("%s --help: %v, %d bytes", command, err, len(out))
+			}
+			for line := range strings.Lines(string(out)) {
+				if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > columns {
+					t.Errorf("%s --help in %d columns has %d: %s", command, columns, n, line)
+				}
+			}
+		}
+	}
+}
+
+// TestSameFlags gives a bare rstserver what rstserver serve takes.
 func TestSameFlags(t *testing.T) {
 	flags := strings.Fields(`--addr=127.0.0.1:0 --loops=1 --max-conns=10 --header-timeout=1m --idle-timeout=1h30m --max-header-bytes=1000
 		--handshake-timeout=1m --max-handshakes=10 --http2=tls --max-body-bytes=1000 --body-timeout=1m --handler-timeout=1m --write-timeout=1m --max-handlers=10 --root=.
@@ -178,18 +202,37 @@ func TestSuggestions(t *testing.T) {
 	for args, want := range map[string]string{
 		"frree":          "unexpected argument frree: did you mean free?",
 		"bnech":          "did you mean bench?",
-		"x":              "unexpected argument x: the commands are serve, bench and free",
+		"x":              "unexpected argument x: 'rstserver help' names the commands",
+		"8080":           "unexpected argument 8080: did you mean --addr :8080?",
+		"serve 8080":     "unexpected argument 8080: did you mean --addr :8080?",
+		"serve 80800":    "unexpected argument 80800\n",
+		"drain 8080":     "unexpected argument 8080\n",
+		"free":           "a port is missing, such as 8080\n",
 		"--prot 80":      "unknown flag --prot\n",
 		"--port 80":      "unknown flag --port: did you mean --addr?",
 		"--adr :80":      "did you mean --addr?",
 		"free 80 --yse":  "did you mean --yes?",
 		"bench --marks":  "unknown flag --marks\n",
-		"--max-con 5":    "did you mean --max-conns?",
+		"--max-con 5":    "did you mean one of --max-conns, --max-conns-per-client?",
 		"--drain-time 5": "did you mean --drain-timeout?",
 	} {
 		_, stderr, code := runCommand(strings.Fields(args)...)
 		if code != exitUsage || !strings.Contains(stderr, want) {
 			t.Errorf("%s: %d, %q, want %q", args, code, stderr, want)
+		}
+	}
+}
+
+func TestCalledAs(t *testing.T) {
+	for path, want := range map[string]string{
+		"rstserver":          "rstserver",
+		"bin/rstserver":      "bin/rstserver",
+		"/opt/my bin/server": "'/opt/my bin/server'",
+		"./it's":             `'./it'\''s'`,
+		"~/rstserver":        "'~/rstserver'",
+	} {
+		if got := calledAs(path); got != want {
+			t.Errorf("calledAs(%q) = %s, want %s", path, got, want)
 		}
 	}
 }

@@ -22,9 +22,10 @@ var echoing = websocket.Options{
 
 // room sends each message to all who are in it. Who does not take them misses some.
 type room struct {
-	group   websocket.Group
-	options websocket.Options
-	once    sync.Once
+	group    websocket.Group
+	options  websocket.Options
+	once     sync.Once
+	counters websocket.Counters
 }
 
 // joinRoom answers GET /ws/room.
@@ -34,6 +35,7 @@ func (s *site) joinRoom(w http.ResponseWriter, r *http.Request) {
 		room.options = websocket.Options{
 			ReadLimit: maxMessage,
 			AtBound:   websocket.Drop,
+			Counters:  &room.counters,
 			OnOpen:    func(c *websocket.Conn) { room.group.Join(c) },
 			OnMessage: func(_ *websocket.Conn, t websocket.Type, data []byte) {
 				_, _ = room.group.Broadcast(context.Background(), t, data)

@@ -21,7 +21,7 @@ const (
 	prose = 100
 )
 
-// condition has characters be as wide as on most terminals, whatever the locale says: × and – take one column.
+// condition takes characters to be as wide as on most terminals, whatever the locale says: × and – take one column.
 var condition = &runewidth.Condition{}
 
 // Columns is the number of columns that s takes on a terminal.

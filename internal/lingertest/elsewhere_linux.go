@@ -57,7 +57,7 @@ func Network(sysctls map[string]string) error {
 	return nil
 }
 
-// LoopbackUp has the loopback interface of the thread's network namespace work.
+// LoopbackUp brings the loopback interface of the thread's network namespace up.
 func LoopbackUp() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -49,10 +49,10 @@ func Main(m *testing.M, opts ...goleak.Option) {
 
 var atExit []func()
 
-// AtExit has Main call f when all tests are over. Tests may call it, one at a time.
+// AtExit registers f, which Main calls when all tests are over. Tests may call it, one at a time.
 func AtExit(f func()) { atExit = append(atExit, f) }
 
-// takeSignals has programs that the tests start meet the default action of each signal, whatever the tests were started with: nohup
+// takeSignals gives programs that the tests start the default action of each signal, whatever the tests were started with: nohup
 // ignores SIGHUP, and a shell SIGINT and SIGQUIT of what it puts in the background, and programs inherit that. A signal that is caught
 // is reset by execve(2). This process goes on without it, as nobody reads what is caught.
 func takeSignals() {

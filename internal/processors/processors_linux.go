@@ -20,7 +20,7 @@ type Set struct {
 	taken unix.CPUSet
 }
 
-// Take has the calling goroutine run on one processor that no other goroutine has taken, and that is the one it runs on
+// Take binds the calling goroutine to one processor that no other goroutine has taken, and that is the one it runs on
 // already if possible, until it calls giveBack. Where there are too few processors, or the kernel does not let us choose, it
 // runs where the scheduler has it run.
 func (p *Set) Take() (giveBack func()) {

@@ -45,7 +45,7 @@ func TestChoose(t *testing.T) {
 	}
 }
 
-// TestTakeProcessors has one goroutine more than there are processors take one: all but the last are apart, and each is free
+// TestTakeProcessors lets one goroutine more than there are processors take one: all but the last are apart, and each is free
 // again afterwards to run where it could before.
 func TestTakeProcessors(t *testing.T) {
 	var allowed unix.CPUSet

@@ -38,7 +38,7 @@ func QueueLength(fd int) int {
 	return int(info.Unacked)
 }
 
-// AcceptAtOnce has the connections of the listening TCP socket fd come when their handshake is complete, whatever is set on it
+// AcceptAtOnce makes the connections of the listening TCP socket fd come when their handshake is complete, whatever is set on it
 // (TCP_DEFER_ACCEPT, tcp(7)). A client that has sent nothing has no socket on this side otherwise, for which nothing can be done. Those
 // that came before get one when the kernel repeats its part of their handshake, a second or so later, or they send something.
 func AcceptAtOnce(fd int) error {

@@ -7,5 +7,6 @@
 // when it is destroyed, so it never is: only the process that has it can give it up. That process is named, and with
 // Plan.StopOwner it is sent SIGTERM, or what Plan.Signal names.
 //
-// All of it concerns the network namespace of the calling thread.
+// All of it concerns the network namespace of the calling thread. Any goroutine may call it, and waits for the kernel meanwhile: with
+// many sockets on the port for some seconds, with StopOwner for Plan.Wait as well.
 package freeport

@@ -64,7 +64,7 @@ func TestStopOwnerThatDrains(t *testing.T) {
 	client, conn := s.connect(t)
 	owner := hand(t, "drains", s, conn)
 	type outcome struct {
-		r *Result
+		r Result
 		v Verdict
 	}
 	done := make(chan outcome, 1)
@@ -93,7 +93,7 @@ func TestStopOwnerSparesSuccessor(t *testing.T) {
 	_, conn := s.connect(t)
 	owner := hand(t, "drains", s, conn)
 	type outcome struct {
-		r *Result
+		r Result
 		v Verdict
 	}
 	done := make(chan outcome, 1)

@@ -17,7 +17,7 @@ import (
 	"rstserver/linger/sockdiag"
 )
 
-// TestInTheWay has a process listen at each address, and the port freed at each: bind(2) says who is in the way, and whoever is not is
+// TestInTheWay listens at each address, and frees the port at each: bind(2) says who is in the way, and whoever is not is
 // neither named nor stopped.
 func TestInTheWay(t *testing.T) {
 	addresses := []struct {

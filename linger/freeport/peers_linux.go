@@ -12,6 +12,7 @@ import (
 
 // Peers is connections that come from one address, or from one network.
 type Peers struct {
+	// Net is the network, of one address where it is one; Counts is its connections by state.
 	Net    netip.Prefix    `json:"network"`
 	Counts sockdiag.Counts `json:"sockets"`
 }

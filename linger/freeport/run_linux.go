@@ -17,6 +17,7 @@ const maxRounds = 5
 
 // Result is what Run has done.
 type Result struct {
+	// Stopped are the processes that were sent the signal, and what became of them.
 	Stopped []Stopped `json:"stopped"`
 	// Destroyed is the number of sockets that the kernel has ended, Gone of those that had ended by themselves by then.
 	Destroyed int `json:"destroyed"`
@@ -35,6 +36,7 @@ type Result struct {
 
 // Refused is a number of sockets that were refused for one reason.
 type Refused struct {
+	// Reason is Err in words, and Counts the sockets by state.
 	Reason string          `json:"reason"`
 	Counts sockdiag.Counts `json:"sockets"`
 	// Err is the reason for errors.Is: one of those of sockdiag.
@@ -44,13 +46,13 @@ type Refused struct {
 // Run carries the plan out, whatever Look has shown before: it stops the owners if it is to, destroys what is selected in a few
 // rounds, and finds out whether the port is free. Refusals and a port that is not free are no errors. The error says that
 // the kernel cannot be asked; the Result is what was done by then.
-func (p *Plan) Run() (*Result, Verdict, error) {
-	r := &Result{Stopped: []Stopped{}, Refused: []Refused{}}
+func (p *Plan) Run() (Result, Verdict, error) {
+	r := Result{Stopped: []Stopped{}, Refused: []Refused{}}
 	first, err := p.look()
 	if err != nil {
 		return r, Verdict{}, err
 	}
-	d := destroying{result: r, look: p.lookAgain, done: make(map[uint64]bool)}
+	d := destroying{result: &r, look: p.lookAgain, done: make(map[uint64]bool)}
 	v := first
 	if p.StopOwner {
 		if r.Stopped, v, err = p.stopOwners(first); err != nil {
@@ -67,8 +69,15 @@ func (p *Plan) Run() (*Result, Verdict, error) {
 		return r, Verdict{}, err
 	}
 	verdict, err := p.judge(first)
-	// Who has bound the port, and does not listen yet, is nowhere to be seen.
-	if err == nil && (verdict.Free || len(verdict.Holders) == 0) && p.respawns(first, r.Stopped) {
+	if err != nil || r.Successor {
+		return r, verdict, err
+	}
+	// Who has bound the port, and does not listen yet, is nowhere to be seen. Who holds it now may have come since the owners let go.
+	patience := respawnPatience
+	if len(verdict.Holders) > 0 {
+		patience = 0
+	}
+	if p.respawns(first, r.Stopped, patience) {
 		r.Successor = true
 		verdict, err = p.judge(first)
 	}
@@ -79,17 +88,20 @@ func (p *Plan) Run() (*Result, Verdict, error) {
 // would be no answer. systemd waits for 100 ms before it does. The number is a guess.
 var respawnPatience = 500 * time.Millisecond
 
-// respawns reports whether somebody listens again soon after processes were stopped that were started by others than the system.
-func (p *Plan) respawns(before *view, stopped []Stopped) bool {
+// respawns reports whether somebody listens again, now or within patience, after processes were stopped that were started by others
+// than the system.
+func (p *Plan) respawns(before *view, stopped []Stopped, patience time.Duration) bool {
 	if !slices.ContainsFunc(stopped, func(s Stopped) bool { return s.Signalled && s.LetGo && (s.Parent.PID > 1 || s.Unit != "") }) {
 		return false
 	}
-	for until := time.Now().Add(respawnPatience); time.Now().Before(until); time.Sleep(2 * interval) {
+	for until := time.Now().Add(patience); ; time.Sleep(2 * interval) {
 		if v, err := p.look(); err != nil || v.hasSuccessorOf(before) {
 			return err == nil
 		}
+		if !time.Now().Before(until) {
+			return false
+		}
 	}
-	return false
 }
 
 // hasSuccessorOf reports whether a socket holds the port that did not when before was seen.

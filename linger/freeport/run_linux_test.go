@@ -150,7 +150,7 @@ func TestRunUnderStorm(t *testing.T) {
 	}
 }
 
-// TestRoundsAreBounded has other sockets on the port whenever it is looked at.
+// TestRoundsAreBounded finds other sockets on the port whenever it is looked at.
 func TestRoundsAreBounded(t *testing.T) {
 	p := &Plan{Select: sockdiag.Selector{LocalPort: 1}}
 	looks := 0

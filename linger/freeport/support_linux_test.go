@@ -112,7 +112,7 @@ func (s *server) plan(change ...func(*Plan)) *Plan {
 	return p
 }
 
-func (p *Plan) run(t testing.TB) (*Result, Verdict) {
+func (p *Plan) run(t testing.TB) (Result, Verdict) {
 	t.Helper()
 	r, v, err := p.Run()
 	lingertest.Must(t, err)

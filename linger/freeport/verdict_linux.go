@@ -41,6 +41,7 @@ type Verdict struct {
 type Holder struct {
 	Process
 	Circumstance
+	// Local is the address at which it holds the port.
 	Local netip.AddrPort `json:"address"`
 	// State is LISTEN, or CLOSE for a socket that is bound and not connected.
 	State sockdiag.State `json:"state"`
@@ -49,7 +50,8 @@ type Holder struct {
 // InUse reports whether it is another socket that kept the port from being bound, rather than the want of a right, say.
 func (v *Verdict) InUse() bool { return errors.Is(v.Err, unix.EADDRINUSE) }
 
-// Judge finds out whether the port is free, without touching what is on it.
+// Judge finds out whether the port is free, without touching what is on it. A port that is not free is no error, and neither is a bind that fails:
+// the Verdict says so. The error is that of Look.
 func (p *Plan) Judge() (Verdict, error) {
 	v, err := p.look()
 	if err != nil {

@@ -37,8 +37,9 @@ type Row struct {
 	// Processes have the sockets open, in the order of their numbers. If there are none, Unowned says why.
 	Processes []Process `json:"processes"`
 	Unowned   Unowned   `json:"without_process,omitempty"`
-	Count     int       `json:"count"`
-	Selected  int       `json:"selected"`
+	// Count is the number of sockets, and Selected how many of them the Plan picks.
+	Count    int `json:"count"`
+	Selected int `json:"selected"`
 	// Local are the local addresses, each once.
 	Local []netip.Addr `json:"local_addresses"`
 	// Outgoing: they are connections that the processes have made from the port; see sockdiag.Traffic. Peers are where to, each once.
@@ -91,11 +92,19 @@ func (p *Plan) glance() (*view, error) {
 	if p.Select.Idle > 0 {
 		ask = sockdiag.Inspect
 	}
-	d, err := ask(p.Select.LocalPort)
+	d, err := p.dump(ask)
 	if err != nil {
 		return nil, err
 	}
 	return p.view(d), nil
+}
+
+// dump asks the kernel what is on the port, if the Plan makes sense.
+func (p *Plan) dump(ask func(port uint16) (sockdiag.Dump, error)) (sockdiag.Dump, error) {
+	if err := p.check(); err != nil {
+		return sockdiag.Dump{}, err
+	}
+	return ask(p.Select.LocalPort)
 }
 
 func (p *Plan) view(d sockdiag.Dump) *view {
@@ -193,9 +202,10 @@ func (v *view) owners() (owners []sockdiag.Process, hidden bool) {
 	return owners, hidden
 }
 
-// Look says what is on the port, without touching anything. The error says that neither netlink nor /proc can be asked.
+// Look says what is on the port, without touching anything. The error says that neither netlink nor /proc can be asked, or which field of
+// the Plan makes no sense.
 func (p *Plan) Look() (Overview, error) {
-	d, err := sockdiag.Inspect(p.Select.LocalPort) // which connections are outgoing, for one
+	d, err := p.dump(sockdiag.Inspect) // which says which connections are outgoing, for one
 	if err != nil {
 		return Overview{}, err
 	}

@@ -24,6 +24,9 @@ func TestUnderLoad(t *testing.T) {
 	}
 	l := begin(t, plan{LameDuck: 2 * time.Second, Timeout: lingertest.Patience})
 	c := restartload.Config{Addr: l.addr.String(), New: 64 / scale, Kept: 64 / scale, Idle: 1000 / scale}
+	if testing.Short() {
+		c.Pause = 5 * time.Millisecond // beside it others have work to do
+	}
 	load := restartload.Start(c)
 	t.Cleanup(func() { load.Stop() })
 	var with, without []restartload.Window
@@ -49,13 +52,21 @@ func TestUnderLoad(t *testing.T) {
 	}
 	result := load.Stop()
 	t.Logf("%d handovers under %s", n, result)
-	for kind, requests := range map[string][]restartload.Request{"new connections": result.New, "kept connections": result.Kept} {
-		t.Logf("%s: with a handover %s", kind, restartload.LatencyOf(requests, with))
+	for _, kind := range []restartload.Kind{restartload.New, restartload.Kept} {
+		t.Logf("%s: with a handover %s", kind, restartload.LatencyOf(result.Of(kind), with))
 		if without != nil {
-			t.Logf("%s: without %s", kind, restartload.LatencyOf(requests, without))
+			t.Logf("%s: without %s", kind, restartload.LatencyOf(result.Of(kind), without))
+		}
+		if len(result.Of(kind)) == 0 {
+			t.Errorf("there was no request on %s connections", kind)
 		}
 	}
-	if len(result.Lost) > 0 || len(result.New) == 0 || len(result.Kept) == 0 || len(result.Idle) < c.Idle*(n+1) {
+	if len(result.Lost) > 0 || len(result.Of(restartload.Idle)) < c.Idle*(n+1) {
 		t.Errorf("%s", result)
+	}
+	for _, c := range result.Cuts {
+		if c.Kind == restartload.Kept {
+			t.Errorf("a kept connection has ended without notice (%s), after %s", c.How, c.At)
+		}
 	}
 }

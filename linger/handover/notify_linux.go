@@ -12,7 +12,7 @@ import (
 
 // Notify sends state to systemd, as sd_notify(3) does: lines such as STATUS=..., STOPPING=1 or EXTEND_TIMEOUT_USEC=.... It does nothing
 // where NOTIFY_SOCKET is not set. READY, RELOADING and MAINPID are sent by the Handover. The unit takes it from its main process, or with
-// NotifyAccess=all from others too.
+// NotifyAccess=all from others too. The error says that the socket could not be written to. Any goroutine may call it.
 func Notify(state string) error {
 	_, err := daemon.SdNotify(false, state)
 	return err

@@ -19,7 +19,7 @@ const (
 
 // Options are those of a [Handover]. The zero value works. It is not written to.
 type Options struct {
-	// Listen has the options of the listeners. They are Shared in any case.
+	// Listen is the options of the listeners. They are Shared in any case.
 	Listen linger.ListenConfig
 	// Open opens a listening socket that is not inherited, a *net.TCPListener. Nil means net.ListenConfig without MPTCP.
 	Open func(ctx context.Context, network, address string) (net.Listener, error)

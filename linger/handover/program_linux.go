@@ -158,7 +158,7 @@ const (
 	busyPatience = time.Second
 )
 
-// closeOthers has exec close every descriptor that is not in, and is not one of the first three.
+// closeOthers makes exec close every descriptor that is not in, and is not one of the first three.
 func closeOthers(in *inheritance) error {
 	const dir = "/proc/self/fd"
 	entries, err := os.ReadDir(dir)

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"sync"
 
+	"rstserver/internal/latch"
 	"rstserver/linger"
 )
 
@@ -48,12 +49,10 @@ func (h *Handover) Run(ctx context.Context, network, address string, start func(
 			return t.err
 		}
 		terms.Go(func() { t.drain(true) })
-		select {
-		case <-t.ended:
+		if !t.isLeft(lost) {
 			return t.err
-		case <-lost:
-			h.options.Logger.Warn("the successor has died: serving again")
 		}
+		h.options.Logger.Warn("the successor has died: serving again")
 	}
 }
 
@@ -84,6 +83,16 @@ func (t *term) serve(ctx context.Context, signals <-chan os.Signal, exit <-chan 
 			})
 		}
 	}
+}
+
+// isLeft waits until the server has come to its end or its successor is lost, and reports whether nobody serves: a successor can be lost when
+// the last connection has just ended.
+func (t *term) isLeft(lost <-chan struct{}) bool {
+	select {
+	case <-t.ended:
+	case <-lost:
+	}
+	return latch.IsClosed(lost)
 }
 
 // drain ends the server, to which there is a successor or not.

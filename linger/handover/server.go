@@ -4,7 +4,7 @@ import "context"
 
 // Server is what [Handover.Run] runs: an *http.Server, a *poller.Server, or whatever can be stopped.
 type Server interface {
-	// Shutdown has the connections come to their end in order, and returns when they have, or ctx has ended.
+	// Shutdown brings the connections to their end in order, and returns when they have, or ctx has ended.
 	Shutdown(ctx context.Context) error
 }
 

@@ -247,7 +247,7 @@ func (s *successor) leaveAlone() {
 	_, _ = s.parent.Wait()
 }
 
-// agree has the successor serve. ended is called when nobody holds its end of the channel any more, or one of those who do has said that
+// agree lets the successor serve. ended is called when nobody holds its end of the channel any more, or one of those who do has said that
 // its end was asked for.
 func (s *successor) agree(ended func(s *successor, asked bool)) {
 	_, _ = s.channel.Write([]byte(message{word: goAhead}.String()))

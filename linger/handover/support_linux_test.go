@@ -104,7 +104,7 @@ func server() {
 	os.Exit(0)
 }
 
-// fail has a successor fail.
+// fail makes a successor fail.
 func fail(h *handover.Handover, how string) {
 	switch how {
 	case "":
@@ -230,8 +230,7 @@ func (l *line) replan(p plan) {
 func (l *line) install() {
 	own, err := os.ReadFile("/proc/self/exe")
 	lingertest.Must(l.t, err)
-	lingertest.Must(l.t, os.WriteFile(l.bin+".new", own, 0o755))
-	lingertest.Must(l.t, os.Rename(l.bin+".new", l.bin))
+	lingertest.InstallProgram(l.t, l.bin, own)
 }
 
 // next waits for a line that begins with the words, and returns what is behind them.

@@ -7,6 +7,8 @@
 // httptest's Close waits for every request to end, for ever if a handler waits for the test, and says nothing about connections that were
 // hijacked. This one resets all of them, whatever they are doing, has the kernel say that no socket is left, and waits for the handlers,
 // which find their connections gone.
+//
+// Its functions fail the test by testing.TB, so servers are started on the test's own goroutine; any goroutine may close them.
 package lingertest
 
 import (
@@ -77,7 +79,7 @@ func (s *Server) StartTLS() {
 	s.Server.StartTLS()
 }
 
-// begin has handlers counted, whatever handler there is by now.
+// begin starts counting handlers, whatever handler there is by now.
 func (s *Server) begin() {
 	handler := s.Config.Handler
 	s.handlers = &Handlers{Handler: func() http.Handler { return handler }}

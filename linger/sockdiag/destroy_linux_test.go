@@ -121,7 +121,7 @@ func TestDestroyMPTCP(t *testing.T) {
 	}
 }
 
-// TestDestroySparesSuccessor has a client come back from the same port: the cookie of the connection before must not hit it.
+// TestDestroySparesSuccessor: a client comes back from the same port, and the cookie of the connection before must not hit it.
 func TestDestroySparesSuccessor(t *testing.T) {
 	needDestroy(t)
 	s := newServer(t, families[0])

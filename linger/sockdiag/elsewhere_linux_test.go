@@ -15,7 +15,7 @@ import (
 	"rstserver/internal/lingertest"
 )
 
-// TestElsewhere has a process in another network namespace listen on a port.
+// TestElsewhere looks for a process that listens in another network namespace.
 func TestElsewhere(t *testing.T) {
 	// The child gets a listening socket of its namespace, and does nothing with it.
 	var file *os.File

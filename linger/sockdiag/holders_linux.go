@@ -34,7 +34,7 @@ func Holders(port uint16) (holders []Process, complete bool, err error) {
 
 // Holders returns the processes that have sockets of the dump open, whatever their state, in the order of their numbers: one
 // Process for each socket that it has. complete is as that of the function Holders. Of the TCP sockets below one MPTCP
-// socket, which share its Inode, each holder names one.
+// socket, which share its Inode, each holder names one. The error says that /proc cannot be read.
 func (d Dump) Holders() (holders []Process, complete bool, err error) {
 	sockets := make(map[string]Socket) // by what readlink(2) says
 	for _, s := range d.Sockets {

@@ -14,7 +14,7 @@ import (
 const inetDiagInfo = 2
 
 // Inspect is Port with the Traffic of each socket. The kernel locks each connection to find that out and answers with four
-// times as many bytes, so it takes some times as long.
+// times as many bytes, so it takes some times as long. Its errors are Port's.
 func Inspect(port uint16) (Dump, error) { return kernel.inspect(port) }
 
 func (sys system) inspect(port uint16) (Dump, error) {

@@ -141,7 +141,7 @@ func TestDecodeTraffic(t *testing.T) {
 	}
 }
 
-// TestOutgoing has each end of a connection ask who has made it: while it is new, with data acknowledged and under way, and once the
+// TestOutgoing asks of each end of a connection who has made it: while it is new, with data acknowledged and under way, and once the
 // other end has closed.
 func TestOutgoing(t *testing.T) {
 	for _, f := range families {

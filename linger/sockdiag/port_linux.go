@@ -14,7 +14,7 @@ import (
 // whatever reason, reads /proc; the error, when both fail, wraps both causes. Any goroutine may call it.
 func Port(port uint16) (Dump, error) { return kernel.port(port) }
 
-// Count is Port for the numbers alone: it builds no Socket and its memory does not grow with their number.
+// Count is Port for the numbers alone: it builds no Socket and its memory does not grow with their number. Its errors are Port's.
 func Count(port uint16) (Counts, Source, error) { return kernel.count(port) }
 
 // Each calls f for each socket whose local port is port, until f returns false, and returns where they came from.
@@ -26,7 +26,7 @@ func Count(port uint16) (Counts, Source, error) { return kernel.count(port) }
 func Each(port uint16, f func(*Socket) bool) (Source, error) { return kernel.each(ports{port}, f) }
 
 // EachOf is Each for the sockets of several ports, of which there is at least one, in no particular order. The kernel walks its
-// tables once for all of them, which is most of what it takes to look at one.
+// tables once for all of them, which is most of what it takes to look at one. Its errors are those of Each.
 func EachOf(several []uint16, f func(*Socket) bool) (Source, error) { return kernel.eachOf(several, f) }
 
 // ports are in ascending order.

@@ -86,7 +86,7 @@ func parseProc(r io.Reader, of ports, f func(*Socket) bool) (more bool, err erro
 	}
 }
 
-// parseLine reads one line into s where its local port is one of the ports, and says whether it is. The columns:
+// parseLine reads one line into s where its local port is one of the ports, and reports whether it is. The columns:
 //
 //	sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode …
 //	 0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 28938 …

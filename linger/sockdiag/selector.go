@@ -68,6 +68,7 @@ func within(networks []netip.Prefix, ip netip.Addr) bool {
 
 // ParseNetwork reads an IP address (10.0.0.5, ::1) or a network (10.0.0.0/8, fd00::/8) for a Selector. Bits of the address
 // behind the prefix are ignored. An address is a network of its own, and one that stands for IPv4 (::ffff:10.0.0.5) is that.
+// The error says what it has to be.
 func ParseNetwork(s string) (netip.Prefix, error) {
 	if ip, err := netip.ParseAddr(s); err == nil && ip.Zone() == "" {
 		return unmapped(netip.PrefixFrom(ip, ip.BitLen())), nil

@@ -8,7 +8,8 @@
 //
 // A dump is not a snapshot: the kernel walks its tables while connections come and go, so a socket that changes
 // state meanwhile can be seen twice or not at all. Sockets that do not change are each reported exactly once.
-// Everything concerns the network namespace of the calling thread.
+// Everything concerns the network namespace of the calling thread. Any goroutine may call any function of this package; a Dump and what is
+// in it have no lock.
 package sockdiag
 
 import (
@@ -107,6 +108,7 @@ func (t Traffic) Idle() (d time.Duration, known bool) {
 // Source says where an answer comes from.
 type Source string
 
+// Where answers come from.
 const (
 	FromNetlink Source = "netlink"
 	// FromProc is less of an answer in one respect besides the fields that Socket names: /proc/net/tcp leaves out

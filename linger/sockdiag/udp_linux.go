@@ -8,7 +8,7 @@ import "fmt"
 var procUDPFiles = [...]string{"/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"}
 
 // UDP returns the UDP sockets whose local port is port, which is another port than TCP's of that number. They come from /proc, with what
-// that tells of a socket. Any goroutine may call it.
+// that tells of a socket. The error says that it cannot be read. Any goroutine may call it.
 func UDP(port uint16) (Dump, error) {
 	d := Dump{Source: FromProc}
 	err := kernel.proc(procUDPFiles, ports{port}, func(s *Socket) bool {

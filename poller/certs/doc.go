@@ -1,4 +1,4 @@
-// Package certs has a server take up a renewed certificate without letting go of anything: neither the port nor a connection.
+// Package certs gives a server a renewed certificate without its letting go of anything: neither the port nor a connection.
 // It fits every server that takes a [tls.Config], that of net/http too:
 //
 //	store, err := certs.Load(certs.Pair{Cert: "cert.pem", Key: "key.pem"})

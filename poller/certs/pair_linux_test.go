@@ -16,7 +16,7 @@ import (
 	"rstserver/poller/certs"
 )
 
-// TestFIFO has a key that comes out of a pipe, as a shell's <(...) does: it would be waited for, and is gone once it was read.
+// TestFIFO loads a key that comes out of a pipe, as a shell's <(...) does: it would be waited for, and is gone once it was read.
 func TestFIFO(t *testing.T) {
 	p := pairIn(t.TempDir())
 	put(t, p, issue(t, nil, "a.test"))
@@ -27,7 +27,7 @@ func TestFIFO(t *testing.T) {
 	}
 }
 
-// TestNoPermission has a key that is not for the user who is to serve with it.
+// TestNoPermission loads a key that is not for the user who is to serve with it.
 func TestNoPermission(t *testing.T) {
 	dir := t.TempDir()
 	for name := dir; name != os.TempDir(); name = filepath.Dir(name) {

@@ -26,7 +26,7 @@ func chainOf(leaf, authority tls.Certificate) tls.Certificate {
 
 func anAuthority(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true }
 
-// TestLoad has what tls.LoadX509KeyPair takes.
+// TestLoad loads what tls.LoadX509KeyPair takes.
 func TestLoad(t *testing.T) {
 	leaf := issue(t, nil, "a.test")
 	chain := chainOf(leaf, issue(t, anAuthority, "authority.test"))
@@ -68,7 +68,7 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// TestLoadRefuses has files at fault. The error names the file, and nothing of a key is in it.
+// TestLoadRefuses loads files at fault. The error names the file, and nothing of a key is in it.
 func TestLoadRefuses(t *testing.T) {
 	leaf, other := issue(t, nil, "a.test"), issue(t, nil, "b.test")
 	cert, key := certPEM(leaf), keyPEM(t, leaf)

@@ -21,7 +21,7 @@ const (
 
 // SelfSigned makes a throw-away certificate for hosts, which are names and IP addresses, one at least: for trying things out, and for
 // tests. It is valid for a day. Its key (ECDSA, P-256) is in memory only. No client takes it, but one that is told to take this one
-// (Leaf, in a [tls.Config.RootCAs]) or any.
+// (Leaf, in a [tls.Config.RootCAs]) or any. The error says that there is no host, or why it could not be made. Any goroutine may call it.
 func SelfSigned(hosts ...string) (tls.Certificate, error) {
 	if len(hosts) == 0 {
 		return tls.Certificate{}, errors.New("certs: no host to make a certificate for")

@@ -14,7 +14,7 @@ import (
 	"rstserver/poller/certs"
 )
 
-// TestRenewalUnderNetHTTP has a server of net/http go on with its connections and sessions when its certificate is renewed.
+// TestRenewalUnderNetHTTP expects a server of net/http to go on with its connections and sessions when its certificate is renewed.
 func TestRenewalUnderNetHTTP(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Store has the certificates of some pairs of files. It comes from [Load]. Any goroutine may call its methods.
+// Store holds the certificates of some pairs of files. It comes from [Load]. Any goroutine may call its methods.
 type Store struct {
 	// Logger gets what Watch and Reload have to say. Nil means slog.Default(). It must not be changed once one of them was called.
 	Logger *slog.Logger
@@ -57,7 +57,7 @@ func Load(pairs ...Pair) (*Store, error) {
 	return s, nil
 }
 
-// publish has handshakes get what the pairs have. s.mu is held, or s is new.
+// publish gives handshakes what the pairs have. s.mu is held, or s is new.
 func (s *Store) publish() {
 	certs := make([]*tls.Certificate, len(s.pairs))
 	for i, p := range s.pairs {
@@ -68,7 +68,7 @@ func (s *Store) publish() {
 
 // GetCertificate is for the field of that name of a [tls.Config]. Of several certificates it returns the first that hello supports, by
 // its name above all, or else the first, as crypto/tls does with [tls.Config.Certificates]. It neither waits nor looks at files. What it
-// returns must not be changed.
+// returns must not be changed. The error says that the Store does not come from Load.
 func (s *Store) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	current := s.current.Load()
 	if current == nil {

@@ -30,7 +30,7 @@ func shown(t *testing.T, server, client *tls.Config) *x509.Certificate {
 	return conn.ConnectionState().PeerCertificates[0]
 }
 
-// TestSelection has several certificates, and clients that crypto/tls selects for: by name, and by what they can verify.
+// TestSelection selects among several certificates as crypto/tls does for each client: by name, and by what they can verify.
 func TestSelection(t *testing.T) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	must(t, err)
@@ -73,7 +73,7 @@ func TestSelection(t *testing.T) {
 	}
 }
 
-// TestReload has one pair of two renewed while the other is broken, and then that, too.
+// TestReload renews one pair of two while the other is broken, and then that, too.
 func TestReload(t *testing.T) {
 	old := []tls.Certificate{issue(t, nil, "a.test"), issue(t, nil, "b.test")}
 	renewed := []tls.Certificate{issue(t, nil, "a.test"), issue(t, nil, "b.test")}
@@ -120,7 +120,7 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// TestReloadUnwatched has a change that stat(2) does not show: the same size, and the time set back, as cp -p in the middle of the
+// TestReloadUnwatched makes a change that stat(2) does not show: the same size, and the time set back, as cp -p in the middle of the
 // same file would. Reload reads it all the same.
 func TestReloadUnwatched(t *testing.T) {
 	old := issue(t, nil, "a.test")
@@ -139,7 +139,7 @@ func TestReloadUnwatched(t *testing.T) {
 	expectUse(t, s, renewed)
 }
 
-// TestConcurrently has handshakes ask while certificates are renewed.
+// TestConcurrently lets handshakes ask while certificates are renewed.
 func TestConcurrently(t *testing.T) {
 	all := []tls.Certificate{issue(t, nil, "a.test"), issue(t, nil, "a.test")}
 	s, pairs := store(t, all[0])

@@ -22,7 +22,7 @@ import (
 // settle is what Watch waits for after a change.
 const settle = 250 * time.Millisecond
 
-// watching has a store watched for the test, which is in a bubble: its clock goes on when all wait.
+// watching watches a store for the test, which is in a bubble: its clock goes on when all wait.
 func watching(t *testing.T, s *certs.Store) (log *lingertest.Output) {
 	log = new(lingertest.Output)
 	s.Logger = slog.New(slog.NewTextHandler(log, nil))
@@ -67,7 +67,7 @@ const (
 func TestWatch(t *testing.T) {
 	for _, tc := range []struct {
 		name string
-		// layout has the pair be what cert is, and returns what has it be another one.
+		// layout makes the pair what cert is, and returns what makes it another one.
 		layout func(t *testing.T, dir string, cert tls.Certificate) (p certs.Pair, change func(tls.Certificate))
 	}{
 		{"rename", func(t *testing.T, dir string, cert tls.Certificate) (certs.Pair, func(tls.Certificate)) {
@@ -158,7 +158,7 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// TestWatchSinceLoad has a change that comes before Watch does.
+// TestWatchSinceLoad makes a change between Load and Watch.
 func TestWatchSinceLoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, pairs := store(t, issue(t, nil, "a.test"))
@@ -171,7 +171,7 @@ func TestWatchSinceLoad(t *testing.T) {
 	})
 }
 
-// TestWatchSeveral has one pair of two renewed, and one broken.
+// TestWatchSeveral renews one pair of two, and breaks one.
 func TestWatchSeveral(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, pairs := store(t, issue(t, nil, "a.test"), issue(t, nil, "b.test"))
@@ -183,7 +183,7 @@ func TestWatchSeveral(t *testing.T) {
 	})
 }
 
-// TestHalfWritten has a certificate that is written in two parts with a look between them. The first is a certificate that belongs
+// TestHalfWritten watches a certificate that is written in two parts with a look between them. The first is a certificate that belongs
 // to the key, but lacks what leads to it.
 func TestHalfWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -205,7 +205,7 @@ func TestHalfWritten(t *testing.T) {
 	})
 }
 
-// TestOneAfterTheOther has the key come after the certificate, with looks between them. That is nothing to complain of.
+// TestOneAfterTheOther replaces the key after the certificate, with looks between them. That is nothing to complain of.
 func TestOneAfterTheOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		old, renewed := issue(t, nil, "a.test"), issue(t, nil, "a.test")
@@ -222,7 +222,7 @@ func TestOneAfterTheOther(t *testing.T) {
 	})
 }
 
-// TestEverNew has files that are never left alone for long, and so are taken in between.
+// TestEverNew watches files that are never left alone for long, and so are taken in between.
 func TestEverNew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, pairs := store(t, issue(t, nil, "a.test"))
@@ -237,7 +237,7 @@ func TestEverNew(t *testing.T) {
 	})
 }
 
-// TestFaults has each fault logged once, and again when it comes again.
+// TestFaults expects each fault to be logged once, and again when it comes again.
 func TestFaults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		old, renewed := issue(t, nil, "a.test"), issue(t, nil, "a.test")
@@ -285,7 +285,7 @@ func TestFaults(t *testing.T) {
 	})
 }
 
-// TestDates has certificates that are in use and not valid. Each is logged once.
+// TestDates watches certificates that are in use and not valid. Each is logged once.
 func TestDates(t *testing.T) {
 	until := func(d time.Duration) func(*x509.Certificate) {
 		return func(c *x509.Certificate) { c.NotAfter = time.Now().Add(d) }
@@ -311,7 +311,7 @@ func TestDates(t *testing.T) {
 	})
 }
 
-// TestWatchEnds has it return with its context. That it leaves nothing behind is seen by the end of the bubble.
+// TestWatchEnds expects Watch to return with its context. That it leaves nothing behind is seen by the end of the bubble.
 func TestWatchEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, pairs := store(t, issue(t, nil, "a.test"))

@@ -29,9 +29,9 @@ type behaviour struct {
 	method string
 	// handler answers; what it notes must be the same. Nil answers "ok".
 	handler func(w http.ResponseWriter, r *http.Request, tr *transcript)
-	// head has the fields of the request compared, too.
+	// head: the fields of the request are compared, too.
 	head bool
-	// strict has it tried on a poller.Server with StrictTargets.
+	// strict: it is tried on a poller.Server with StrictTargets.
 	strict bool
 	// differences are what is not the same, on purpose.
 	differences []difference

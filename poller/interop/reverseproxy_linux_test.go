@@ -34,7 +34,7 @@ var chains = []chain{
 	{"net/http before poller", onNetHTTP, onPoller},
 }
 
-// start has upstream served through the chain.
+// start serves upstream through the chain.
 func (c chain) start(t testing.TB, upstream http.HandlerFunc) string {
 	return c.front(t, proxyTo(t, c.backend(t, upstream)))
 }

@@ -28,7 +28,7 @@ type served struct {
 	log    *lingertest.Output
 }
 
-// serve has handler served by poller; see start.
+// serve serves handler by poller; see start.
 func serve(t testing.TB, handler http.Handler) *served {
 	t.Helper()
 	return start(t, &poller.Server{Handler: handler})
@@ -39,7 +39,7 @@ func serveFunc(t testing.TB, handler http.HandlerFunc) *served {
 	return serve(t, handler)
 }
 
-// start has srv serve on a free port of 127.0.0.1. At the end of the test it is closed, and nothing may be left of it.
+// start starts srv on a free port of 127.0.0.1. At the end of the test it is closed, and nothing may be left of it.
 func start(t testing.TB, srv *poller.Server) *served {
 	t.Helper()
 	ln := listenAlone(t)
@@ -139,7 +139,7 @@ type peer struct {
 	log  *lingertest.Output
 }
 
-// serveNetHTTP has handler served by net/http until the end of the test.
+// serveNetHTTP serves handler by net/http until the end of the test.
 func serveNetHTTP(t testing.TB, handler http.Handler) *peer {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -60,7 +60,7 @@ func Accept(w http.ResponseWriter, r *http.Request, options *Options) (*Conn, er
 	return c, nil
 }
 
-// AcceptOnLoop is [Accept] for a [poller.LoopHandler]. The WebSocket begins when the handler has returned.
+// AcceptOnLoop is [Accept] for a [poller.LoopHandler], with the same errors. The WebSocket begins when the handler has returned.
 func AcceptOnLoop(w *poller.Responder, r *poller.Request, options *Options) (*Conn, error) {
 	if options == nil {
 		options = &defaults

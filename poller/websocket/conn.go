@@ -38,13 +38,13 @@ type Conn struct {
 	stopped bool // nothing more is read
 	ended   bool // OnClose was called, or is about to be
 
+	places onloop.Places // in groups
+
 	mu         sync.Mutex // guards what follows
 	inbox      *inbox     // what a worker is to do; nil: nothing
 	delivering bool       // a worker is at it, or about to
 	held       bool       // the loop waits for that
 	closeSent  bool
-	left       bool // its groups, for good
-	groups     []membership
 	value      any
 }
 
@@ -67,7 +67,7 @@ func (c *Conn) Subprotocol() string { return c.proto }
 // RemoteAddr is the client's address.
 func (c *Conn) RemoteAddr() netip.AddrPort { return c.conn.Remote() }
 
-// SetValue has Value return v.
+// SetValue sets what Value returns.
 func (c *Conn) SetValue(v any) {
 	c.mu.Lock()
 	c.value = v
@@ -96,30 +96,8 @@ func (c *Conn) Write(ctx context.Context, t Type, data []byte) error {
 	case t == Text && !utf8.Valid(data):
 		return errors.New("websocket: the text is not UTF-8")
 	}
-	var waited bool
-	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		err := c.send(t, data)
-		if err != onloop.ErrFull {
-			return given(err)
-		}
-		if err, waits := c.full(); !waits {
-			return err
-		}
-		if !waited {
-			waited = true
-			if n := c.options.Counters; n != nil {
-				n.Waited.Add(1)
-			}
-		}
-		select {
-		case <-c.conn.Room(c.options.maxQueued()):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	o := c.options
+	return given(o.bounds().Write(ctx, c.conn, !o.OnLoop, func() error { return c.send(t, data) }, c.endFull))
 }
 
 func (c *Conn) send(t Type, data []byte) error {
@@ -138,47 +116,27 @@ func (c *Conn) sendFrame(op byte, rsv1 bool, payload []byte, bound int) error {
 	return err
 }
 
-// full does what is to be done at the bound, and reports whether that is to wait.
-func (c *Conn) full() (err error, waits bool) {
-	o := c.options
-	switch {
-	case o.AtBound == End:
-		c.endFull()
-		return ErrClosed, false
-	case o.AtBound == Wait && !o.OnLoop:
-		return nil, true
-	}
-	if o.Counters != nil {
-		o.Counters.Dropped.Add(1)
-	}
-	return ErrFull, false
-}
-
-// endFull ends the connection since its client does not take its messages.
-func (c *Conn) endFull() {
-	if c.close(TryAgainLater, "messages are not taken") == nil && c.options.Counters != nil {
-		c.options.Counters.Ended.Add(1)
-	}
-}
+// endFull ends the connection since its client does not take its messages, and reports whether it has.
+func (c *Conn) endFull() bool { return c.close(TryAgainLater, "messages are not taken") == nil }
 
 // given is the error of a Send for users.
 func given(err error) error {
-	if err == onloop.ErrOver {
+	switch err {
+	case onloop.ErrOver:
 		return ErrClosed
+	case onloop.ErrFull:
+		return ErrFull
 	}
 	return err
 }
 
-// Ping sends a ping with at most 125 bytes of data, which the client has to send back. Options.PingInterval has that done.
+// Ping sends a ping with at most 125 bytes of data, which the client has to send back. Options.PingInterval does so by itself.
+// More data is an error, as are [ErrClosed] and [ErrFull].
 func (c *Conn) Ping(data []byte) error {
 	if len(data) > maxControl {
 		return fmt.Errorf("websocket: a ping of %d bytes; it has %d at most", len(data), maxControl)
 	}
-	err := c.sendControl(opPing, data, false)
-	if err == onloop.ErrFull {
-		return ErrFull
-	}
-	return given(err)
+	return given(c.sendControl(opPing, data, false))
 }
 
 func (c *Conn) sendControl(op byte, payload []byte, last bool) error {

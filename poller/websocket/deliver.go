@@ -50,7 +50,7 @@ func (c *Conn) isFull() bool {
 	return full
 }
 
-// deliver has OnMessage or OnFragment called. owned says that data is nobody else's.
+// deliver sees to it that OnMessage or OnFragment is called. owned says that data is nobody else's.
 func (c *Conn) deliver(t Type, data []byte, last, owned bool) {
 	o := c.options
 	switch {
@@ -62,7 +62,7 @@ func (c *Conn) deliver(t Type, data []byte, last, owned bool) {
 	}
 }
 
-// push has a worker do one thing more. Nothing is read meanwhile.
+// push gives a worker one thing more to do. Nothing is read meanwhile.
 func (c *Conn) push(i item, owned bool) {
 	c.mu.Lock()
 	in := c.inbox

@@ -42,20 +42,23 @@ func TestFailFast(t *testing.T) {
 	eitherWay(t, func(t *testing.T, onLoop bool) {
 		s := start(t, &poller.Server{}, echo(Options{OnLoop: onLoop}), onLoop)
 		for name, in := range map[string]string{
-			"text":          frame(0x81, strings.Repeat("a", 200)+"\xff"+strings.Repeat("a", 200))[:300],
-			"first byte":    "\x83",
-			"reserved bit":  "\x91",
-			"no mask":       "\x81\x05",
-			"control":       "\x89\xfe",
-			"16 bits":       "\x82\xfe\x00\x7d",
-			"64 bits":       "\x82\xff\x80",
-			"64 bits short": "\x82\xff\x00\x00\x00\x00\x00\x00\xff\xff",
+			"text":                frame(0x81, strings.Repeat("a", 200)+"\xff"+strings.Repeat("a", 200))[:300],
+			"text, surrogate":     frame(0x81, "\xed\xa0\x80 and more")[:6+2],
+			"text, above Unicode": frame(0x01, "ab\xf4\x90\x80\x80")[:6+4],
+			"text, overlong":      frame(0x01, "\xe0\x9f")[:6+2],
+			"first byte":          "\x83",
+			"reserved bit":        "\x91",
+			"no mask":             "\x81\x05",
+			"control":             "\x89\xfe",
+			"16 bits":             "\x82\xfe\x00\x7d",
+			"64 bits":             "\x82\xff\x80",
+			"64 bits short":       "\x82\xff\x00\x00\x00\x00\x00\x00\xff\xff",
 		} {
 			t.Run(name, func(t *testing.T) {
 				c := s.open(t)
 				c.send(in)
 				want := "close 1002"
-				if name == "text" {
+				if strings.HasPrefix(name, "text") {
 					want = "close 1007"
 				}
 				c.wantAll(want, "FIN")

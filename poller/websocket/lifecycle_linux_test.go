@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -378,6 +379,41 @@ func TestAtBound(t *testing.T) {
 				}
 				c.want("close 1013")
 			}
+		})
+	}
+}
+
+// What is written before the handler has returned comes behind the answer to the handshake, however much it is; and a Close from there has its time.
+func TestWriteInHandler(t *testing.T) {
+	for _, onLoop := range []bool{true, false} {
+		t.Run(fmt.Sprintf("on the loop: %v", onLoop), func(t *testing.T) {
+			options := &Options{CloseTimeout: time.Millisecond}
+			large := make([]byte, 100<<10)
+			greet := func(c *Conn, err error) {
+				if err != nil {
+					t.Errorf("Accept = %v", err)
+					return
+				}
+				for range 3 {
+					if err := c.Write(context.Background(), Binary, large); err != nil {
+						t.Errorf("Write = %v", err)
+					}
+				}
+				_ = c.Close(Normal, "")
+			}
+			srv := &poller.Server{}
+			if onLoop {
+				srv.LoopHandler = poller.LoopHandlerFunc(func(w *poller.Responder, r *poller.Request) { greet(AcceptOnLoop(w, r, options)) })
+			} else {
+				srv.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { greet(Accept(w, r, options)) })
+			}
+			c := start(t, srv, options, false).open(t)
+			for range 3 {
+				if g, err := c.read(); err != nil || len(g.payload) != len(large) {
+					t.Fatalf("read %v, %v", g, err)
+				}
+			}
+			c.wantAll("close 1000", "FIN")
 		})
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"sync/atomic"
 	"time"
+
+	"rstserver/poller/internal/onloop"
 )
 
 // Defaults of [Options].
@@ -31,7 +33,7 @@ type Options struct {
 	// those of the client's close frame, or [NoStatus]; where the client has broken the protocol, or a bound, those that it was sent;
 	// and [Abnormal] where the connection has ended without. It is not called in a teardown of a poller.Server with ExitAfterClose.
 	OnClose func(c *Conn, code Status, reason string)
-	// OnLoop has the functions above called on the event loop. All connections of the loop wait for them, so they must not block. In
+	// OnLoop says that the functions above are called on the event loop. All connections of the loop wait for them, so they must not block. In
 	// return a message costs no change of goroutines and is not copied.
 	OnLoop bool
 
@@ -76,7 +78,7 @@ type Options struct {
 type AtBound uint8
 
 const (
-	// Wait has Write wait for the client. On a loop, and for a Group, it is Drop, and Write returns ErrFull.
+	// Wait makes Write wait for the client. On a loop, and for a Group, it is Drop, and Write returns ErrFull.
 	Wait AtBound = iota
 	// Drop leaves the message out, and Write returns ErrFull.
 	Drop
@@ -122,6 +124,10 @@ func (o *Options) maxQueued() int {
 		return o.MaxQueuedBytes
 	}
 	return DefaultMaxQueuedBytes
+}
+
+func (o *Options) bounds() onloop.Bounds {
+	return onloop.Bounds{Queued: o.maxQueued(), AtBound: onloop.AtBound(o.AtBound), Counters: (*onloop.Counters)(o.Counters)}
 }
 
 func or(d, def time.Duration) time.Duration {

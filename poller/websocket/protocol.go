@@ -45,7 +45,7 @@ func (p *protocol) Received(data []byte) {
 	}
 }
 
-// hold has nothing more read while something of what was read has to wait.
+// hold stops reading while something of what was read has to wait.
 func (c *Conn) hold() {
 	if len(c.rest) > 0 && c.options.OnLoop {
 		c.conn.Want(false)
@@ -90,7 +90,7 @@ func (c *Conn) goOn() {
 	}
 }
 
-// listen has the time of silence begin anew.
+// listen starts the time of silence anew.
 func (c *Conn) listen() {
 	if c.await == closeReply {
 		return
@@ -132,6 +132,18 @@ func (p *protocol) Turn(restart bool) {
 	c.finish()
 }
 
+// Weight implements onloop.Protocol. A message that has come whole is a worker's.
+func (p *protocol) Weight() int {
+	n := cap(p.rest)
+	if p.partial != nil {
+		n += cap(p.partial.content) + cap(p.partial.control)
+	}
+	if p.deflate != nil && p.deflate.in != nil {
+		n += cap(p.deflate.in.plain)
+	}
+	return n
+}
+
 // Ended implements onloop.Protocol.
 func (p *protocol) Ended(error) {
 	c := (*Conn)(p)
@@ -139,7 +151,7 @@ func (p *protocol) Ended(error) {
 	c.tellClosed(Abnormal, "")
 }
 
-// end has the connection end when all that has come before was delivered.
+// end ends the connection when all that has come before was delivered.
 func (c *Conn) end(e ending) {
 	c.stopped, c.rest, c.partial, c.ending = true, nil, nil, &e
 	c.finish()
@@ -167,13 +179,13 @@ func (c *Conn) finish() {
 // drainReasons are those of a drain's close frames.
 var drainReasons = map[Status]string{GoingAway: "going away", ServiceRestart: "service restart"}
 
-// tellClosed has OnClose called, once, behind everything else, and leaves all groups.
+// tellClosed sees to it that OnClose is called, once, behind everything else, and leaves all groups.
 func (c *Conn) tellClosed(code Status, reason string) {
 	if c.ended {
 		return
 	}
 	c.ended = true
-	c.leaveAll()
+	onloop.Leave((*member)(c))
 	switch {
 	case c.options.OnClose == nil:
 	case c.options.OnLoop:

@@ -55,6 +55,10 @@ func strictCases() (all []strictCase) {
 		add(fmt.Sprintf("no mask in %#x", first), string([]byte{first, 2})+"\x03\xe8", "close 1002", "FIN")
 		add(fmt.Sprintf("no mask in %#x, empty", first), string([]byte{first, 0}), "close 1002", "FIN")
 	}
+	for _, first := range []byte{0x81, 0x82} {
+		add(fmt.Sprintf("a mask of nothing in %#x", first), frame(first, "")+end, got{first, ""}.String(), bye, "FIN")
+	}
+	add("no mask in a ping between fragments", frame(0x01, "hel")+"\x89\x01p", "close 1002", "FIN")
 	add("no mask, 16 bits", "\x82\x7e\x00\x7e"+strings.Repeat("m", 126), "close 1002", "FIN")
 	add("no mask in the second frame", frame(0x81, "hello")+"\x81\x02hi", "text hello", "close 1002", "FIN")
 	add("no mask in a continuation", frame(0x01, "hello")+"\x80\x02hi", "close 1002", "FIN")
@@ -106,6 +110,9 @@ func strictCases() (all []strictCase) {
 	add("a message between", frame(0x01, "hel")+frame(0x81, "lo"), "close 1002", "FIN")
 	add("a binary message between", frame(0x01, "hel")+frame(0x82, "lo"), "close 1002", "FIN")
 	add("two beginnings", frame(0x01, "hel")+frame(0x01, "lo"), "close 1002", "FIN")
+	add("a text, then a binary unfinished, then a close", frame(0x81, "a")+frame(0x02, "b")+end, "text a", bye, "FIN")
+	add("a close that is wrong between", frame(0x01, "hel")+frame(0x88, "\x03"), "close 1002", "FIN")
+	add("bad text behind an unfinished one, in a close", frame(0x01, "hel")+closeFrame(1000, "\xff"), "close 1007", "FIN")
 	add("a continuation of nothing", frame(0x80, "hi"), "close 1002", "FIN")
 	add("a continuation of nothing, unfinished", frame(0x00, "hi"), "close 1002", "FIN")
 	add("a continuation behind a message", frame(0x01, "a")+frame(0x80, "b")+frame(0x80, "c"), "text ab", "close 1002", "FIN")
@@ -123,6 +130,11 @@ func strictCases() (all []strictCase) {
 		for _, first := range []byte{0x88, 0x89, 0x8a} {
 			add(fmt.Sprintf("%#x of %d", first, n), frame(first, strings.Repeat("p", n)), "close 1002", "FIN")
 		}
+	}
+	for _, first := range []byte{0x88, 0x89, 0x8a} {
+		add(fmt.Sprintf("%#x of 2 in 16 bits", first), string([]byte{first, 0xfe, 0, 2})+"\x00\x00\x00\x00\x03\xe8", "close 1002", "FIN")
+		add(fmt.Sprintf("%#x of 2 in 64 bits", first), string([]byte{first, 0xff, 0, 0, 0, 0, 0, 0, 0, 2})+"\x00\x00\x00\x00\x03\xe8", "close 1002", "FIN")
+		add(fmt.Sprintf("%#x of 125, unfinished, within a message", first), frame(0x01, "hel")+frame(first&^0x80, strings.Repeat("p", 125)), "close 1002", "FIN")
 	}
 	add("binary in a ping", frame(0x89, "\x00\xff\xfe")+end, "pong \x00\xff\xfe", bye, "FIN")
 	pings, pongs := "", []string{}
@@ -237,12 +249,12 @@ func TestStrict(t *testing.T) {
 }
 
 // exchange sends in behind a handshake, and returns what comes back.
-func (s *served) exchange(in string, pieces int) (all []string, err error) {
+func (s *served) exchange(in string, pieces int, fields ...string) (all []string, err error) {
 	t := &quietly{}
 	c := s.dial(t)
 	defer t.cleanUp()
 	_ = c.SetNoDelay(true)
-	if _, err := io.WriteString(c, goodHandshake+"\r\n"); err != nil {
+	if _, err := io.WriteString(c, goodHandshake+strings.Join(fields, "")+"\r\n"); err != nil {
 		return nil, err
 	}
 	res := c.answer()

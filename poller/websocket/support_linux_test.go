@@ -32,14 +32,14 @@ type served struct {
 	log    *lingertest.Output
 }
 
-// start has a server on a port of its own. options are those of its WebSockets.
+// start starts a server on a port of its own. options are those of its WebSockets.
 func start(t testing.TB, srv *poller.Server, options *Options, onLoop bool) *served {
 	t.Helper()
 	s := &served{Server: srv, result: make(chan error, 1), log: new(lingertest.Output)}
 	srv.Logger = slog.New(slog.NewTextHandler(s.log, nil))
 	if onLoop {
 		srv.LoopHandler = poller.LoopHandlerFunc(func(w *poller.Responder, r *poller.Request) { _, _ = AcceptOnLoop(w, r, options) })
-	} else if srv.Handler == nil {
+	} else if srv.Handler == nil && srv.LoopHandler == nil {
 		srv.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = Accept(w, r, options) })
 	}
 	ln, err := poller.Listen(context.Background(), "127.0.0.1:0", false)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"rstserver/bench/internal/kernel"
@@ -31,6 +32,8 @@ type client struct {
 	err    error
 	at     time.Duration // of kernel.Now, when it was told
 	code   int           // of the close frame of a WebSocket that the server has sent; 0: none has come
+	tls    *secured      // nil: it is plain TCP
+	h2     *h2           // nil: it speaks no HTTP/2
 	spoke  time.Duration // of kernel.Now, when it was sent something that was to be sent nothing
 }
 
@@ -81,14 +84,26 @@ func (c *client) connect(ctx context.Context, until deadline, addr netip.AddrPor
 	return os.NewSyscallError("connect", err)
 }
 
-// begin sends what the step under way, and those after it that await nothing, have to send.
+// begin sends what the step under way, and those after it that await nothing, have to send. Over TLS it does the handshake first, and is
+// called again when more of that has come.
 func (c *client) begin() error {
+	if c.script.tls != nil && c.tls == nil {
+		c.tls = secure(c.fd, c.script.tls)
+	}
+	if c.tls != nil {
+		if over, err := c.tls.shake(); !over || err != nil {
+			return err
+		}
+	}
+	if c.script.streams > 0 && c.h2 == nil {
+		c.h2 = newH2(c.script.streams)
+	}
 	c.got = nil
 	for ; c.step < len(c.script.steps); c.step++ {
 		s := c.script.steps[c.step]
 		if len(s.send) > 0 {
 			// The kernel takes it whole, or as much as a server that does not read is to have waiting.
-			if _, err := unix.Write(c.fd, []byte(s.send)); err != nil {
+			if err := c.write([]byte(s.send)); err != nil {
 				return os.NewSyscallError("write", err)
 			}
 		}
@@ -100,8 +115,51 @@ func (c *client) begin() error {
 	return nil
 }
 
+// handshaking reports whether the TLS handshake is under way.
+func (c *client) handshaking() bool { return c.tls != nil && c.tls.next != nil }
+
+func (c *client) write(b []byte) (err error) {
+	if c.tls != nil {
+		_, err = c.tls.conn.Write(b)
+	} else {
+		_, err = unix.Write(c.fd, b)
+	}
+	return err
+}
+
+func (c *client) read(b []byte) (int, error) {
+	if c.tls != nil {
+		return c.tls.read(b)
+	}
+	return unix.Read(c.fd, b)
+}
+
+// said is what the server has said of the end before it came, as Endings.Said has it. It is empty if that is nothing.
+func (c *client) said() string {
+	var said []string
+	if c.code != 0 {
+		said = append(said, fmt.Sprintf("close %d", c.code))
+	}
+	if c.h2 != nil && c.h2.lost {
+		said = append(said, "RST_STREAM")
+	}
+	if c.h2 != nil && c.h2.goAway {
+		said = append(said, "GOAWAY")
+	}
+	if c.tls != nil && c.tls.notified && c.ending != Left {
+		said = append(said, "close_notify")
+	}
+	if c.ending == Answered {
+		return ""
+	}
+	return strings.Join(said, " + ")
+}
+
 // received deals with bytes of the server's. What nobody waits for is thrown away.
 func (c *client) received(b []byte) error {
+	if c.h2 != nil {
+		return c.h2Frames(b)
+	}
 	if c.ready && c.script.frames {
 		return c.frames(b)
 	}
@@ -123,14 +181,14 @@ func (c *client) received(b []byte) error {
 	case !done && len(c.got) > maxAwaited:
 		return fmt.Errorf("%d bytes came, and what is waited for is not among them", len(c.got))
 	case !done:
-	case !c.ready && saysClose(c.got):
+	case !c.ready && !c.script.closes && saysClose(c.got):
 		return errors.New("the answer says Connection: close; of a server that keeps no connection, measure those that have sent nothing yet: --kind fresh")
 	case !c.ready:
 		c.script.steps[c.step].seen = c.got
 		c.step++
 		return c.begin()
 	default:
-		c.last = saysClose(c.got)
+		c.last = c.script.closes || saysClose(c.got)
 		c.ending, c.got = Answered, nil
 	}
 	return nil
@@ -145,6 +203,13 @@ func (c *client) reset() {
 		return
 	}
 	_ = unix.SetsockoptLinger(c.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	c.close()
+}
+
+func (c *client) close() {
+	if c.handshaking() {
+		c.tls.stop()
+	}
 	_ = unix.Close(c.fd)
 	c.fd = -1
 }

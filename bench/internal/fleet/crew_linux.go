@@ -280,6 +280,15 @@ func (f from) take() error {
 	return nil
 }
 
+// PIDs are the numbers of the processes.
+func (c *Crew) PIDs() []int {
+	var pids []int
+	for _, m := range c.members {
+		pids = append(pids, m.cmd.Process.Pid)
+	}
+	return pids
+}
+
 // opened is how many connections are.
 func (c *Crew) opened() (n int) {
 	for _, m := range c.members {

@@ -85,7 +85,7 @@ func gathering(t *testing.T, n int, do func(i int, c net.Conn)) netip.AddrPort {
 	return netip.MustParseAddrPort(ln.Addr().String())
 }
 
-// hire has n clients in processes of five.
+// hire starts n clients, in processes of five each.
 func hire(t *testing.T, n int) *Crew {
 	t.Helper()
 	crew, err := Hire(clients, n, 5)

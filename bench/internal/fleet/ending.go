@@ -20,14 +20,15 @@ const (
 	EOF                    // a clean end
 	Answered               // the answer came whole that the client was waiting for; what came after counts for nothing
 	Failed                 // another error
+	Left                   // the client has closed, since the server had said that it would (GOAWAY)
 )
 
 func (e Ending) String() string {
-	return [...]string{"untold", "reset", "eof", "answered", "failed"}[e]
+	return [...]string{"untold", "reset", "eof", "answered", "failed", "left"}[e]
 }
 
 // Tally is a number of clients for each Ending, which is the index.
-type Tally [Failed + 1]int
+type Tally [Left + 1]int
 
 func (t Tally) String() string {
 	var parts []string
@@ -39,13 +40,14 @@ func (t Tally) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// Names is the tally by the names of the endings that occur. Those of codes are among them: "close 1001 then eof".
-func (t Tally) Names(codes map[int]Tally) map[string]int {
+// Names is the tally by the names of the endings that occur. Those that the server had said something before are among them by that too:
+// "close 1001 then eof".
+func (t Tally) Names(said map[string]Tally) map[string]int {
 	m := make(map[string]int)
-	for code, of := range codes {
+	for what, of := range said {
 		for ending, n := range of {
 			if n > 0 {
-				m[fmt.Sprintf("close %d then %s", code, Ending(ending))] = n
+				m[what+" then "+Ending(ending).String()] = n
 				t[ending] -= n
 			}
 		}
@@ -62,10 +64,11 @@ func (t Tally) Names(codes map[int]Tally) map[string]int {
 type Endings struct {
 	By Tally                `json:"by"`
 	Of map[kinds.Kind]Tally `json:"of"`
-	// Codes counts those of By that had a close frame of a WebSocket before, by its code; 1005 is that of none.
-	Codes map[int]Tally `json:"codes,omitempty"`
-	Steps []Step        `json:"steps"`         // by time; who is Untold is in none
-	Err   string        `json:"err,omitempty"` // of one of the clients that Failed
+	// Said counts those of Of that the server had said something before, by that: "close 1001" in a WebSocket, of which 1005 is without a
+	// code, "RST_STREAM" and "GOAWAY" in HTTP/2, "close_notify" in TLS. Of a client that was answered what came after counts for nothing.
+	Said  map[kinds.Kind]map[string]Tally `json:"said,omitempty"`
+	Steps []Step                          `json:"steps"`         // by time; who is Untold is in none
+	Err   string                          `json:"err,omitempty"` // of one of the clients that Failed
 	// Spoke is when the first Stuck or Unread client was sent something, as At of a Step. 0: none was.
 	Spoke time.Duration `json:"spoke,omitempty"`
 }
@@ -82,16 +85,33 @@ func (e *Endings) add(at time.Duration, ending Ending) {
 	e.Steps = append(e.Steps, Step{at, ending, 1})
 }
 
-// addCode counts clients that had a close frame.
-func (e *Endings) addCode(code int, t Tally) {
-	if e.Codes == nil {
-		e.Codes = make(map[int]Tally)
+// addSaid counts clients of a kind that the server had said something.
+func (e *Endings) addSaid(kind kinds.Kind, what string, t Tally) {
+	if e.Said == nil {
+		e.Said = make(map[kinds.Kind]map[string]Tally)
 	}
-	sum := e.Codes[code]
-	for ending, n := range t {
-		sum[ending] += n
+	if e.Said[kind] == nil {
+		e.Said[kind] = make(map[string]Tally)
 	}
-	e.Codes[code] = sum
+	e.Said[kind][what] = e.Said[kind][what].plus(t)
+}
+
+// Names are the names of all endings, as Tally.Names has them.
+func (e *Endings) Names() map[string]int {
+	said := make(map[string]Tally)
+	for _, of := range e.Said {
+		for what, t := range of {
+			said[what] = said[what].plus(t)
+		}
+	}
+	return e.By.Names(said)
+}
+
+func (t Tally) plus(other Tally) Tally {
+	for ending, n := range other {
+		t[ending] += n
+	}
+	return t
 }
 
 // sort brings the steps in order, and makes one of those that are at the same time.
@@ -110,21 +130,17 @@ func (e *Endings) sort() {
 
 // merge adds those of other clients of the same server.
 func (e *Endings) merge(other Endings) {
-	for ending, n := range other.By {
-		e.By[ending] += n
-	}
+	e.By = e.By.plus(other.By)
 	if e.Of == nil {
 		e.Of = make(map[kinds.Kind]Tally)
 	}
 	for kind, t := range other.Of {
-		sum := e.Of[kind]
-		for ending, n := range t {
-			sum[ending] += n
-		}
-		e.Of[kind] = sum
+		e.Of[kind] = e.Of[kind].plus(t)
 	}
-	for code, t := range other.Codes {
-		e.addCode(code, t)
+	for kind, of := range other.Said {
+		for what, t := range of {
+			e.addSaid(kind, what, t)
+		}
 	}
 	e.Steps = append(e.Steps, other.Steps...)
 	e.sort()
@@ -142,7 +158,7 @@ func earlier(a, b time.Duration) time.Duration {
 	return a
 }
 
-// String has a part for each kind, if there are several.
+// String writes a part for each kind, if there are several.
 func (e Endings) String() string {
 	if len(e.Of) == 1 {
 		return e.By.String()

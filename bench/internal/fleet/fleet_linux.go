@@ -194,7 +194,7 @@ func (f *Fleet) early() error {
 	return fmt.Errorf("bench: %s ended connections before their time: %s", f.addr, e)
 }
 
-// Repeat has all clients of a kind that were not told anything do the last step of their kind once more.
+// Repeat makes all clients of a kind that were not told anything do the last step of their kind once more.
 func (f *Fleet) Repeat(kind kinds.Kind, patience time.Duration) error {
 	for _, c := range f.clients {
 		if c.kind != kind || c.ending != Untold {
@@ -254,8 +254,16 @@ func (f *Fleet) event(c *client, over bool, at time.Duration) {
 		}
 		return
 	}
+	if c.handshaking() {
+		if err := f.begin(c); err != nil {
+			f.end(c, Failed, err, at)
+		}
+		if c.fd < 0 || c.handshaking() {
+			return
+		}
+	}
 	for c.fd >= 0 {
-		n, err := unix.Read(c.fd, f.buf)
+		n, err := c.read(f.buf)
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -267,7 +275,7 @@ func (f *Fleet) event(c *client, over bool, at time.Duration) {
 			return
 		case n > 0:
 			f.received(c, f.buf[:n], at)
-			if !over && !c.last {
+			if !over && !c.last && c.tls == nil { // what TLS has read ahead makes no event
 				return
 			}
 		case err == nil:
@@ -310,9 +318,8 @@ func (f *Fleet) end(c *client, ending Ending, err error, at time.Duration) {
 	if ending == Answered {
 		f.closes(c)
 	}
-	_ = unix.Close(c.fd)
 	delete(f.index, int32(c.fd))
-	c.fd = -1
+	c.close()
 }
 
 // Watch waits until every client, or every client of these kinds, knows that its connection is over, but at most so long.
@@ -347,10 +354,10 @@ func (f *Fleet) endings() Endings {
 		of[c.ending]++
 		e.Of[c.kind] = of
 		e.By[c.ending]++
-		if c.code != 0 {
+		if said := c.said(); said != "" {
 			var one Tally
 			one[c.ending] = 1
-			e.addCode(c.code, one)
+			e.addSaid(c.kind, said, one)
 		}
 		if c.err != nil {
 			e.Err = c.err.Error()

@@ -11,7 +11,7 @@ import (
 	"rstserver/internal/lingertest"
 )
 
-// clientsArgument has the test's program be a process of clients.
+// clientsArgument makes the test's program a process of clients.
 const clientsArgument = "clients"
 
 func clients() *exec.Cmd { return exec.Command(os.Args[0], clientsArgument) }

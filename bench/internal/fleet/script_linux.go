@@ -5,6 +5,7 @@ package fleet
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"rstserver/bench/kinds"
+	"rstserver/internal/wsframe"
 )
 
 // script is what a client of a kind does.
@@ -28,6 +30,12 @@ type script struct {
 	queued bool
 	// frames: what comes behind the steps are frames of a WebSocket, and a close frame is answered.
 	frames bool
+	// tls is what the client makes its handshake with, before the steps. Nil: it is plain TCP.
+	tls *tls.Config
+	// streams is how many requests of HTTP/2 the steps have. 0: it is HTTP/1.1.
+	streams int
+	// closes: the answer is the connection's last, as its head may say, and the client closes at its end.
+	closes bool
 }
 
 // step is one round trip: what is sent, and what is waited for then, if anything.
@@ -64,7 +72,7 @@ const unread = 64 << 10
 func (t Target) scripts(m Mix) (map[kinds.Kind]*script, error) {
 	scripts := make(map[kinds.Kind]*script)
 	for _, s := range m {
-		if err := t.Paths.Lack(s.Kind); err != nil {
+		if err := errors.Join(t.Paths.Lack(s.Kind), s.Kind.Over(t.TLS)); err != nil && !t.Bare {
 			return nil, err
 		}
 		scripts[s.Kind] = t.script(s.Kind)
@@ -73,6 +81,22 @@ func (t Target) scripts(m Mix) (map[kinds.Kind]*script, error) {
 }
 
 func (t Target) script(kind kinds.Kind) *script {
+	if t.Bare {
+		return &script{}
+	}
+	s := t.said(kind)
+	switch {
+	case !t.TLS || kind == kinds.Fresh || kind == kinds.Handshake:
+	case kind.IsHTTP2():
+		s.tls = configuration(protocolH2)
+	default:
+		s.tls = configuration("http/1.1")
+	}
+	return s
+}
+
+// said is the script without TLS.
+func (t Target) said(kind kinds.Kind) *script {
 	switch kind {
 	case kinds.Idle:
 		return &script{steps: []step{{send: get(t.Paths.Get), await: answered}}}
@@ -96,7 +120,7 @@ func (t Target) script(kind kinds.Kind) *script {
 	case kinds.Upgraded:
 		fields := []string{"Connection: Upgrade", "Upgrade: " + t.Paths.Protocol}
 		if t.Paths.Protocol == "websocket" {
-			fields = webSocketFields
+			fields = wsframe.HandshakeFields
 		}
 		steps := []step{{send: get(t.Paths.Upgrade, fields...), await: switched}}
 		if t.Paths.Protocol == "echo" {
@@ -106,16 +130,30 @@ func (t Target) script(kind kinds.Kind) *script {
 	case kinds.WebSocket:
 		return &script{
 			steps: []step{
-				{send: get(t.Paths.WebSocket, webSocketFields...), await: switched},
-				{send: maskedFrame(0x81, echo), await: func(got []byte) (bool, error) { return bytes.Contains(got, []byte(echo)), nil }},
+				{send: get(t.Paths.WebSocket, wsframe.HandshakeFields...), await: switched},
+				{send: wsframe.Masked(wsframe.Text, echo), await: func(got []byte) (bool, error) { return bytes.Contains(got, []byte(echo)), nil }},
 			},
 			frames: true,
+		}
+	case kinds.Handshake:
+		return &script{steps: []step{{send: clientHello()}}}
+	case kinds.H2:
+		return &script{steps: []step{{send: h2Requests(t.Paths.Get, 1), await: inFrames}}, streams: 1}
+	case kinds.H2Streams:
+		return &script{steps: []step{{send: h2Requests(t.Paths.LateBy(t.Late), kinds.Streams), await: inFrames}}, streams: kinds.Streams}
+	case kinds.SSE:
+		return &script{
+			steps:  []step{{send: get(t.Paths.Events, "Accept: text/event-stream"), await: eventCame}},
+			answer: chunksEnded, closes: true,
 		}
 	}
 	return &script{} // Fresh
 }
 
 const echo = "to and fro"
+
+// inFrames is that of a client to which frames say when it is over.
+func inFrames([]byte) (bool, error) { return false, nil }
 
 // anything is an await for which the first byte is enough.
 func anything(got []byte) (bool, error) { return len(got) > 0, nil }
@@ -148,6 +186,18 @@ func begun(got []byte) (bool, error) {
 	defer resp.Body.Close()
 	n, _ := resp.Body.Read(make([]byte, 1))
 	return n > 0, nil
+}
+
+// eventCame waits for an answer's head and an event.
+func eventCame(got []byte) (bool, error) {
+	yes, err := begun(got)
+	_, content, _ := bytes.Cut(got, []byte("\r\n\r\n"))
+	return yes && bytes.Contains(content, []byte("\n\n")), err
+}
+
+// chunksEnded waits for the end of content in chunks, without trailers.
+func chunksEnded(got []byte) (bool, error) {
+	return bytes.HasSuffix(got, []byte("\r\n0\r\n\r\n")) || string(got) == "0\r\n\r\n", nil
 }
 
 // source is what has come so far, as a reader.

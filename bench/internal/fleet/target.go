@@ -15,6 +15,10 @@ type Target struct {
 	Addr  netip.AddrPort `json:"addr"`
 	Paths kinds.Paths    `json:"paths"`
 	Late  time.Duration  `json:"late"` // that an InFlight request takes
+	// TLS: clients speak TLS, whatever certificate the server has. With Bare they do no more than connect, of whatever kind they are:
+	// the server would not understand them.
+	TLS  bool `json:"tls,omitempty"`
+	Bare bool `json:"bare,omitempty"`
 }
 
 // Order is which connections a Fleet is to open: those of a mix from one number to another, so that several fleets can share

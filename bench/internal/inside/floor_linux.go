@@ -30,12 +30,13 @@ const (
 	byClose floorWay = true  // close(2), with SO_LINGER and a timeout of zero, which connections have from the listening socket
 )
 
-// floorServer is the least that a server can do: one epoll, a fixed answer to every read, and on SIGTERM the listener is
+// floorServer is the least that a server can do: one epoll, a fixed answer to every read that is of no WebSocket, and on SIGTERM the listener is
 // closed and every socket ended by as many threads as there are processors. No HTTP, no framework, bare system calls.
 type floorServer struct {
 	way                   floorWay
 	listener, epoll, wake int
-	live                  []bool // by descriptor
+	live                  []bool        // by descriptor
+	sockets               []floorSocket // likewise
 }
 
 // serveFloor serves on addr until SIGTERM, and then does not return. With share the listener has SO_REUSEPORT.
@@ -127,13 +128,15 @@ func (f *floorServer) serve() error {
 						return err
 					}
 					for len(f.live) <= c {
-						f.live = append(f.live, false)
+						f.live, f.sockets = append(f.live, false), append(f.sockets, plain)
 					}
-					f.live[c] = true
+					f.live[c], f.sockets[c] = true, plain
 				}
 			default:
 				if n, err := unix.Read(fd, buf); n > 0 {
-					_, _ = unix.Write(fd, answer)
+					if !f.asSocket(fd, buf[:n]) {
+						_, _ = unix.Write(fd, answer)
+					}
 				} else if err != unix.EAGAIN && err != unix.EINTR {
 					f.live[fd] = false
 					_ = unix.Close(fd)

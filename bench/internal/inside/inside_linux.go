@@ -22,17 +22,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// insiders are the servers that need no program of their own.
-var insiders = map[string]func(addr netip.AddrPort, share bool) error{
-	"floor":            func(addr netip.AddrPort, share bool) error { return serveFloor(addr, inPlace, share) },
-	"floor-linger":     func(addr netip.AddrPort, share bool) error { return serveFloor(addr, byClose, share) },
-	"nethttp-close":    func(addr netip.AddrPort, share bool) error { return serveNetHTTP(addr, callClose, share) },
-	"nethttp-shutdown": func(addr netip.AddrPort, share bool) error { return serveNetHTTP(addr, callShutdown, share) },
-	"nethttp-map":      func(addr netip.AddrPort, share bool) error { return serveNetHTTP(addr, armEach, share) },
+// Options are those of a server.
+type Options struct {
+	Share     bool   // other processes can listen on the port too (SO_REUSEPORT)
+	Cert, Key string // files, with which it serves over TLS if it can. Empty: it does not
 }
 
-// Serve serves on addr as one of these servers, until SIGTERM. With share, other processes can listen on the port too (SO_REUSEPORT).
-func Serve(key, addr string, share bool) error {
+// insiders are the servers that need no program of their own.
+var insiders = map[string]func(netip.AddrPort, Options) error{
+	"floor":            func(addr netip.AddrPort, o Options) error { return serveFloor(addr, inPlace, o.Share) },
+	"floor-linger":     func(addr netip.AddrPort, o Options) error { return serveFloor(addr, byClose, o.Share) },
+	"nethttp-close":    func(addr netip.AddrPort, o Options) error { return serveNetHTTP(addr, callClose, o) },
+	"nethttp-shutdown": func(addr netip.AddrPort, o Options) error { return serveNetHTTP(addr, callShutdown, o) },
+	"nethttp-map":      func(addr netip.AddrPort, o Options) error { return serveNetHTTP(addr, armEach, o) },
+}
+
+// Serve serves on addr as one of these servers, until SIGTERM.
+func Serve(key, addr string, o Options) error {
 	serve, ok := insiders[key]
 	if !ok {
 		return fmt.Errorf("bench: %q is not in here: %s", key, strings.Join(slices.Sorted(maps.Keys(insiders)), ", "))
@@ -41,7 +47,7 @@ func Serve(key, addr string, share bool) error {
 	if err != nil {
 		return fmt.Errorf("bench: %w", err)
 	}
-	return serve(ap, share)
+	return serve(ap, o)
 }
 
 // Open is an [Opener] of what it is given as text.

@@ -16,12 +16,16 @@ const Overflow = "TCPTimeWaitOverflow"
 // Resets counts those that were sent, whichever end of a connection sent them.
 const Resets = "OutRsts"
 
+// Dropped counts segments that arrived while net.core.netdev_max_backlog of them waited for a processor, over the loopback interface,
+// too. A RST among them is not sent again, so its client is not told.
+const Dropped = "SoftnetDropped"
+
 // counterNames are what a run is interested in, of /proc/net/netstat and /proc/net/snmp.
 var counterNames = []string{
 	Overflow, "TCPAbortOnData", "TCPAbortOnClose", "TCPAbortFailed", Resets, "ListenOverflows", "TCPMemoryPressures", "TCPAbortOnMemory",
 }
 
-// Counters reads the counters of the network namespace.
+// Counters reads the counters of the network namespace, and Dropped, which is the machine's.
 func Counters() (map[string]int64, error) {
 	all := make(map[string]int64)
 	for _, name := range []string{"/proc/self/net/netstat", "/proc/self/net/snmp"} {
@@ -46,7 +50,25 @@ func Counters() (map[string]int64, error) {
 			some[name] = n
 		}
 	}
-	return some, nil
+	var err error
+	some[Dropped], err = dropped()
+	return some, err
+}
+
+// dropped is the second column of /proc/net/softnet_stat, in hexadecimal figures, of all processors and namespaces.
+func dropped() (total int64, err error) {
+	b, err := os.ReadFile("/proc/net/softnet_stat")
+	if err != nil {
+		return 0, fmt.Errorf("bench: %w", err)
+	}
+	for line := range strings.Lines(string(b)) {
+		var arrived, dropped int64
+		if _, err := fmt.Sscanf(line, "%x %x", &arrived, &dropped); err != nil {
+			return 0, fmt.Errorf("bench: /proc/net/softnet_stat: %w", err)
+		}
+		total += dropped
+	}
+	return total, nil
 }
 
 // Since is by how much counters have risen.

@@ -20,8 +20,10 @@ func TestCounters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := before[Overflow]; !ok {
-		t.Errorf("there is no %s: %v", Overflow, before)
+	for _, name := range []string{Overflow, Dropped} {
+		if _, ok := before[name]; !ok {
+			t.Errorf("there is no %s: %v", name, before)
+		}
 	}
 	addr := serve(t).String()
 	for range 10 {

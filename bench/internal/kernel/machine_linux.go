@@ -15,7 +15,7 @@ import (
 
 // sysctls are what the outcome depends on.
 var sysctls = []string{
-	"net.core.somaxconn", "net.ipv4.ip_local_port_range", "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_max_orphans", "net.ipv4.tcp_max_tw_buckets",
+	"net.core.netdev_max_backlog", "net.core.somaxconn", "net.ipv4.ip_local_port_range", "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_max_orphans", "net.ipv4.tcp_max_tw_buckets",
 	"net.ipv4.tcp_mem", "net.ipv4.tcp_tw_reuse", "net.ipv4.tcp_wmem",
 }
 

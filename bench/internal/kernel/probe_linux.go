@@ -120,7 +120,7 @@ func (p *Port) refused(resets *int64) (bool, error) {
 	case unix.ECONNREFUSED:
 		*resets++
 		return true, nil
-	case nil, unix.ECONNRESET:
+	case nil, unix.ECONNRESET, unix.EPIPE: // EPIPE is a reset behind FIN
 		*resets++
 		return false, nil
 	case unix.EINTR, unix.ETIMEDOUT:

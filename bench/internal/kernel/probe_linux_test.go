@@ -171,3 +171,33 @@ func TestProbeLooksOnceMore(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
+
+// A server that closes whoever comes, in order or with FIN and then RST, refuses nobody. Of some of these connects the kernel says EPIPE.
+func TestProbeOfClosing(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var closing sync.WaitGroup
+	closing.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.(*net.TCPConn).CloseWrite()
+			_ = c.(*net.TCPConn).SetLinger(0)
+			_ = c.Close()
+		}
+	})
+	p := &Port{Addr: netip.MustParseAddrPort(ln.Addr().String())}
+	var resets int64
+	for range 1000 {
+		if refused, err := p.refused(&resets); refused || err != nil {
+			t.Errorf("refused = %t, %v", refused, err)
+			break
+		}
+	}
+	ln.Close()
+	closing.Wait()
+}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -30,6 +31,8 @@ type Program struct {
 	Name    string // for errors
 	Command []string
 	Env     []string // added to the environment of this process
+	// Successor has what it starts go on when it has ended: Gone does not wait for that.
+	Successor bool
 }
 
 // Family is the processes of a server that was started, one or several of the same command on one port, and all that descends from
@@ -46,6 +49,8 @@ type Family struct {
 // process is one that was started.
 type process struct {
 	cmd    *exec.Cmd
+	began  string        // see kin; empty if it had ended, and been waited for, before that could be read
+	errand bool          // Run has started it
 	output *os.File      // what it prints, for errors
 	ended  chan struct{} // closed by the goroutine that waits, after which the rest can be read
 	at     time.Duration // that it had ended
@@ -68,23 +73,28 @@ func Start(ctx context.Context, program Program, addr netip.AddrPort, n int, std
 		}
 	}()
 	for range n {
-		before, err := listening(addr.Port())
-		if err != nil {
-			return nil, err
-		}
-		started, err := p.start(stderr)
-		if err != nil {
-			return nil, fmt.Errorf("starting %s: %w", program.Command[0], err)
-		}
-		if err := p.ready(ctx, started, before, patience); err != nil {
+		if _, err := p.Another(ctx, program.Command, stderr, patience); err != nil {
 			return nil, err
 		}
 	}
 	return p, nil
 }
 
-func (p *Family) start(stderr io.Writer) (*process, error) {
-	one := &process{cmd: exec.Command(p.program.Command[0], p.program.Command[1:]...), ended: make(chan struct{})}
+// Another starts one more process, by another command perhaps, and waits until it listens, for patience. It returns its number.
+func (p *Family) Another(ctx context.Context, command []string, stderr io.Writer, patience time.Duration) (pid int, err error) {
+	before, err := listening(p.Addr.Port())
+	if err != nil {
+		return 0, err
+	}
+	started, err := p.start(command, stderr)
+	if err != nil {
+		return 0, fmt.Errorf("starting %s: %w", command[0], err)
+	}
+	return started.cmd.Process.Pid, p.ready(ctx, started, before, patience)
+}
+
+func (p *Family) start(command []string, stderr io.Writer) (*process, error) {
+	one := &process{cmd: exec.Command(command[0], command[1:]...), ended: make(chan struct{})}
 	one.cmd.Env = append(append(os.Environ(), p.program.Env...), p.strays.mark)
 	// A file, since with a pipe the clients' machine would be busy with reading it.
 	output, err := os.CreateTemp("", "rstserver-bench-")
@@ -108,8 +118,10 @@ func (p *Family) start(stderr io.Writer) (*process, error) {
 		output.Close()
 		return nil, err
 	}
+	k, _ := readKin(one.cmd.Process.Pid)
+	one.began = k.began
 	p.started = append(p.started, one)
-	p.strays.groups[one.cmd.Process.Pid] = true // by which it is ended with what it has started
+	p.strays.leads(one)
 	return one, nil
 }
 
@@ -129,10 +141,10 @@ func (p *Family) ready(ctx context.Context, one *process, before int, patience t
 		case <-retry.C:
 		}
 		if one.hasEnded(ctx) {
-			return fmt.Errorf("it ended at the start, with %s%s%s%s", one.exit(), p.background(one), p.several(), one.printed())
+			return fmt.Errorf("it ended at the start, with %s%s%s%s", one.exit(), p.background(one), p.several(one), one.printed())
 		}
 		if over {
-			return fmt.Errorf("it does not listen on port %d after %s; --timeout gives it longer%s%s", p.Addr.Port(), patience, p.several(), one.printed())
+			return fmt.Errorf("it does not listen on port %d after %s; --timeout gives it longer%s%s", p.Addr.Port(), patience, p.several(one), one.printed())
 		}
 		n, err := listening(p.Addr.Port())
 		if err != nil {
@@ -144,10 +156,21 @@ func (p *Family) ready(ctx context.Context, one *process, before int, patience t
 	}
 }
 
-// several is what may be wrong when not the first of several processes does not come up.
-func (p *Family) several() string {
-	if len(p.started) < 2 {
+// several is what may be wrong when one does not come up that is started while others run.
+func (p *Family) several(one *process) string {
+	beside := slices.ContainsFunc(p.started, func(other *process) bool {
+		select {
+		case <-other.ended:
+			return false
+		default:
+			return other != one && !other.errand
+		}
+	})
+	switch {
+	case !beside:
 		return ""
+	case p.n < 2:
+		return "; it is started beside one that runs, for which the listening sockets of both need SO_REUSEPORT; share= names the arguments that have it set that"
 	}
 	return fmt.Sprintf("; for so many connections it is started %d times, for which its listening socket needs SO_REUSEPORT", p.n)
 }
@@ -264,7 +287,7 @@ func (p *Family) Signal(sig syscall.Signal) error {
 	return nil
 }
 
-// Gone waits until all processes have ended, those that they have started too, and returns when that was (see kernel.Now). When ctx
+// Gone waits until all processes have ended, those that they have started too but for successors, and returns when that was (see kernel.Now). When ctx
 // ends first, which is so long after the signal, the error says what still runs.
 func (p *Family) Gone(ctx context.Context, after string) (at time.Duration, err error) {
 	for _, one := range p.started {
@@ -284,7 +307,7 @@ func (p *Family) Gone(ctx context.Context, after string) (at time.Duration, err 
 		if err != nil {
 			return 0, err
 		}
-		if left == 0 {
+		if left == 0 || p.program.Successor {
 			return max(at, p.strays.last), nil
 		}
 		select {
@@ -331,6 +354,11 @@ func (p *process) hasEnded(ctx context.Context) bool {
 // lastBreath is how long a process may take to end from when it is about to. It takes that long only if it hangs.
 const lastBreath = time.Minute
 
+// is reports whether that is the process, and not one that has got its number since.
+func (p *process) is(pid int, k kin) bool {
+	return pid == p.cmd.Process.Pid && k.began == p.began && p.began != ""
+}
+
 // exit says how the process has ended.
 func (p *process) exit() string {
 	if p.cmd.ProcessState == nil {
@@ -370,16 +398,12 @@ func plainText(s string) string {
 
 // Kill ends the processes that still run, with all that they have started, and waits for them.
 func (p *Family) Kill() {
+	// Not their groups: the number of one may be somebody else's by now. Whoever is left of it is an orphan.
 	for _, one := range p.started {
-		select {
-		case <-one.ended:
-		default:
-			_ = unix.Kill(-one.cmd.Process.Pid, unix.SIGKILL)
-		}
+		_ = one.cmd.Process.Kill()
 	}
 	for _, one := range p.started {
 		<-one.ended
-		_ = unix.Kill(-one.cmd.Process.Pid, unix.SIGKILL) // who is left of its group
 		_ = one.output.Close()
 	}
 	p.strays.kill()

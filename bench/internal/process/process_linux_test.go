@@ -39,10 +39,10 @@ func TestMain(m *testing.M) {
 }
 
 func TestParseStat(t *testing.T) {
-	const fields = " S 12 34 56 0 -1 4194308 1 2 3 4 50 60 70 80 20 0 1 0 987654 1000 200"
+	const fields = " S 12 34 56 0 -1 4194372 1 2 3 4 50 60 70 80 20 0 1 0 987654 1000 200"
 	for _, name := range []string{"(sh)", "(a b)", "(x) R 1 1 (y)", "(\n)"} {
 		k, err := parseStat("7 " + name + fields)
-		if want := (kin{12, 34, true, "987654", 1500 * time.Millisecond}); k != want || err != nil {
+		if want := (kin{parent: 12, group: 34, forked: true, exiting: true, began: "987654", children: Times{Total: 1500 * time.Millisecond, User: 700 * time.Millisecond}}); k != want || err != nil {
 			t.Errorf("%q: got %+v, %v, want %+v", name, k, err, want)
 		}
 	}
@@ -62,7 +62,7 @@ func TestUsage(t *testing.T) {
 		}
 		return map[int]kin{os.Getpid(): table[os.Getpid()]}
 	}
-	usage := func(family map[int]kin) time.Duration {
+	usage := func(family map[int]kin) Times {
 		used, err := cpu(family)
 		if err != nil {
 			t.Fatal(err)
@@ -76,11 +76,13 @@ func TestUsage(t *testing.T) {
 	}
 	took := worker.ProcessState.UserTime() + worker.ProcessState.SystemTime()
 	// A part of a hundredth of a second counts as none, in both modes.
-	if got := usage(self()) - before; got < took-20*time.Millisecond {
-		t.Errorf("%s, with a child that took %s", got, took)
+	user := worker.ProcessState.UserTime()
+	got := usage(self()).Since(before)
+	if got.Total < took-20*time.Millisecond || got.User < user-20*time.Millisecond || got.User > got.Total {
+		t.Errorf("%+v, with a child that took %s, %s of it in user mode", got, took, user)
 	}
-	if n, err := resident(self()); n < 1<<20 || err != nil {
-		t.Errorf("%d bytes resident, %v", n, err)
+	if n, err := resident(self()); n.Anonymous < 1<<20 || n.Resident <= n.Anonymous || err != nil { // the program is in a file
+		t.Errorf("%+v, %v", n, err)
 	}
 
 	// One that has ended is no error, whether it was waited for or not.
@@ -92,8 +94,8 @@ func TestUsage(t *testing.T) {
 	family := map[int]kin{pid: {}}
 	lingertest.Wait(t, "it has ended", func() bool { return isIn("Z", pid) })
 	for range 2 {
-		if n, err := resident(family); n != 0 || err != nil {
-			t.Errorf("%d bytes resident, %v", n, err)
+		if n, err := resident(family); n != (Held{}) || err != nil {
+			t.Errorf("%+v, %v", n, err)
 		}
 		if _, err := cpu(family); err != nil {
 			t.Error(err)

@@ -26,14 +26,14 @@ import (
 // this process. They are told by their process group, by a variable of their environment, or by having been seen before: one
 // that has ended has no environment, and one with another session and environment was a descendant before it was an orphan.
 type strays struct {
-	mark   string       // NAME=VALUE
-	groups map[int]bool // of the processes that were started
+	mark string // NAME=VALUE
 
-	mu   sync.Mutex     // guards seen: some look while others take leave
-	seen map[int]string // when they were started, by number
+	mu     sync.Mutex     // guards what follows: some look while others take leave
+	groups map[int]string // of the processes that were started, with kin.began of these, which lead them
+	seen   map[int]string // kin.began of others, by number
 
 	// Owned by whoever calls reap.
-	used time.Duration
+	used Times
 	last time.Duration // that one has ended
 }
 
@@ -50,26 +50,30 @@ var (
 )
 
 func newStrays() (*strays, error) {
-	return &strays{mark: fmt.Sprintf("%s=%d.%d", markVariable, os.Getpid(), runs.Add(1)), groups: make(map[int]bool), seen: make(map[int]string)}, adopting()
+	return &strays{mark: fmt.Sprintf("%s=%d.%d", markVariable, os.Getpid(), runs.Add(1)), groups: make(map[int]string), seen: make(map[int]string)}, adopting()
 }
 
 // reap takes leave of the orphans that have ended, and returns how many have not.
 func (s *strays) reap() (left int, err error) {
-	orphans, err := s.orphans()
+	processes, err := processTable()
 	if err != nil {
 		return 0, err
 	}
-	for _, pid := range orphans {
+	return s.reapOf(processes), nil
+}
+
+func (s *strays) reapOf(processes map[int]kin) (left int) {
+	for _, pid := range s.orphansOf(processes) {
 		var usage unix.Rusage
 		switch got, err := unix.Wait4(pid, nil, unix.WNOHANG, &usage); {
 		case err == nil && got == pid:
-			s.used += time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+			s.used = s.used.add(timesOf(time.Duration(usage.Utime.Nano()), time.Duration(usage.Stime.Nano())))
 			s.last = kernel.Now()
 		case err == nil || err == unix.EINTR:
 			left++
 		}
 	}
-	return left, nil
+	return left
 }
 
 // kill ends the orphans, and those that they leave.
@@ -93,16 +97,51 @@ func (s *strays) orphans() ([]int, error) {
 	if err != nil {
 		return nil, err
 	}
-	var orphans []int
+	return s.orphansOf(processes), nil
+}
+
+func (s *strays) orphansOf(processes map[int]kin) (orphans []int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.retire(processes)
 	for pid, p := range processes {
-		if p.parent == os.Getpid() && !s.groups[pid] && (s.groups[p.group] || s.seen[pid] == p.began || s.marked(pid)) {
+		_, leads := s.groups[pid]
+		_, led := s.groups[p.group]
+		if p.parent == os.Getpid() && !leads && (led || s.seen[pid] == p.began || s.marked(pid)) {
 			s.seen[pid] = p.began
 			orphans = append(orphans, pid)
 		}
 	}
-	return orphans, nil
+	return orphans
+}
+
+// leads notes that a process leads its group.
+func (s *strays) leads(one *process) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.groups[one.cmd.Process.Pid] = one.began
+}
+
+// saw notes a process that may be an orphan later.
+func (s *strays) saw(pid int, k kin) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, leads := s.groups[pid]; !leads {
+		s.seen[pid] = k.began
+	}
+}
+
+// retire forgets the groups of which nobody is left: from then on the kernel may give the number of one to another. s.mu is held.
+func (s *strays) retire(processes map[int]kin) {
+	left := make(map[int]bool)
+	for _, p := range processes {
+		left[p.group] = true
+	}
+	for group, began := range s.groups {
+		if leader, ok := processes[group]; !left[group] || ok && leader.began != began {
+			delete(s.groups, group)
+		}
+	}
 }
 
 // names are those of the orphans, for an error.
@@ -125,9 +164,10 @@ func (s *strays) marked(pid int) bool {
 // kin is what a process has to do with others.
 type kin struct {
 	parent, group int
-	exiting       bool          // the thread that it began with has ended or is about to
-	began         string        // in ticks of the machine's clock: with it, a number that was used again is no mistake
-	children      time.Duration // that those of its children have run on processors that have ended, to a hundredth of a second
+	forked        bool   // it runs what its parent did when it was forked
+	exiting       bool   // the thread that it began with has ended or is about to
+	began         string // in ticks of the machine's clock: with it, a number that was used again is no mistake
+	children      Times  // that those of its children have run on processors that have ended, to a hundredth of a second
 }
 
 // processTable is every process of the machine (proc_pid_stat(5)).
@@ -147,18 +187,31 @@ func processTable() (map[int]kin, error) {
 		if err != nil {
 			continue
 		}
-		stat, err := os.ReadFile("/proc/" + name + "/stat")
-		if err != nil {
-			continue // it has just ended
-		}
-		if table[pid], err = parseStat(string(stat)); err != nil {
-			return nil, fmt.Errorf("bench: /proc/%d/stat is %q: %w", pid, strings.TrimSpace(string(stat)), err)
+		switch k, err := readKin(pid); {
+		case err == nil:
+			table[pid] = k
+		case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ESRCH): // it has just ended
+		default:
+			return nil, fmt.Errorf("bench: %w", err)
 		}
 	}
 	return table, nil
 }
 
-// parseStat reads /proc/PID/stat.
+// readKin reads /proc/PID/stat.
+func readKin(pid int) (kin, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return kin{}, err
+	}
+	k, err := parseStat(string(stat))
+	if err != nil {
+		return kin{}, fmt.Errorf("/proc/%d/stat is %q, not as proc_pid_stat(5) has it: %w", pid, strings.TrimSpace(string(stat)), err)
+	}
+	return k, nil
+}
+
+// parseStat takes /proc/PID/stat apart.
 func parseStat(stat string) (k kin, err error) {
 	// The name in parentheses may hold anything; the state, which is the third field, comes behind it.
 	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
@@ -166,16 +219,17 @@ func parseStat(stat string) (k kin, err error) {
 	if len(fields) <= began-third {
 		return k, errors.New("it has too few fields")
 	}
-	var user, system, set int64
+	var user, system time.Duration
+	var set int64
 	for field, to := range map[int]any{parent: &k.parent, group: &k.group, flags: &set, userOfChildren: &user, systemOfChildren: &system} {
 		if _, err := fmt.Sscan(fields[field-third], to); err != nil {
 			return k, err
 		}
 	}
 	const tick = time.Second / 100 // USER_HZ
-	k.children = time.Duration(user+system) * tick
-	const exiting = 0x4 // PF_EXITING of linux/sched.h
-	k.exiting = set&exiting != 0
+	k.children = timesOf(user*tick, system*tick)
+	const exiting, forkNoExec = 0x4, 0x40 // PF_EXITING and PF_FORKNOEXEC of linux/sched.h
+	k.exiting, k.forked = set&exiting != 0, set&forkNoExec != 0
 	k.began = fields[began-third]
 	return k, nil
 }

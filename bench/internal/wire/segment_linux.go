@@ -59,7 +59,7 @@ func filter(port uint16) []bpf.Instruction {
 	}
 }
 
-// attach has a packet socket get what the filter takes.
+// attach gives a packet socket what the filter takes.
 func attach(fd int, port uint16) error {
 	raw, err := bpf.Assemble(filter(port))
 	if err != nil {

@@ -82,7 +82,7 @@ func finish(t *testing.T, pairs []pair) {
 	}
 }
 
-// expectEnds has a server end connections in either way and leave others, among much else that goes over the loopback interface, and
+// expectEnds lets a server end connections in either way and leave others, among much else that goes over the loopback interface, and
 // expects that the tap has seen each end, at its time, and nothing else.
 func expectEnds(t *testing.T, addr string) {
 	const n = 25

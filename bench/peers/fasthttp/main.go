@@ -1,8 +1,9 @@
-// Command fasthttp answers as rstserver's GET /, /slow, /bytes and /upgrade do, with fasthttp. On SIGTERM it lets go with
+// Command fasthttp answers as rstserver's GET /, /slow, /bytes, /events and /upgrade do, and GET and POST /events/room, with fasthttp. On SIGTERM it lets go with
 // Server.Shutdown, and exits when that has returned.
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"log"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"rstserver/bench/peers/events"
 )
 
 func main() {
@@ -65,6 +68,20 @@ func handle(ctx *fasthttp.RequestCtx) {
 		}
 		ctx.SetContentType("application/octet-stream")
 		ctx.SetBodyStream(io.LimitReader(zeros{}, int64(n)), n)
+	case "/events":
+		ms, err := ctx.QueryArgs().GetUint("ms")
+		if err != nil {
+			ctx.Error(err.Error(), fasthttp.StatusBadRequest)
+			return
+		}
+		stream(ctx, func(send func([]byte) error) { events.Tick(ms, send) })
+	case "/events/room":
+		if ctx.IsPost() {
+			room.Post(ctx.PostBody())
+			ctx.SetStatusCode(fasthttp.StatusNoContent)
+			return
+		}
+		stream(ctx, room.Serve)
 	case "/upgrade":
 		if !ctx.Request.Header.ConnectionUpgrade() || string(ctx.Request.Header.Peek("Upgrade")) != "echo" {
 			ctx.Error("this is for Upgrade: echo", fasthttp.StatusUpgradeRequired)
@@ -77,6 +94,23 @@ func handle(ctx *fasthttp.RequestCtx) {
 	default:
 		ctx.NotFound()
 	}
+}
+
+var room events.Room
+
+// stream makes the answer an event stream, which serve sends events on, and the head before the first.
+func stream(ctx *fasthttp.RequestCtx, serve func(send func(event []byte) error)) {
+	ctx.SetContentType("text/event-stream")
+	ctx.Response.Header.Set("Cache-Control", "no-cache")
+	ctx.Response.ImmediateHeaderFlush = true
+	ctx.SetBodyStreamWriter(func(w *bufio.Writer) {
+		serve(func(event []byte) error {
+			if _, err := w.Write(event); err != nil {
+				return err
+			}
+			return w.Flush()
+		})
+	})
 }
 
 // zeros has no end.

@@ -1,4 +1,4 @@
-// Command nbio answers as rstserver's GET /, /slow, /bytes and /upgrade do, with nbio's HTTP server. On SIGTERM it lets go
+// Command nbio answers as rstserver's GET /, /slow, /bytes, /events and /upgrade do, and GET and POST /events/room, with nbio's HTTP server. On SIGTERM it lets go
 // with Engine.Stop, as nbio's examples do, and exits when that has returned.
 package main
 
@@ -17,6 +17,8 @@ import (
 	"github.com/lesismal/nbio"
 	"github.com/lesismal/nbio/logging"
 	"github.com/lesismal/nbio/nbhttp"
+
+	"rstserver/bench/peers/events"
 )
 
 func main() {
@@ -33,6 +35,25 @@ func main() {
 	mux.HandleFunc("GET /{$}", hello)
 	mux.HandleFunc("GET /slow", slow)
 	mux.HandleFunc("GET /bytes", func(w http.ResponseWriter, r *http.Request) { sendBytes(w, r, zeros) })
+	mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) {
+		ms, err := strconv.ParseUint(r.FormValue("ms"), 10, 31)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		stream(w, func(send func([]byte) error) { events.Tick(int(ms), send) })
+	})
+	var room events.Room
+	mux.HandleFunc("GET /events/room", func(w http.ResponseWriter, r *http.Request) { stream(w, room.Serve) })
+	mux.HandleFunc("POST /events/room", func(w http.ResponseWriter, r *http.Request) {
+		data, err := io.ReadAll(r.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		room.Post(data)
+		w.WriteHeader(http.StatusNoContent)
+	})
 	mux.HandleFunc("GET /upgrade", upgrade)
 
 	logging.SetLevel(logging.LevelError) // the others go to stdout
@@ -107,6 +128,23 @@ func sparse() (*os.File, error) {
 		return nil, err
 	}
 	return file, file.Truncate(fileSize)
+}
+
+// stream makes the answer an event stream, which serve sends events on. The connection is hijacked, since nbio's Flush does not say that the client has gone.
+func stream(w http.ResponseWriter, serve func(send func(event []byte) error)) {
+	conn, _, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nTransfer-Encoding: chunked\r\n\r\n"); err != nil {
+		return
+	}
+	serve(func(event []byte) error {
+		_, err := fmt.Fprintf(conn, "%x\r\n%s\r\n", len(event), event)
+		return err
+	})
 }
 
 func upgrade(w http.ResponseWriter, r *http.Request) {

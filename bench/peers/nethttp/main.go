@@ -1,4 +1,4 @@
-// Command nethttp answers every request as rstserver's GET / does, with net/http.
+// Command nethttp answers every request as rstserver's GET / does, with net/http. With a folder behind the address it serves its files, too.
 package main
 
 import (
@@ -17,5 +17,5 @@ func main() {
 		log.Fatal(err)
 	}
 	fmt.Println("listening on http://" + ln.Addr().String())
-	log.Fatal(http.Serve(ln, hello.Handler))
+	log.Fatal(http.Serve(ln, hello.With(os.Args[2:])))
 }

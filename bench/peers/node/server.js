@@ -1,21 +1,35 @@
 'use strict';
 
-// usage: node server.js WAY HOST:PORT
-// Answers as rstserver's GET /, /slow, /bytes and /upgrade do. On SIGTERM it lets go in the way that it was called with, and
+// usage: node server.js WAY HOST:PORT [--tls CERT KEY]
+// With these files it serves over TLS. Answers as rstserver's GET /, /slow, /bytes, /events, /upgrade, /ws and /ws/room do, and GET and POST /events/room. On SIGTERM it lets go in the way that it was called with, and
 // exits when that has come to its end.
 
+const fs = require('fs');
 const http = require('http');
+const https = require('https');
 const { Readable, pipeline } = require('stream');
+const { WebSocketServer } = require('ws');
 const ways = require('./ways');
 
 const minutes = 60 * 1000;
-const [way, address = ''] = process.argv.slice(2);
+const [way, address = '', flag, cert, key] = process.argv.slice(2);
 const colon = address.lastIndexOf(':');
-if (!Object.hasOwn(ways, way) || colon < 0) {
-  fail(`usage: node server.js WAY HOST:PORT, where WAY is one of ${Object.keys(ways).join(', ')}`);
+if (!Object.hasOwn(ways, way) || colon < 0 || flag && (flag !== '--tls' || !key)) {
+  fail(`usage: node server.js WAY HOST:PORT [--tls CERT KEY], where WAY is one of ${Object.keys(ways).join(', ')}`);
 }
 
-const server = http.createServer((request, response) => {
+const room = new Set(); // answers of /events/room
+
+function beginEvents(response) {
+  response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-cache' });
+  response.flushHeaders();
+}
+
+const server = flag ?
+  https.createServer({ cert: fs.readFileSync(cert), key: fs.readFileSync(key), handshakeTimeout: 10 * minutes }, answer) :
+  http.createServer(answer);
+
+function answer(request, response) {
   const url = new URL(request.url, 'http://localhost');
   switch (url.pathname) {
     case '/':
@@ -35,13 +49,59 @@ const server = http.createServer((request, response) => {
       pipeline(Readable.from(zeros(n)), response, () => {}); // an error is the client's end
       break;
     }
+    case '/events': {
+      const ms = Number(url.searchParams.get('ms'));
+      beginEvents(response);
+      let n = 0;
+      const tick = () => response.write(`id: ${++n}\ndata: ${new Date().toISOString()}\n\n`);
+      tick();
+      const timer = setInterval(tick, ms);
+      response.once('close', () => clearInterval(timer));
+      break;
+    }
+    case '/events/room': {
+      if (request.method === 'GET') {
+        room.add(response);
+        response.once('close', () => room.delete(response));
+        beginEvents(response);
+        break;
+      }
+      const pieces = [];
+      request.on('data', (piece) => pieces.push(piece));
+      request.on('end', () => {
+        const event = `data: ${Buffer.concat(pieces)}\n\n`;
+        for (const member of room) member.write(event);
+        response.statusCode = 204;
+        response.end();
+      });
+      break;
+    }
     default:
       response.statusCode = 404;
       response.end();
   }
-});
+}
+
+const webSockets = {
+  '/ws': new WebSocketServer({ noServer: true }),
+  '/ws/room': new WebSocketServer({ noServer: true }),
+};
+
+for (const [path, sockets] of Object.entries(webSockets)) {
+  sockets.on('connection', (client) => {
+    client.on('error', () => {}); // the client's end
+    client.on('message', (data, binary) => {
+      for (const to of path === '/ws' ? [client] : sockets.clients) to.send(data, { binary });
+    });
+  });
+}
 
 server.on('upgrade', (request, socket, head) => {
+  const sockets = webSockets[request.url];
+  if (sockets) {
+    sockets.handleUpgrade(request, socket, head, (client) => sockets.emit('connection', client, request));
+    return;
+  }
   socket.on('error', () => {}); // the client's end
   if (request.url !== '/upgrade' || request.headers.upgrade !== 'echo') {
     socket.end('HTTP/1.1 426 Upgrade Required\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
@@ -56,7 +116,7 @@ server.keepAliveTimeout = 10 * minutes;
 server.headersTimeout = 10 * minutes;
 server.requestTimeout = 10 * minutes;
 
-const letGo = ways[way](server);
+const letGo = ways[way](server, () => Object.values(webSockets).flatMap((sockets) => [...sockets.clients]));
 process.once('SIGTERM', () => letGo((err) => {
   if (err) fail(err.message);
   process.exit(0);
@@ -64,7 +124,7 @@ process.once('SIGTERM', () => letGo((err) => {
 
 server.on('error', (err) => fail(err.message));
 server.listen({ host: address.slice(0, colon), port: Number(address.slice(colon + 1)), backlog: 4096 }, () => {
-  console.log(`listening on http://${address}`);
+  console.log(`listening on ${flag ? 'https' : 'http'}://${address}`);
 });
 
 // zeros yields n bytes in pieces.

@@ -335,6 +335,64 @@
     });
   }
 
+  // marks draws a line at a time, and what happened then.
+  const marks = {
+    id: "marks",
+    afterDatasetsDraw(chart) {
+      const { ctx, chartArea: area, scales } = chart;
+      chart.options.plugins.marks.list.forEach(({ at, text }, i) => {
+        const x = scales.x.getPixelForValue(at);
+        if (x < area.left || x > area.right) return;
+        ctx.save();
+        ctx.strokeStyle = ctx.fillStyle = variable("--text");
+        ctx.setLineDash([4, 3]);
+        ctx.beginPath();
+        ctx.moveTo(x, area.top);
+        ctx.lineTo(x, area.bottom);
+        ctx.stroke();
+        ctx.font = "12px system-ui, sans-serif";
+        ctx.textBaseline = "top";
+        const right = x + ctx.measureText(text).width + 8 < area.right;
+        ctx.textAlign = right ? "left" : "right";
+        ctx.fillText(text, right ? x + 4 : x - 4, area.top + 2 + 14 * i);
+        ctx.restore();
+      });
+    },
+  };
+
+  function drawTimeline(canvas, note, restarted, restart) {
+    const part = (label, i, colour) => ({
+      label, data: restart.ticks.map(t => ({ x: t[0] + 5, y: t[i] })), backgroundColor: variable(colour), barPercentage: 1, categoryPercentage: 1, barThickness: "flex",
+    });
+    note.textContent = restart.note;
+    const sets = [part(restarted.known ? "answers of the old process" : "answers", 1, "--ours"), part("lost", 3, "--p6")];
+    if (restarted.known) sets.splice(1, 0, part("answers of the new process", 2, "--answered"));
+    const ends = restart.ticks.map(t => t[0]);
+    const list = [{ at: 0, text: "restart begins" }];
+    if (restart.ready !== null) list.push({ at: restart.ready, text: "new one answers" });
+    if (restart.gone !== null) list.push({ at: restart.gone, text: "old process gone" });
+    const y = axis("in 10 ms", "linear", { stacked: true, beginAtZero: true });
+    y.ticks.callback = grouped;
+    draw(canvas, {
+      type: "bar", plugins: [marks], data: { datasets: sets },
+      options: {
+        scales: { x: axis("ms", "linear", { stacked: true, offset: false, min: Math.min(...ends), max: Math.max(...ends) + 10 }), y },
+        plugins: {
+          marks: { list },
+          legend: { position: "bottom", labels: { color: variable("--text"), boxWidth: 14 } },
+          tooltip: { mode: "index", filter: c => c.raw.y > 0, callbacks: { title: items => items.length > 0 ? items[0].raw.x - 5 + " ms" : "", label: c => c.raw.y + " " + c.dataset.label } },
+        },
+      },
+    });
+  }
+
+  function renderTimeline(article) {
+    const restarted = data.documents[article.dataset.document].restarted;
+    const chosen = name => Number(article.querySelector(`[data-choice=${name}]`).value);
+    const of = restarted[chosen("restarted")];
+    drawTimeline(article.querySelector("[data-chart=timeline]"), article.querySelector("[data-note=timeline]"), of, of.restarts[Math.min(chosen("restart"), of.restarts.length - 1)]);
+  }
+
   const occurring = (rows, of) => [...new Set(rows.flatMap(r => Object.entries(of(r) || {}).filter(([, n]) => n > 0).map(([name]) => name)))];
 
   function render(article) {
@@ -391,7 +449,22 @@
   }
 
   const articles = [...document.querySelectorAll("article")].filter(a => data.documents[a.dataset.document].cells);
-  const renderAll = () => articles.forEach(render);
+  const timelines = [...document.querySelectorAll("article")].filter(a => data.documents[a.dataset.document].restarted);
+  const renderAll = () => {
+    articles.forEach(render);
+    timelines.forEach(renderTimeline);
+  };
+
+  for (const article of timelines) {
+    const restarted = data.documents[article.dataset.document].restarted;
+    article.querySelector(".timeline").hidden = false;
+    const server = article.querySelector("[data-choice=restarted]"), restart = article.querySelector("[data-choice=restart]");
+    restarted.forEach((of, i) => server.append(option(of.server, i)));
+    const most = restarted.reduce((a, b) => b.restarts.length > a.restarts.length ? b : a);
+    most.restarts.forEach((one, i) => restart.append(option(one.title, i)));
+    restart.closest("label").hidden = most.restarts.length < 2;
+    for (const select of [server, restart]) select.addEventListener("change", () => renderTimeline(article));
+  }
 
   for (const article of articles) {
     const doc = data.documents[article.dataset.document];

@@ -44,7 +44,10 @@ func (c Conn) RemoteAddr() netip.AddrPort {
 	return c.e.remote
 }
 
-// Want says whether the loop is to read. In any case it closes a connection that is reset or hung up. Any goroutine may call it that is sure
+// SetRemoteAddr sets what RemoteAddr returns to another address: that of a client for whom a proxy speaks. It is called on the loop.
+func (c Conn) SetRemoteAddr(a netip.AddrPort) { c.e.remote = a }
+
+// Want starts and stops the loop's reading. In any case it closes a connection that is reset or hung up. Any goroutine may call it that is sure
 // that the descriptor is not being closed, and that nobody else calls it.
 //
 // The kernel goes on to report input that is not wanted until some comes: most clients send nothing before they have their answers, and then
@@ -76,7 +79,7 @@ func (c Conn) Want(input bool) error {
 	return nil
 }
 
-// unwanted has the kernel report no input, unless it is wanted by now. On the loop.
+// unwanted stops the kernel's reports of input, unless it is wanted by now. On the loop.
 func (e *entry) unwanted() {
 	e.loop.switching.Lock()
 	defer e.loop.switching.Unlock()

@@ -172,7 +172,7 @@ func (l *Loop) shut() {
 	l.entries, l.buf, l.spare = nil, nil, nil
 }
 
-// Post has f run on the loop, and reports whether it was taken. A task that was taken is dropped all the same when the loop
+// Post gives the loop f to run, and reports whether it was taken. A task that was taken is dropped all the same when the loop
 // ends before, so whoever waits for it waits for the end of Run too. Tasks run one after the other, for as long as there are
 // any, before the loop looks at its connections again.
 func (l *Loop) Post(f func()) bool {
@@ -211,11 +211,11 @@ func (l *Loop) runTasks() {
 	}
 }
 
-// End has the loop end when the task that calls it has returned: connections are closed, and tasks that wait are dropped.
+// End ends the loop when the task that calls it has returned: connections are closed, and tasks that wait are dropped.
 // It is called in a task only.
 func (l *Loop) End() { l.ending = true }
 
-// PollNothing has the kernel report nothing more on the loop's connections, which makes it quicker to reset and to close them. It is called in the
+// PollNothing stops the kernel's reports on the loop's connections, which makes it quicker to reset and to close them. It is called in the
 // task that calls End.
 func (l *Loop) PollNothing() error {
 	none, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
@@ -225,6 +225,21 @@ func (l *Loop) PollNothing() error {
 	defer unix.Close(none)
 	// The last reference to the epoll goes, and with it all entries; the number stays the loop's.
 	return os.NewSyscallError("dup3", unix.Dup3(none, l.epoll, unix.O_CLOEXEC))
+}
+
+// Sessions calls f for the sessions of n descriptors, from the given one on, and returns the next, 0 behind the last. On the loop, outside of a
+// session's methods; f may close what it is given.
+func (l *Loop) Sessions(from, n int, f func(Session)) (next int) {
+	to := min(from+n, len(l.entries))
+	for fd := from; fd < to; fd++ {
+		if e := l.entries[fd]; e != nil && e.session != nil {
+			f(e.session)
+		}
+	}
+	if to == len(l.entries) {
+		return 0
+	}
+	return to
 }
 
 // find returns the connection that an event is about, nil if that is closed.

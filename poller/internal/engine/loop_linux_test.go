@@ -67,7 +67,7 @@ func newServer(t *testing.T) *server {
 	return s
 }
 
-// run has the loop run until the end of the test.
+// run runs the loop until the end of the test.
 func (s *server) run() *server {
 	s.t.Helper()
 	go func() { s.result <- s.loop.Run(func() { close(s.ready) }) }()

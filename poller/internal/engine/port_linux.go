@@ -153,7 +153,7 @@ func (p *Port) GiveUp(last func(fd int)) error {
 	return errors.Join(errs...)
 }
 
-// Pause has no loop accept, so that clients wait in the kernel's queue.
+// Pause stops all loops from accepting, so that clients wait in the kernel's queue.
 func (p *Port) Pause() error { return p.set(true) }
 
 // Resume undoes Pause.

@@ -72,7 +72,7 @@ func (p *Port) rejoin() error {
 
 // Rouse is called when a client waits and nobody accepts. Loops that have taken nothing since the last call in this round are
 // absent from now on, until they accept again: they are stuck, or the kernel has not chosen them, and the round does not wait
-// for them. It has the others go on, and n of all look for the client.
+// for them. It lets the others go on, and n of all look for the client.
 func (p *Port) Rouse(n int) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -96,7 +96,7 @@ func (p *Port) Rouse(n int) error {
 	return errors.Join(errs...)
 }
 
-// join has the loop poll the socket; port.mu is held, here and below.
+// join makes the loop poll the socket; port.mu is held, here and below.
 func (l *Loop) join() error {
 	if l.polling {
 		return nil
@@ -106,7 +106,7 @@ func (l *Loop) join() error {
 	return err
 }
 
-// leave has it poll the socket no more. An exclusive entry cannot be modified, so it is deleted.
+// leave ends that it polls the socket. An exclusive entry cannot be modified, so it is deleted.
 func (l *Loop) leave() error {
 	if !l.polling {
 		return nil

@@ -10,9 +10,10 @@ import (
 	"time"
 )
 
-// Protocol has a connection. Its methods, but for Taken, are called on the connection's loop, one at a time, and must not block.
+// Protocol is what speaks on a connection. Its methods, but for Taken, are called on the connection's loop, one at a time, and must not block.
 type Protocol interface {
-	// Taken is called by Offer.Take before anything else, where that is called. What is sent before Began waits.
+	// Taken is called by Offer.Take before anything else, and before the client is answered, where that is called. What is sent before Began
+	// waits. If Take fails after that, nothing more is called.
 	Taken(Conn)
 	// Began says that the connection is the protocol's. It is not called if the connection has ended by then.
 	Began()
@@ -30,11 +31,13 @@ type Protocol interface {
 	Turn(restart bool)
 	// Ended is called last, once: the connection is over, or Conn.End has come to its end. err says why, where that is not Conn.End.
 	Ended(err error)
+	// Weight is how many bytes the protocol has buffered of what has come, by capacity. The connection is charged with it after each turn on the loop.
+	Weight() int
 }
 
 // Conn is a connection in the hands of a Protocol.
 type Conn interface {
-	// Send has o sent behind what waits. The kernel is given it at once where nothing waits, but in the time of Received, Woken,
+	// Send sends o behind what waits. The kernel is given it at once where nothing waits, but in the time of Received, Woken,
 	// Late and Turn, whose output leaves together. waits says that the kernel has not taken all of it. Any goroutine may call it.
 	Send(o Output) (waits bool, err error)
 	// Queued is how many bytes wait. Any goroutine may call it.
@@ -48,7 +51,7 @@ type Conn interface {
 	Go(f func())
 	// Call runs f where it is, with the same consequences of a panic. On the loop.
 	Call(f func())
-	// Want says whether input is wanted. One goroutine at a time may call it, whichever.
+	// Want starts and stops the reading of input. One goroutine at a time may call it, whichever.
 	Want(input bool)
 	// Await has Protocol.Late called when so much time has passed. Each call takes the place of the one before; zero is never. A
 	// client that takes nothing of what it is sent has Server.WriteTimeout instead, and then it begins anew. On the loop.
@@ -57,6 +60,9 @@ type Conn interface {
 	End()
 	// Abort ends it with RST. Any goroutine may call it.
 	Abort()
+	// Chunked reports whether what is sent is content in chunks (RFC 9112, section 7.1), which the protocol makes, and ends. If not, it is sent as it
+	// is. Any goroutine may call it.
+	Chunked() bool
 	// Loop is that which owns the connection.
 	Loop() Loop
 	// Remote is the client's address. Any goroutine may call it.
@@ -67,13 +73,13 @@ type Conn interface {
 type Output struct {
 	// Head and Body are sent one behind the other. They are the caller's again when Send has returned, unless they are Shared.
 	Head, Body []byte
-	// Shared says that they will never change, so that they can be kept as they are.
-	Shared bool
+	// Shared, unless it is nil, says that they will never change, so that they can be kept as they are, and who keeps them.
+	Shared *Shared
 	// Last says that nothing follows: another Send returns ErrOver.
 	Last bool
 	// Message says that this is what the client was promised: the Report counts it, if it is not sent.
 	Message bool
-	// Bound, unless it is zero, has Send return ErrFull if so many bytes wait already.
+	// Bound, unless it is zero, makes Send return ErrFull if so many bytes wait already.
 	Bound int
 }
 
@@ -86,7 +92,7 @@ var (
 
 // Loop is an event loop. It is comparable.
 type Loop interface {
-	// Rounds has w done on the loop, in rounds, between which it turns to its connections. What is given to it first is done first. Any
+	// Rounds does w on the loop, in rounds, between which it turns to its connections. What is given to it first is done first. Any
 	// goroutine may call it.
 	Rounds(w Work)
 }
@@ -102,8 +108,8 @@ type Work interface {
 // Offer is a request whose connection a Protocol can have. It is found by From, or FromResponder.
 type Offer interface {
 	// Take answers with a head of that status and the fields of header, unless that was done, and has p have the connection. The head of a
-	// status other than 101 (Switching Protocols) begins content in chunks, which p goes on with. A handler has the connection no
-	// more then, whether or not it has returned. An error leaves the request as it was.
+	// status other than 101 (Switching Protocols) begins content, which p goes on with, see Conn.Chunked: the connection ends with it. A handler
+	// has the connection no more then, whether or not it has returned. An error leaves the request as it was.
 	Take(status int, header http.Header, p Protocol) error
 }
 

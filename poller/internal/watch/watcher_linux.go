@@ -108,7 +108,7 @@ func (w *Watcher) take(ev unix.EpollEvent) (who Waiter, fired uint32) {
 	return watch.who, fired
 }
 
-// Add has who told about each of the events once, beside those that it waits for already. The caller sees to it that fd stays
+// Add sees to it that who is told about each of the events once, beside those that it waits for already. The caller sees to it that fd stays
 // open meanwhile.
 func (w *Watcher) Add(fd int, who Waiter, events uint32) error {
 	w.mu.Lock()
@@ -149,7 +149,7 @@ func (w *Watcher) Forget(fd int) {
 	_ = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_DEL, fd, nil)
 }
 
-// Drop has who not be told any more of what it waits for on fd. It makes no system call, so an event can be taken for
+// Drop ends what who waits for on fd. It makes no system call, so an event can be taken for
 // nothing, and Ready can be running.
 func (w *Watcher) Drop(fd int, who Waiter) {
 	w.mu.Lock()

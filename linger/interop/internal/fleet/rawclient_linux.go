@@ -99,7 +99,7 @@ func rawTLS(config *tls.Config, do func(*RawClient) error) func(testing.TB, *Ser
 	}
 }
 
-// OverTLS has everything of a connection go over TLS.
+// OverTLS sends everything of a connection over TLS.
 func OverTLS(config *tls.Config) Opener {
 	return func(do func(*RawClient) error) func(testing.TB, *Served) (Client, error) { return rawTLS(config, do) }
 }

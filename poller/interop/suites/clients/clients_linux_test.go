@@ -1,6 +1,6 @@
 //go:build linux
 
-// Package clients has WebSocket clients of others talk to rstserver, straight and through proxies, and be told in a drain.
+// Package clients has WebSocket clients and event streams of others talk to rstserver, straight and through proxies, and be told in a drain.
 package clients
 
 import (
@@ -113,10 +113,15 @@ var clients = []client{
 		return start(t, modules, need(t, "node", "install Node"), "ws_client.js", "ws://"+addr+"/ws")
 	}},
 	{"Chromium", func(t *testing.T, addr string) *program {
-		chromium := need(t, "chromium", "make clients, or apt-get install chromium")
-		return start(t, "", chromium, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--remote-debugging-port=0",
-			"--user-data-dir="+t.TempDir(), "http://"+addr+"/files/page.html")
+		return browse(t, addr, "page.html")
 	}},
+}
+
+// browse has Chromium open a page.
+func browse(t *testing.T, addr, page string) *program {
+	chromium := need(t, "chromium", "make clients, or apt-get install chromium")
+	return start(t, "", chromium, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--remote-debugging-port=0",
+		"--user-data-dir="+t.TempDir(), "http://"+addr+"/files/"+page)
 }
 
 func python(t *testing.T, module, script, addr string) *program {
@@ -129,7 +134,7 @@ func python(t *testing.T, module, script, addr string) *program {
 
 var (
 	command string // the path of rstserver
-	modules string // a folder with the npm package ws
+	modules string // a folder with the npm packages ws and eventsource
 )
 
 func TestMain(m *testing.M) {
@@ -144,14 +149,17 @@ func TestMain(m *testing.M) {
 	command, modules = filepath.Join(dir, "rstserver"), filepath.Join(dir, "node")
 	build := exec.Command("go", "build", "-o", command, "./cmd/rstserver")
 	build.Dir = "../../../.."
-	script, err := os.ReadFile("testdata/ws_client.js")
-	if err == nil {
-		err = os.Mkdir(modules, 0o755)
+	err = os.Mkdir(modules, 0o755)
+	for _, name := range []string{"ws_client.js", "eventsource_client.js"} {
+		var script []byte
+		if err == nil {
+			script, err = os.ReadFile(filepath.Join("testdata", name))
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(modules, name), script, 0o644)
+		}
 	}
-	if err == nil {
-		err = os.WriteFile(filepath.Join(modules, "ws_client.js"), script, 0o644)
-	}
-	install := exec.Command("npm", "install", "--no-save", "--silent", "ws@8.18.3")
+	install := exec.Command("npm", "install", "--no-save", "--silent", "ws@8.18.3", "eventsource@4.0.0")
 	install.Dir = modules
 	for _, cmd := range []*exec.Cmd{build, install} {
 		if err != nil {
@@ -179,15 +187,7 @@ type front struct {
 var fronts = []front{
 	{"straight", func(_ *testing.T, addr string) string { return addr }},
 	{"through nginx", func(t *testing.T, addr string) string {
-		nginx := need(t, "nginx", "make deps, or apt-get install nginx")
-		dir, own := t.TempDir(), freePort(t)
-		conf := fmt.Sprintf(`daemon off; pid %s/pid; error_log stderr; events {}
-http { access_log off; client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; fastcgi_temp_path %[1]s/c; uwsgi_temp_path %[1]s/d; scgi_temp_path %[1]s/e;
-map $http_upgrade $connection_upgrade { default upgrade; '' close; }
-server { listen %[2]s; location / { proxy_pass http://%[3]s; proxy_http_version 1.1; proxy_set_header Host $http_host;
-proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade; } } }
-`, dir, own, addr)
-		return proxy(t, own, nginx, dir, conf, "-p", dir, "-c")
+		return nginx(t, addr, "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;")
 	}},
 	{"through HAProxy", func(t *testing.T, addr string) string {
 		haproxy := need(t, "haproxy", "make deps, or apt-get install haproxy")
@@ -196,6 +196,18 @@ proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_
 			"frontend f\n bind %s\n default_backend b\nbackend b\n server s %s\n", own, addr)
 		return proxy(t, own, haproxy, t.TempDir(), conf, "-db", "-f")
 	}},
+}
+
+// nginx starts it with more of what is said of its proxy.
+func nginx(t *testing.T, addr, more string) string {
+	nginx := need(t, "nginx", "make deps, or apt-get install nginx")
+	dir, own := t.TempDir(), freePort(t)
+	conf := fmt.Sprintf(`daemon off; pid %s/pid; error_log stderr; events {}
+http { access_log off; client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; fastcgi_temp_path %[1]s/c; uwsgi_temp_path %[1]s/d; scgi_temp_path %[1]s/e;
+map $http_upgrade $connection_upgrade { default upgrade; '' close; }
+server { listen %[2]s; location / { proxy_pass http://%[3]s; proxy_set_header Host $http_host; %[4]s } } }
+`, dir, own, addr, more)
+	return proxy(t, own, nginx, dir, conf, "-p", dir, "-c")
 }
 
 // proxy starts one with a configuration, whose file is the last argument, and waits until it listens.

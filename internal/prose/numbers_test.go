@@ -1,4 +1,4 @@
-package report
+package prose
 
 import (
 	"testing"
@@ -20,8 +20,8 @@ func TestSpan(t *testing.T) {
 		120 * time.Second:           "2 min",
 		3*time.Hour + 4*time.Minute: "3 h 4 min",
 	} {
-		if got := span(d); got != want {
-			t.Errorf("span(%d) = %q, want %q", d, got, want)
+		if got := Span(d); got != want {
+			t.Errorf("Span(%d) = %q, want %q", d, got, want)
 		}
 	}
 }

@@ -1,0 +1,5 @@
+//go:build linux && race
+
+package sse
+
+const race = true
