@@ -22,6 +22,7 @@ import (
 )
 
 // crashEnv has TestListenerCrash serve, as the process that is to be killed.
+// crashEnv has the address on which TestListenerCrash serves until it is killed.
 const crashEnv = "LINGER_TEST_CRASH"
 
 // An armed listener makes a crash clean: after SIGKILL every client reads ECONNRESET, and the port is free.
@@ -30,7 +31,7 @@ func TestListenerCrash(t *testing.T) {
 		serveUntilKilled()
 	}
 	cmd := exec.Command("/proc/self/exe", "-test.run=^TestListenerCrash$")
-	cmd.Env = append(os.Environ(), crashEnv+"=1")
+	cmd.Env = append(os.Environ(), crashEnv+"="+sockdiagtest.OwnAddr(t, "127.0.0.1:0"))
 	out, err := cmd.StdoutPipe()
 	lingertest.Must(t, err)
 	lingertest.Must(t, cmd.Start())
@@ -68,7 +69,7 @@ func TestListenerCrash(t *testing.T) {
 }
 
 func serveUntilKilled() {
-	l, err := ListenConfig{Armed: true}.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	l, err := ListenConfig{Armed: true}.Listen(context.Background(), "tcp", os.Getenv(crashEnv))
 	if err != nil {
 		panic(err)
 	}

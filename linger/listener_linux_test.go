@@ -273,7 +273,7 @@ func TestListenerAbortWhileDialling(t *testing.T) {
 
 // The zero-config way, and what is different in it.
 func TestListen(t *testing.T) {
-	l, err := Listen("tcp", "127.0.0.1:0")
+	l, err := Listen("tcp", sockdiagtest.OwnAddr(t, "127.0.0.1:0"))
 	lingertest.Must(t, err)
 	addr := l.Addr().(*net.TCPAddr).AddrPort()
 	raw, err := l.SyscallConn()

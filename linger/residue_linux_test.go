@@ -147,7 +147,7 @@ func TestResidueBesideOthers(t *testing.T) {
 		return errors.Join(e, err)
 	}}
 	lc.SetMultipathTCP(false)
-	ln, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	ln, err := lc.Listen(context.Background(), "tcp", sockdiagtest.OwnAddr(t, "127.0.0.1:0"))
 	lingertest.Must(t, err)
 	defer ln.Close()
 	s := &server{TCPListener: ln.(*net.TCPListener), addr: ln.Addr().(*net.TCPAddr).AddrPort()}

@@ -14,7 +14,6 @@ import (
 
 	"rstserver/internal/lingertest"
 	"rstserver/internal/sockdiagtest"
-	"rstserver/linger/sockdiag"
 )
 
 // A family is a kind of address that a server listens on.
@@ -50,21 +49,15 @@ func listenWith(t testing.TB, address string, mptcp bool) *server {
 	t.Helper()
 	lc := net.ListenConfig{Control: lingertest.SendBuffer(16 << 10)}
 	lc.SetMultipathTCP(mptcp)
-	for {
-		ln, err := lc.Listen(context.Background(), "tcp", address)
-		if err != nil {
-			if ap := netip.MustParseAddrPort(address); ap.Addr().Is6() {
-				t.Skipf("no IPv6 here: %v", err)
-			}
-			t.Fatal(err)
+	ln, err := lc.Listen(context.Background(), "tcp", sockdiagtest.OwnAddr(t, address))
+	if err != nil {
+		if ap := netip.MustParseAddrPort(address); ap.Addr().Is6() {
+			t.Skipf("no IPv6 here: %v", err)
 		}
-		addr := ln.Addr().(*net.TCPAddr).AddrPort()
-		if alone := (sockdiag.Counts{sockdiag.Listen: 1}); sockdiagtest.Count(t, addr.Port()) == alone {
-			t.Cleanup(func() { ln.Close() })
-			return &server{TCPListener: ln.(*net.TCPListener), addr: addr, mptcp: mptcp}
-		}
-		ln.Close() // the TIME_WAIT of another program, on another address
+		t.Fatal(err)
 	}
+	t.Cleanup(func() { ln.Close() })
+	return &server{TCPListener: ln.(*net.TCPListener), addr: ln.Addr().(*net.TCPAddr).AddrPort(), mptcp: mptcp}
 }
 
 // dial connects a client that ends by RST, so that tests leave no TIME_WAIT behind.

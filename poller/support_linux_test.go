@@ -21,6 +21,7 @@ import (
 
 	"rstserver/internal/latch"
 	"rstserver/internal/lingertest"
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger"
 	"rstserver/linger/sockdiag"
 )
@@ -41,23 +42,12 @@ func start(t testing.TB, srv *Server) *served {
 	return startOn(t, srv, listenAlone(t))
 }
 
-// listenAlone listens on a port that has nothing else on it: the kernel also hands out ports with somebody's TIME_WAIT.
+// listenAlone listens on a port of the test's own.
 func listenAlone(t testing.TB) net.Listener {
 	t.Helper()
-	for {
-		ln, err := Listen(context.Background(), "127.0.0.1:0", false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		counts, _, err := sockdiag.Count(uint16(ln.Addr().(*net.TCPAddr).Port))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if counts.Total() == 1 {
-			return ln
-		}
-		ln.Close()
-	}
+	ln, err := Listen(context.Background(), sockdiagtest.OwnAddr(t, "127.0.0.1:0"), false)
+	lingertest.Must(t, err)
+	return ln
 }
 
 func startOn(t testing.TB, srv *Server, ln net.Listener) *served {

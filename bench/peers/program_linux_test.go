@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"rstserver/internal/sockdiagtest"
 )
 
 // patience ends a test that waits for what does not come.
@@ -149,14 +150,7 @@ type process struct {
 
 // start starts p on a free port, with arguments behind its address, and waits until it says that it listens.
 func (p program) start(t *testing.T, more ...string) *process {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := ln.Addr().String()
-	if err := ln.Close(); err != nil {
-		t.Fatal(err)
-	}
+	addr := sockdiagtest.OwnAddr(t, "127.0.0.1:0")
 	s := p.spawn(t, addr, more...)
 	scheme := "http"
 	if len(more) > 0 {

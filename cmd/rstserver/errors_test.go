@@ -57,7 +57,7 @@ func TestPortTaken(t *testing.T) {
 
 // TestPortTakenNamesNobodyElse: who is on the same port at IPv6 addresses only is not in the way, and not named.
 func TestPortTakenNamesNobodyElse(t *testing.T) {
-	p := startQuiet(t)
+	p := start(t)
 	other, err := net.Listen("tcp6", "[::]:"+strconv.Itoa(int(p.addr.Port())))
 	if err != nil {
 		t.Skipf("needs IPv6 (sysctl net.ipv6.conf.lo.disable_ipv6=0): %v", err)

@@ -77,7 +77,7 @@ func TestFreeAsks(t *testing.T) {
 // TestFreeAsksOnceForAll: the question names the process that is to be stopped.
 func TestFreeAsksForTheOwner(t *testing.T) {
 	sockdiagtest.NeedDestroy(t)
-	p := startQuiet(t)
+	p := start(t)
 	c := dial(t, p.addr)
 	c.expectHello()
 	cmd, keys := onTerminal(t, exec.Command(binary, "free", strconv.Itoa(int(p.addr.Port())), "--stop-owner"))

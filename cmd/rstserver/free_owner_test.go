@@ -15,7 +15,7 @@ import (
 
 func TestFreeStopsOwner(t *testing.T) {
 	sockdiagtest.NeedDestroy(t)
-	p := startQuiet(t)
+	p := start(t)
 	c := dial(t, p.addr)
 	c.expectHello()
 	cmd := launch(t, exec.Command(binary, "free", strconv.Itoa(int(p.addr.Port())), "--yes", "--stop-owner", "--wait", lingertest.Patience.String()))

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -17,6 +15,7 @@ import (
 
 	"rstserver/internal/layout"
 	"rstserver/internal/lingertest"
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger/sockdiag"
 )
 
@@ -63,34 +62,12 @@ func listen(t testing.TB, address string) *port {
 	t.Helper()
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false)
-	for {
-		addr := netip.AddrPortFrom(netip.MustParseAddr(address), quietPort())
-		ln, err := lc.Listen(context.Background(), "tcp", addr.String())
-		if errors.Is(err, syscall.EADDRINUSE) {
-			continue
-		}
-		if err != nil {
-			t.Skipf("cannot listen on %s: IPv6 may be off (sysctl net.ipv6.conf.lo.disable_ipv6=0): %v", address, err)
-		}
-		p := &port{ln.(*net.TCPListener), t, ln.Addr().(*net.TCPAddr).AddrPort()}
-		if p.counts() == (sockdiag.Counts{sockdiag.Listen: 1}) {
-			t.Cleanup(func() { ln.Close() })
-			return p
-		}
-		ln.Close()
+	ln, err := lc.Listen(context.Background(), "tcp", netip.AddrPortFrom(netip.MustParseAddr(address), sockdiagtest.OwnPort(t)).String())
+	if err != nil {
+		t.Skipf("cannot listen on %s: IPv6 may be off (sysctl net.ipv6.conf.lo.disable_ipv6=0): %v", address, err)
 	}
-}
-
-// quietPort is a port at random that the kernel gives to nobody who has not asked for it (ip_local_port_range begins behind it,
-// as a rule), so that a test that frees it destroys sockets of its own only.
-func quietPort() uint16 { return uint16(15_000 + rand.IntN(17_000)) }
-
-// startQuiet is start on such a port.
-func startQuiet(t testing.TB, args ...string) *process {
-	t.Helper()
-	p := listen(t, "127.0.0.1")
-	p.Close()
-	return start(t, append(args, "--addr", p.addr.String())...)
+	t.Cleanup(func() { ln.Close() })
+	return &port{ln.(*net.TCPListener), t, ln.Addr().(*net.TCPAddr).AddrPort()}
 }
 
 func (p *port) counts() sockdiag.Counts {

@@ -71,7 +71,7 @@ func TestFreeDryRun(t *testing.T) {
 // TestFreeWithListener: everything but the listening socket goes, and its process is named.
 func TestFreeWithListener(t *testing.T) {
 	sockdiagtest.NeedDestroy(t)
-	p := startQuiet(t)
+	p := start(t)
 	c := dial(t, p.addr)
 	c.expectHello()
 	cmd := launch(t, exec.Command(binary, "free", strconv.Itoa(int(p.addr.Port())), "--yes"))

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"rstserver/internal/lingertest"
-	"rstserver/linger/sockdiag"
+	"rstserver/internal/sockdiagtest"
 )
 
 // process is a running command.
@@ -21,7 +21,6 @@ type process struct {
 	t              testing.TB
 	cmd            *exec.Cmd
 	addr           netip.AddrPort // what it says that it serves
-	anyPort        bool           // its port was the kernel's choice
 	stdout, stderr output
 	ended          chan struct{}
 	read           chan struct{} // closed when all that came over a pseudo-terminal is in stdout
@@ -47,7 +46,7 @@ func (o *output) count(parts ...string) int {
 	return n
 }
 
-// start starts the command and waits until it serves: 127.0.0.1 and a free port, if args have no --addr.
+// start starts the command and waits until it serves: 127.0.0.1 and a port of the test's own, if args have no --addr.
 func start(t testing.TB, args ...string) *process {
 	t.Helper()
 	return startCommand(t, append([]string{binary}, args...)...)
@@ -59,26 +58,9 @@ func startLimited(t testing.TB, files string, args ...string) *process {
 	return startCommand(t, append([]string{"sh", "-c", `ulimit -n "$0" && exec "$@"`, files, binary}, args...)...)
 }
 
-// startCommand starts it anew while the free port that it gets is one of which an earlier test has left connections in
-// TIME_WAIT: a listener with SO_REUSEADDR can get such a port.
 func startCommand(t testing.TB, args ...string) *process {
 	t.Helper()
-	for {
-		p := startOnce(t, exec.Command(args[0], args[1:]...))
-		if !p.anyPort {
-			return p
-		}
-		// Of the kernel, which does not print every socket of the machine then, as in /proc/net/tcp.
-		dump, err := sockdiag.Port(p.addr.Port())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(dump.Sockets) <= 1 {
-			return p
-		}
-		p.signal(syscall.SIGKILL)
-		p.exit(-1)
-	}
+	return startOnce(t, exec.Command(args[0], args[1:]...))
 }
 
 func startOnce(t testing.TB, cmd *exec.Cmd) *process {
@@ -112,13 +94,11 @@ func startOnce(t testing.TB, cmd *exec.Cmd) *process {
 func launch(t testing.TB, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := &process{t: t, cmd: cmd, ended: make(chan struct{})}
-	p.anyPort = slices.ContainsFunc(cmd.Args, func(a string) bool { return strings.HasSuffix(a, ":0") })
 	serves := !slices.ContainsFunc(cmd.Args, func(a string) bool {
 		return strings.HasPrefix(a, "--addr") || a == "--help" || a == "free" || a == "bench" || a == "connections"
 	})
 	if serves {
-		p.anyPort = true
-		cmd.Args = append(cmd.Args, "--addr", "127.0.0.1:0")
+		cmd.Args = append(cmd.Args, "--addr", sockdiagtest.OwnAddr(t, "127.0.0.1:0"))
 	}
 	if cmd.Stdout == nil {
 		cmd.Stdout, cmd.Stderr = &p.stdout, &p.stderr

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"rstserver/internal/lingertest"
+	"rstserver/internal/sockdiagtest"
 )
 
 // Tests of the texts: what they show is what the code is, and their links lead somewhere.
@@ -67,7 +68,7 @@ func TestReadmeProgram(t *testing.T) {
 	binary := filepath.Join(dir, "program")
 	buildProgram(t, binary, strings.Replace(program, address, "os.Args[1]", 1))
 
-	addr := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	addr := sockdiagtest.OwnAddr(t, "127.0.0.1:0")
 	var out bytes.Buffer
 	cmd := exec.Command(binary, addr)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &out, &out

@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"testing"
 
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger"
 	"rstserver/linger/sockdiag"
 )
@@ -162,14 +163,13 @@ func TestResidue(t *testing.T) {
 
 // TestSuccessor starts a server on a port as soon as the one before has ended, over and over.
 func TestSuccessor(t *testing.T) {
-	addr := "127.0.0.1:0"
+	addr := sockdiagtest.OwnAddr(t, "127.0.0.1:0")
 	rounds := 20
 	if testing.Short() {
 		rounds = 5
 	}
 	for range rounds {
 		p := start(t, "--addr", addr)
-		addr = p.addr.String()
 		c := dial(t, p.addr)
 		c.expectHello()
 		p.stop()

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -20,6 +19,7 @@ import (
 	"rstserver/internal/debian"
 	"rstserver/internal/lingertest"
 	"rstserver/internal/restartload"
+	"rstserver/internal/sockdiagtest"
 )
 
 // The units are without a fault, and let the service do little besides serving.
@@ -71,7 +71,7 @@ func TestSocketActivation(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			port := freePort(t)
+			port := int(sockdiagtest.OwnPort(t))
 			filled := func(s string) string { return strings.ReplaceAll(s, "PORT", strconv.Itoa(port)) }
 			var stderr output
 			args := []string{"--listen", filled("127.0.0.1:PORT"), "--fdname", "web", binary, "serve"}
@@ -104,14 +104,6 @@ func TestSocketActivation(t *testing.T) {
 			c.expectReset()
 		})
 	}
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	lingertest.Must(t, err)
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
 }
 
 // insideEnv makes TestSystemdInside what it is, in a systemd of its own.

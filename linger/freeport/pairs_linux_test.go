@@ -4,7 +4,6 @@ package freeport
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/netip"
 	"syscall"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rstserver/internal/lingertest"
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger"
 	"rstserver/linger/sockdiag"
 )
@@ -71,7 +71,7 @@ func TestOnlyIPv6FromProc(t *testing.T) {
 	}
 }
 
-// listenOn listens on a quiet port.
+// listenOn listens on a port of the test's own.
 func listenOn(t *testing.T, network, host string, only int) net.Listener {
 	t.Helper()
 	lc := net.ListenConfig{Control: func(network, _ string, c syscall.RawConn) error {
@@ -86,14 +86,10 @@ func listenOn(t *testing.T, network, host string, only int) net.Listener {
 		return err
 	}}
 	lc.SetMultipathTCP(false)
-	for {
-		ln, err := lc.Listen(context.Background(), network, netip.AddrPortFrom(netip.MustParseAddr(host), quietPort()).String())
-		if err == nil {
-			t.Cleanup(func() { ln.Close() })
-			return ln
-		}
-		if !errors.Is(err, unix.EADDRINUSE) {
-			t.Skipf("needs IPv6 (sysctl net.ipv6.conf.lo.disable_ipv6=0): %v", err)
-		}
+	ln, err := lc.Listen(context.Background(), network, netip.AddrPortFrom(netip.MustParseAddr(host), sockdiagtest.OwnPort(t)).String())
+	if err != nil {
+		t.Skipf("needs IPv6 (sysctl net.ipv6.conf.lo.disable_ipv6=0): %v", err)
 	}
+	t.Cleanup(func() { ln.Close() })
+	return ln
 }

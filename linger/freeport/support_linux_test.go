@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -42,34 +41,16 @@ func listen(t testing.TB, address string) *server {
 		return errors.Join(e, err)
 	}}
 	lc.SetMultipathTCP(false)
-	wanted := netip.MustParseAddrPort(address)
-	for {
-		addr := wanted
-		if wanted.Port() == 0 {
-			addr = netip.AddrPortFrom(wanted.Addr(), quietPort())
+	ln, err := lc.Listen(context.Background(), "tcp", sockdiagtest.OwnAddr(t, address))
+	if err != nil {
+		if netip.MustParseAddrPort(address).Addr().Is6() {
+			t.Skipf("needs IPv6 (sysctl net.ipv6.conf.lo.disable_ipv6=0): %v", err)
 		}
-		ln, err := lc.Listen(context.Background(), "tcp", addr.String())
-		if errors.Is(err, unix.EADDRINUSE) && wanted.Port() == 0 {
-			continue
-		}
-		if err != nil {
-			if wanted.Addr().Is6() {
-				t.Skipf("needs IPv6 (sysctl net.ipv6.conf.lo.disable_ipv6=0): %v", err)
-			}
-			t.Fatal(err)
-		}
-		s := &server{ln.(*net.TCPListener), ln.Addr().(*net.TCPAddr).AddrPort()}
-		if sockdiagtest.Count(t, s.addr.Port()) == (sockdiag.Counts{sockdiag.Listen: 1}) || wanted.Port() != 0 {
-			t.Cleanup(func() { ln.Close() })
-			return s
-		}
-		ln.Close()
+		t.Fatal(err)
 	}
+	t.Cleanup(func() { ln.Close() })
+	return &server{ln.(*net.TCPListener), ln.Addr().(*net.TCPAddr).AddrPort()}
 }
-
-// quietPort is a port at random that the kernel gives to nobody who has not asked for it (ip_local_port_range begins behind it,
-// as a rule), so that a test that frees it destroys sockets of its own only.
-func quietPort() uint16 { return uint16(15_000 + rand.IntN(17_000)) }
 
 // dial connects a client that ends by RST, so that tests leave nothing behind.
 func (s *server) dial(t testing.TB) *net.TCPConn {

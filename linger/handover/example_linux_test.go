@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"strings"
 	"syscall"
+	"time"
 
 	"rstserver/linger"
 	"rstserver/linger/handover"
@@ -21,7 +22,7 @@ import (
 
 // A program with net/http that restarts when it is told to, by a request or by SIGUSR2.
 func restarting() {
-	h, err := handover.New(handover.Options{Signals: []os.Signal{syscall.SIGUSR2}})
+	h, err := handover.New(handover.Options{Signals: []os.Signal{syscall.SIGUSR2}, Timeout: time.Minute})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -45,7 +46,7 @@ func restarting() {
 
 // The same with poller, which says "Connection: close" by itself, and becomes ready when all of it is.
 func restartingOnPoller() {
-	h, err := handover.New(handover.Options{Signals: []os.Signal{syscall.SIGUSR2}})
+	h, err := handover.New(handover.Options{Signals: []os.Signal{syscall.SIGUSR2}, Timeout: time.Minute})
 	if err != nil {
 		log.Fatal(err)
 	}

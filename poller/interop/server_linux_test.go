@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"rstserver/internal/lingertest"
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger"
 	"rstserver/linger/sockdiag"
 	"rstserver/poller"
@@ -68,23 +69,12 @@ func start(t testing.TB, srv *poller.Server) *served {
 	return s
 }
 
-// listenAlone listens on a port that has nothing else on it: the kernel also hands out ports with somebody's TIME_WAIT.
+// listenAlone listens on a port of the test's own.
 func listenAlone(t testing.TB) net.Listener {
 	t.Helper()
-	for {
-		ln, err := poller.Listen(context.Background(), "127.0.0.1:0", false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		counts, _, err := sockdiag.Count(uint16(ln.Addr().(*net.TCPAddr).Port))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if counts.Total() == 1 {
-			return ln
-		}
-		ln.Close()
-	}
+	ln, err := poller.Listen(context.Background(), sockdiagtest.OwnAddr(t, "127.0.0.1:0"), false)
+	lingertest.Must(t, err)
+	return ln
 }
 
 // wait waits for the end of Serve.

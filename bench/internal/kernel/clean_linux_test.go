@@ -17,7 +17,7 @@ import (
 // leave leaves n connections of which the server has closed its end: orphans, until the clients reset them or the kernel gives up.
 func leave(t *testing.T, n int) (port uint16, reset func()) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", sockdiagtest.OwnAddr(t, "127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestClean(t *testing.T) {
 
 // A port that is still held is an error that says by whom.
 func TestCleanHeld(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", sockdiagtest.OwnAddr(t, "127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)
 	}

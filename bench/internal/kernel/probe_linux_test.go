@@ -74,7 +74,7 @@ func beside(t *testing.T, f func() error) (stop func()) {
 // serve accepts connections for the length of a test, and closes each when its client does.
 func serve(t *testing.T) netip.AddrPort {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", sockdiagtest.OwnAddr(t, "127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func TestProbeLooksOnceMore(t *testing.T) {
 
 // A server that closes whoever comes, in order or with FIN and then RST, refuses nobody. Of some of these connects the kernel says EPIPE.
 func TestProbeOfClosing(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", sockdiagtest.OwnAddr(t, "127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 
 	"rstserver/bench/internal/kernel"
 	"rstserver/internal/lingertest"
+	"rstserver/internal/sockdiagtest"
 )
 
 // listenVariable makes the test binary a program that listens on an address until SIGTERM.
@@ -168,7 +169,7 @@ func (a asked) Err() error            { a.err(); return a.Context.Err() }
 // That a process has ended is known later than what came of it, and in time nevertheless. Its port is listened on meanwhile: the kernel
 // may close its listening socket last.
 func TestEndThatIsKnownLate(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", sockdiagtest.OwnAddr(t, "127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)
 	}

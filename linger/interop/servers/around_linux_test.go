@@ -12,6 +12,7 @@ import (
 	"github.com/soheilhy/cmux"
 	"github.com/valyala/tcplisten"
 
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger"
 	"rstserver/linger/interop/internal/fleet"
 )
@@ -30,7 +31,7 @@ func around(what func(net.Listener) net.Listener) func(testing.TB) *fleet.Served
 // inside puts the Listener around something.
 func inside(what func(net.Listener) net.Listener) func(testing.TB) *fleet.Served {
 	return func(t testing.TB) *fleet.Served {
-		below, err := net.Listen("tcp", "127.0.0.1:0")
+		below, err := net.Listen("tcp", sockdiagtest.OwnAddr(t, "127.0.0.1:0"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"rstserver/internal/lingertest"
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger"
 	"rstserver/linger/sockdiag"
 )
@@ -36,7 +37,7 @@ type Served struct {
 // Start has serve, the Serve of a server, use a Listener until the test's end.
 func Start(t testing.TB, config linger.ListenConfig, serve func(*Served) error) *Served {
 	t.Helper()
-	ln, err := config.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	ln, err := config.Listen(context.Background(), "tcp", sockdiagtest.OwnAddr(t, "127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)
 	}
