@@ -16,9 +16,9 @@ LARGE       := linger/interop/servers poller/interop/http2 cmd/rstserver/deploy/
 # What make test runs over TLS, too, of the tests that are about connections without; make soak runs all of them.
 OVERTLS     := Schedules|Spread|Release|Reset|Drain|Hijack|AfterAnswer|Pipeline|Queue$$
 
-# Of Debian: what is compared with, and what make interop and make package-test alone have use for.
+# Of Debian: what is compared with, and what make interop, dist-check and package-test alone have use for.
 DEBIAN      := apache2-bin curl fish gunicorn haproxy libnginx-mod-stream lighttpd mandoc nginx openssl prometheus systemd zsh
-CLIENTS     := buildah chromium nghttp2-client python3-autobahn python3-websockets
+CLIENTS     := buildah chromium nghttp2-client python3-autobahn python3-websockets qemu-user
 
 .PHONY: all dist dist-check package-test run build fmt lint test test-own test-modules test-otherwise interop soak fuzz bench bench-micro deps clients peers bench-http bench-latency bench-claims rename clean
 
@@ -31,8 +31,9 @@ dist: ## static programs for amd64 and arm64, Debian packages and checksums, in 
 	GOBIN=$(CURDIR)/bin go install $(NFPM)
 	sh cmd/rstserver/deploy/dist.sh bin/dist bin/nfpm
 
-dist-check: dist ## dist, and that a second build elsewhere gives the same bytes
+dist-check: dist ## dist, that a second build elsewhere gives the same bytes, and that the program for arm64 serves, under qemu-aarch64
 	sh cmd/rstserver/deploy/dist.sh --check bin/dist $(CURDIR)/bin/nfpm
+	go test -count=1 -v -run TestEmulated ./cmd/rstserver -emulated $$(ls $(CURDIR)/bin/dist/*_linux_arm64)
 
 package-test: dist ## the Debian package installed, upgraded under load and removed, over a copy of this machine's files, and an image; as root
 	go test -count=1 -v -run 'TestPackage|TestContainer' ./cmd/rstserver -package $$(ls $(CURDIR)/bin/dist/*_$$(dpkg --print-architecture).deb) \
@@ -114,7 +115,7 @@ deps: ## programs of Debian's that tests and comparisons need, as root
 	apt-get -o DPkg::Lock::Timeout=600 update
 	DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -y --no-install-recommends $(DEBIAN)
 
-clients: deps ## programs of Debian's that make interop has speak WebSocket and read event streams, a browser among them, as root
+clients: deps ## programs of Debian's that make interop has as clients, a browser among them, and what dist-check and package-test need, as root
 	DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -y --no-install-recommends $(CLIENTS)
 
 peers: ## the programs to compare with, in PEERS: Go programs, node/server.js, and scripts that start nginx and others

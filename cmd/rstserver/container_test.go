@@ -2,6 +2,7 @@ package main
 
 import (
 	"flag"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -26,23 +27,23 @@ func TestContainer(t *testing.T) {
 	}
 	buildah := debian.Program(t, "buildah", "buildah")
 	dir := t.TempDir()
-	for from, to := range map[string]string{*staticProgram: "program", "deploy/Containerfile": "Containerfile"} {
-		b, err := os.ReadFile(from)
-		lingertest.Must(t, err)
-		lingertest.InstallProgram(t, filepath.Join(dir, to), b)
-	}
+	line := deployLines(t, "buildah bud ")
+	putProgram(t, *staticProgram, filepath.Join(dir, "bin/dist/rstserver_VERSION_linux_amd64"))
+	putProgram(t, "deploy/Containerfile", filepath.Join(dir, "cmd/rstserver/deploy/Containerfile"))
+	storage := filepath.Join(dir, "storage.conf")
+	lingertest.Must(t, os.WriteFile(storage, fmt.Appendf(nil, "[storage]\ndriver = \"vfs\"\ngraphroot = %q\nrunroot = %q\n", dir+"/store", dir+"/run"), 0o600))
 	// What works in containers, too: no overlay and no namespaces.
-	command := func(args ...string) *exec.Cmd {
-		cmd := exec.Command(buildah, append([]string{"--root", dir + "/store", "--runroot", dir + "/run", "--storage-driver", "vfs"}, args...)...)
-		cmd.Dir = dir
+	command := func(name string, args ...string) *exec.Cmd {
+		cmd := exec.Command(name, args...)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "CONTAINERS_STORAGE_CONF="+storage, "BUILDAH_ISOLATION=chroot")
 		return cmd
 	}
-	if out, err := command("bud", "--isolation", "chroot", "--build-arg", "PROGRAM=program", "-t", "rstserver", ".").CombinedOutput(); err != nil {
-		t.Fatalf("bud: %v, %s", err, out)
+	if out, err := command("sh", "-ec", line).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v, %s", line, err, out)
 	}
-	out, err := command("from", "rstserver").Output()
+	out, err := command(buildah, "from", "rstserver").Output()
 	lingertest.Must(t, err)
-	p := startOnce(t, command("run", "--isolation", "chroot", strings.TrimSpace(string(out)), "--", "/rstserver", "serve", "--addr", "127.0.0.1:0"))
+	p := startOnce(t, command(buildah, "run", strings.TrimSpace(string(out)), "--", "/rstserver", "serve", "--addr", "127.0.0.1:0"))
 	dial(t, p.addr).expectHello()
 	holders, _, err := sockdiag.Holders(p.addr.Port())
 	lingertest.Must(t, err)
@@ -61,5 +62,5 @@ func TestContainer(t *testing.T) {
 	if !strings.Contains(p.stdout.String(), "nothing is left, the port is free") {
 		t.Error("there is no report")
 	}
-	_, _ = command("rm", "--all").CombinedOutput()
+	_, _ = command(buildah, "rm", "--all").CombinedOutput()
 }

@@ -58,12 +58,11 @@ func TestPackage(t *testing.T) {
 		t.Skip("needs root, for namespaces with a systemd in them")
 	}
 	out := t.TempDir()
-	self, err := os.ReadFile("/proc/self/exe")
-	lingertest.Must(t, err)
-	lingertest.InstallProgram(t, filepath.Join(out, "test"), self)
-	script, err := os.ReadFile("testdata/package/boot.sh")
-	lingertest.Must(t, err)
-	lingertest.InstallProgram(t, filepath.Join(out, "boot.sh"), script)
+	putProgram(t, "/proc/self/exe", filepath.Join(out, "test"))
+	putProgram(t, "testdata/package/boot.sh", filepath.Join(out, "boot.sh"))
+	putProgram(t, "deploy/README.md", filepath.Join(out, deployClone, "cmd/rstserver/deploy/README.md"))
+	// The name that make dist gives it on amd64, as the README has that.
+	putProgram(t, *packageFile, filepath.Join(out, deployClone, "bin/dist/rstserver_0_amd64.deb"))
 	// The same as a version behind it.
 	tree := filepath.Join(out, "tree")
 	run := func(name string, args ...string) {
@@ -72,10 +71,9 @@ func TestPackage(t *testing.T) {
 			t.Fatalf("%s %q: %v, %s", name, args, err, b)
 		}
 	}
-	run("cp", *packageFile, filepath.Join(out, "one.deb"))
 	run("dpkg-deb", "--raw-extract", *packageFile, tree)
 	run("sed", "-i", "s/^Version: .*/&+next/", filepath.Join(tree, "DEBIAN/control"))
-	run("dpkg-deb", "--root-owner-group", "-Znone", "--build", tree, filepath.Join(out, "two.deb"))
+	run("dpkg-deb", "--root-owner-group", "-Znone", "--build", tree, filepath.Join(out, deployClone, "rstserver_NEXT_amd64.deb"))
 
 	ctx, cancel := context.WithTimeout(t.Context(), 4*lingertest.Patience)
 	defer cancel()
@@ -144,8 +142,13 @@ func TestPackageInside(t *testing.T) {
 		}
 		return strings.TrimSpace(string(out))
 	}
+	t.Chdir("/run/test/" + deployClone)
+	lines := strings.Split(deployLines(t, "dpkg -i "), "\n")
+	if len(lines) != 4 {
+		t.Fatalf("the README has %q, want an installation, a start, an upgrade and a purge", lines)
+	}
 	before := traces(t)
-	command("dpkg", "-i", "/run/test/one.deb")
+	runLines(t, lines[0])
 	u := unit{t, "rstserver"}
 	if got := u.show("ActiveState"); got != "inactive" {
 		t.Errorf("a first installation has started it: %s", got)
@@ -156,9 +159,9 @@ func TestPackageInside(t *testing.T) {
 	if _, err := os.Stat("/usr/share/man/man1/rstserver-serve.1.gz"); err != nil {
 		t.Error(err)
 	}
-	command("systemctl", "enable", "rstserver")
+	runLines(t, lines[1])
 	u.drop("") // has its output be read
-	u.ctl("start")
+	u.ctl("restart")
 	user := command("id", "-u", "rstserver")
 	status := func() map[string]string {
 		b, err := os.ReadFile("/proc/" + u.show("MainPID") + "/status")
@@ -185,7 +188,7 @@ func TestPackageInside(t *testing.T) {
 	l := restartload.Start(restartload.Config{Addr: inSystemd.String(), New: 4, Kept: 4, PostPath: "/echo", Pause: shortPause})
 	lingertest.Wait(t, "it is under load", func() bool { return l.Requests() > 100 })
 	main := u.show("MainPID")
-	command("dpkg", "-i", "/run/test/two.deb")
+	runLines(t, lines[2])
 	lingertest.Wait(t, "another main process", func() bool { return u.show("MainPID") != main && u.show("ActiveState") == "active" })
 	began := l.Since()
 	lingertest.Wait(t, "the one before has ended", func() bool {
@@ -202,7 +205,7 @@ func TestPackageInside(t *testing.T) {
 		t.Errorf("the program is %s, %v", exe, err)
 	}
 
-	command("dpkg", "--purge", "rstserver")
+	runLines(t, lines[3])
 	if got := u.show("LoadState"); got != "not-found" {
 		t.Errorf("the unit is %s", got)
 	}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -119,12 +118,10 @@ func TestSystemd(t *testing.T) {
 	}
 	t.Parallel()
 	out := t.TempDir()
-	for _, from := range []string{binary, "/proc/self/exe", "testdata/systemd/boot.sh"} {
-		b, err := os.ReadFile(from)
-		lingertest.Must(t, err)
-		lingertest.InstallProgram(t, filepath.Join(out, map[string]string{"exe": "test", "boot.sh": "boot.sh", "rstserver": "rstserver"}[filepath.Base(from)]), b)
+	for from, to := range map[string]string{binary: deployClone + "/bin/rstserver", "/proc/self/exe": "test", "testdata/systemd/boot.sh": "boot.sh"} {
+		putProgram(t, from, filepath.Join(out, to))
 	}
-	lingertest.Must(t, os.CopyFS(filepath.Join(out, "units"), os.DirFS(unitsIn(t, "/run/test/rstserver"))))
+	lingertest.Must(t, os.CopyFS(filepath.Join(out, deployClone, "cmd/rstserver/deploy"), os.DirFS("deploy")))
 
 	ctx, cancel := context.WithTimeout(t.Context(), 4*lingertest.Patience)
 	defer cancel()
@@ -199,6 +196,17 @@ func TestSystemdInside(t *testing.T) {
 		out, _ := exec.Command("systemctl", "is-system-running").Output()
 		return strings.Contains(string(out), "running")
 	})
+	t.Chdir("/run/test/" + deployClone)
+	t.Run("install", func(t *testing.T) {
+		runLines(t, deployLines(t, "install bin/rstserver /usr/local/bin/"))
+		u := unit{t, "rstserver"}
+		if got := u.show("ActiveState") + " " + u.ctl("is-enabled"); got != "active enabled" {
+			t.Errorf("it is %s", got)
+		}
+		dial(t, inSystemd).expectHello()
+		u.ctl("stop")
+		runLines(t, "cp cmd/rstserver/deploy/rstserver-activated.* /etc/systemd/system/\nsystemctl daemon-reload")
+	})
 	t.Run("service", func(t *testing.T) {
 		u := unit{t, "rstserver"}
 		u.drop("")
@@ -217,15 +225,15 @@ func TestSystemdInside(t *testing.T) {
 
 		// A successor that fails.
 		main := u.show("MainPID")
-		lingertest.Must(t, os.Rename("/run/test/rstserver", "/run/test/good"))
-		lingertest.Must(t, os.WriteFile("/run/test/rstserver", []byte("#!/bin/sh\nexit 3\n"), 0o755))
+		lingertest.Must(t, os.Rename("/usr/local/bin/rstserver", "/usr/local/bin/good"))
+		lingertest.Must(t, os.WriteFile("/usr/local/bin/rstserver", []byte("#!/bin/sh\nexit 3\n"), 0o755))
 		u.ctl("reload")
 		lingertest.Wait(t, "the log says why", func() bool { return strings.Contains(u.log(), "has ended with exit status 3") })
 		lingertest.Wait(t, "the unit is active", func() bool { return u.show("ActiveState") == "active" })
 		if got := u.show("MainPID"); got != main {
 			t.Errorf("the main process is %s after a successor that failed, want %s", got, main)
 		}
-		lingertest.Must(t, os.Rename("/run/test/good", "/run/test/rstserver"))
+		lingertest.Must(t, os.Rename("/usr/local/bin/good", "/usr/local/bin/rstserver"))
 		u.reload()
 		if result := l.Stop(); len(result.Lost) > 0 || tooLittle(result) {
 			t.Errorf("%s", result)
@@ -240,9 +248,10 @@ func TestSystemdInside(t *testing.T) {
 			t.Errorf("there is no report:\n%s", u.log())
 		}
 	})
+	t.Run("rolling restart", restartsBehindHAProxy)
 	t.Run("drain", func(t *testing.T) {
 		u := unit{t, "rstserver"}
-		u.drop("ExecStart=\nExecStart=/run/test/rstserver serve --addr 0.0.0.0:8080 --on-term drain\nTimeoutStopSec=3s\n")
+		u.drop("ExecStart=\nExecStart=/usr/local/bin/rstserver serve --addr 0.0.0.0:8080 --on-term drain\nTimeoutStopSec=3s\n")
 		u.ctl("start")
 		u.reload() // so that it is a successor
 		half := dial(t, inSystemd)
@@ -284,7 +293,7 @@ func TestSystemdInside(t *testing.T) {
 	// A port below 1024 takes what the unit says that it takes.
 	t.Run("low port", func(t *testing.T) {
 		u := unit{t, "rstserver"}
-		u.drop("ExecStart=\nExecStart=/run/test/rstserver serve --addr 127.0.0.1:81\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n" +
+		u.drop("ExecStart=\nExecStart=/usr/local/bin/rstserver serve --addr 127.0.0.1:81\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n" +
 			"CapabilityBoundingSet=CAP_NET_BIND_SERVICE\nPrivateUsers=no\n")
 		u.ctl("start")
 		dial(t, netip.MustParseAddrPort("127.0.0.1:81")).expectHello()
@@ -310,7 +319,7 @@ func TestSystemdInside(t *testing.T) {
 		u.drop("Restart=always\n")
 		u.ctl("start")
 		free := func(flags ...string) (string, int) {
-			cmd := exec.Command("/run/test/rstserver", append([]string{"free", "8080"}, flags...)...)
+			cmd := exec.Command("/usr/local/bin/rstserver", append([]string{"free", "8080"}, flags...)...)
 			out, _ := cmd.CombinedOutput()
 			return string(out), cmd.ProcessState.ExitCode()
 		}
@@ -377,22 +386,4 @@ func dialable() bool {
 		http.DefaultClient.CloseIdleConnections()
 	}
 	return err == nil
-}
-
-// The paths in the units and in their README are the same.
-func TestDeployReadme(t *testing.T) {
-	b, err := os.ReadFile("deploy/README.md")
-	lingertest.Must(t, err)
-	units, err := filepath.Glob("deploy/rstserver*")
-	lingertest.Must(t, err)
-	for _, unit := range units {
-		if !strings.Contains(string(b), "("+filepath.Base(unit)+")") {
-			t.Errorf("deploy/README.md does not link %s", unit)
-		}
-	}
-	for _, m := range regexp.MustCompile(`\]\(([^)#]+)\)`).FindAllStringSubmatch(string(b), -1) {
-		if _, err := os.Stat(filepath.Join("deploy", m[1])); err != nil {
-			t.Error(err)
-		}
-	}
 }

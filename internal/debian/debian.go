@@ -15,7 +15,7 @@ func Program(t testing.TB, name, from string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		Missing(t, name+" is missing: make deps installs it, or apt-get install "+from)
+		Missing(t, name+" is missing: apt-get install "+from+" installs it, and make deps and make clients all that tests need")
 	}
 	return path
 }

@@ -33,6 +33,8 @@ for arch in amd64 arm64; do
 	GOARCH=$arch go build -trimpath -buildvcs=true -ldflags='-s -w' -o "$stage/rstserver" ./cmd/rstserver
 	# v1.2.3 of a tag, or v0.0.0-DATE-COMMIT, which is before it.
 	version=$(go version -m "$stage/rstserver" | awk '$1 == "mod" {print $3}')
+	case $version in *+dirty) echo "dist.sh: files were changed while it was built: begin again" >&2; exit 1 ;; esac
+	[ "${built:=$version}" = "$version" ] || { echo "dist.sh: there is another commit since $built was built: begin again" >&2; exit 1; }
 	version=$(echo "${version#v}" | tr - '~')
 	for unit in $deploy/rstserver*; do
 		sed 's:/usr/local/bin/:/usr/bin/:' "$unit" >"$stage/units/${unit##*/}"
