@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 		if built, err = os.MkdirTemp("", "peers"); err == nil {
 			defer os.RemoveAll(built)
 			var out []byte
-			if out, err = exec.Command("go", "build", "-o", built+"/", "./...").CombinedOutput(); err != nil {
+			if out, err = exec.Command("go", "build", "-ldflags=-s -w", "-o", built+"/", "./...").CombinedOutput(); err != nil {
 				err = fmt.Errorf("go build: %w\n%s", err, out)
 			}
 		}
@@ -280,7 +280,7 @@ func TestServing(t *testing.T) {
 		dir = built
 	}
 	program := filepath.Join(t.TempDir(), "rstserver")
-	build := exec.Command("go", "build", "-o", program, "./cmd/rstserver")
+	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", program, "./cmd/rstserver")
 	build.Dir = filepath.Join("..", "..") // it is of another module
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
