@@ -9,8 +9,8 @@ MICROTIME   ?= 100ms
 COUNT       ?= 6
 CONNECTIONS ?= 10000
 PEERS       ?= bin/peers
-# Modules of their own, so that what their tests need is not what rstserver needs.
-MODULES     := poller/interop poller/interop/suites linger/interop bench/peers
+# Modules of their own, so that what their tests need is not what rstserver needs. The longest to test is the first.
+MODULES     := bench/peers poller/interop poller/interop/suites linger/interop
 # More of them, which make test leaves alone: what they need takes minutes to compile.
 LARGE       := linger/interop/servers poller/interop/http2 cmd/rstserver/deploy/k8s
 # What make test runs over TLS, too, of the tests that are about connections without; make soak runs all of them.

@@ -67,7 +67,8 @@ func buildAll() error {
 }
 
 func build(program string, args ...string) error {
-	if out, err := exec.Command("go", append([]string{"build", "-o", program}, args...)...).CombinedOutput(); err != nil {
+	// Nobody looks at it with a debugger: without what is for one, half of the linker's work is left.
+	if out, err := exec.Command("go", append([]string{"build", "-ldflags=-s -w", "-o", program}, args...)...).CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	// Whatever the umask is, and go build's directories.

@@ -104,7 +104,7 @@ func buildProgram(t *testing.T, binary, program string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "main.go")
 	lingertest.Must(t, os.WriteFile(file, []byte(program), 0o600))
-	if out, err := exec.Command("go", "build", "-o", binary, file).CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-ldflags=-s -w", "-o", binary, file).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 }

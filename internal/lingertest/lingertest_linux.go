@@ -99,12 +99,17 @@ func NewDescriptors(before []string) []string {
 }
 
 // Wait polls until ok returns true. It fails the test, naming what was waited for, when that takes longer than [Patience].
+//
+// What comes soon is seen at once, and what takes long is looked at less and less often: a look can be a walk through all sockets of
+// the kernel, and tests that wait beside others would take the processors from what they wait for.
 func Wait(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(Patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
+	for began := time.Now(); !ok(); {
+		waited := time.Since(began)
+		if waited > Patience {
 			t.Fatalf("waited %s for this: %s", Patience, what)
 		}
+		time.Sleep(min(max(waited/8, time.Millisecond), 100*time.Millisecond))
 	}
 }
 

@@ -4,6 +4,7 @@ package process
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -219,15 +220,18 @@ func parseStat(stat string) (k kin, err error) {
 	if len(fields) <= began-third {
 		return k, errors.New("it has too few fields")
 	}
-	var user, system time.Duration
-	var set int64
-	for field, to := range map[int]any{parent: &k.parent, group: &k.group, flags: &set, userOfChildren: &user, systemOfChildren: &system} {
-		if _, err := fmt.Sscan(fields[field-third], to); err != nil {
-			return k, err
-		}
+	number := func(field int) int {
+		n, failed := strconv.Atoi(fields[field-third])
+		err = cmp.Or(err, failed)
+		return n
 	}
+	k.parent, k.group = number(parent), number(group)
+	set := number(flags)
 	const tick = time.Second / 100 // USER_HZ
-	k.children = timesOf(user*tick, system*tick)
+	k.children = timesOf(time.Duration(number(userOfChildren))*tick, time.Duration(number(systemOfChildren))*tick)
+	if err != nil {
+		return k, err
+	}
 	const exiting, forkNoExec = 0x4, 0x40 // PF_EXITING and PF_FORKNOEXEC of linux/sched.h
 	k.exiting, k.forked = set&exiting != 0, set&forkNoExec != 0
 	k.began = fields[began-third]
