@@ -187,7 +187,7 @@ func TestRestartHandover(t *testing.T) {
 	t.Parallel()
 	s := ours("--pid-file", "{pidfile}", "--process-field", inside.ProcessField)
 	s.Way, s.Process = way("signal=USR2"), inside.ProcessField
-	rep, err := restarted(t, s, 3, "get=5,post=5,in-flight=2,upload=2,idle=5,websocket=5,sse=5")
+	rep, err := restarted(t, s, lingertest.Times(2, 3), "get=5,post=5,in-flight=2,upload=2,idle=5,websocket=5,sse=5")
 	lingertest.Must(t, err)
 	for i, r := range rep.Restarts {
 		if r.With.LostRequests()+r.Without.LostRequests() > 0 {
@@ -244,7 +244,7 @@ func TestRestartWays(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			rep, err := restarted(t, test.server, 2, "get=4,idle=4")
+			rep, err := restarted(t, test.server, lingertest.Times(1, 2), "get=4,idle=4")
 			lingertest.Must(t, err)
 			for i, r := range rep.Restarts {
 				// Of whichever client has come just then: the idle ones come back at once.

@@ -50,7 +50,7 @@ func TestDrain(t *testing.T) {
 
 // drains is a drain with a request that takes so many milliseconds, and reports whether that was longer than it took to send the signal.
 func drains(t *testing.T, ms int) bool {
-	p := start(t, "--log-format", "json", "--drain-timeout", "0")
+	p := start(t, "--log-format", "json", "--drain-timeout", "0", "--min-body-rate", "0")
 	idle, fresh := dial(t, p.addr), dial(t, p.addr)
 	idle.expectHello()
 	fresh.accepted()

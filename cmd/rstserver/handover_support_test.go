@@ -32,7 +32,8 @@ func startDynasty(t testing.TB, args ...string) *dynasty {
 func startDynastyOf(t testing.TB, cmd *exec.Cmd, args ...string) *dynasty {
 	t.Helper()
 	d := &dynasty{pidFile: filepath.Join(t.TempDir(), "pid")}
-	cmd.Args = append(append(cmd.Args, args...), "--pid-file", d.pidFile, "--handover-timeout", lingertest.Patience.String())
+	cmd.Args = append(append(cmd.Args, args...), "--pid-file", d.pidFile, "--handover-timeout", lingertest.Patience.String(),
+		"--min-body-rate", "0") // clients may stop within their content
 	// Pipes that all of them have: the first is not waited for until the last has ended.
 	var outputs [2]*os.File
 	read := make(chan struct{}, 2)

@@ -11,7 +11,8 @@ import (
 	"rstserver/linger/sockdiag"
 )
 
-// crowd makes connections in every state in which a server can be told to let go, and returns them and their numbers.
+// crowd makes connections in every state in which a server can be told to let go, and returns them and their numbers. Some
+// stop within their content, which the server is to allow (--min-body-rate 0).
 func crowd(t *testing.T, p *process) (clients []*client, connections map[string]int) {
 	t.Helper()
 	connections = make(map[string]int)
@@ -53,7 +54,7 @@ func TestSignals(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		for _, arm := range []string{"armed", "unarmed"} {
 			t.Run(signalName(sig)+" "+arm, func(t *testing.T) {
-				args := []string{"--log-format", "json"}
+				args := []string{"--log-format", "json", "--min-body-rate", "0"}
 				if arm == "unarmed" {
 					args = append(args, "--no-arm")
 				}

@@ -351,12 +351,13 @@ func TestSystemdInside(t *testing.T) {
 		lingertest.Wait(t, "it is under load", func() bool { return l.Requests() > 100 })
 		began := l.Since()
 		u.ctl("restart")
-		lingertest.Wait(t, "it is under load again", func() bool { return l.Since() > began+time.Second && dialable() })
+		over := l.Since()
+		lingertest.Wait(t, "it is under load again", func() bool { return l.Since() > over+time.Second && dialable() })
 		result := l.Stop()
 		var refused []string
 		for _, lost := range result.Lost {
 			// Those that the one before had were reset.
-			if errors.Is(lost.Err, syscall.ECONNREFUSED) || lost.Began > began+time.Second {
+			if errors.Is(lost.Err, syscall.ECONNREFUSED) || lost.Began > over {
 				refused = append(refused, lost.Err.Error())
 			}
 		}

@@ -109,7 +109,7 @@ func Wait(t testing.TB, what string, ok func() bool) {
 		if waited > Patience {
 			t.Fatalf("waited %s for this: %s", Patience, what)
 		}
-		time.Sleep(min(max(waited/8, time.Millisecond), 100*time.Millisecond))
+		time.Sleep(min(max(waited/8, time.Millisecond), 20*time.Millisecond))
 	}
 }
 
