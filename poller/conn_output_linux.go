@@ -9,6 +9,8 @@ import (
 	"io"
 
 	"golang.org/x/sys/unix"
+
+	"rstserver/internal/tcpsock"
 )
 
 const (
@@ -132,7 +134,7 @@ func (c *conn) write(b []byte) (n int, ok bool) {
 		return n, true
 	}
 	for n < len(b) {
-		m, err := unix.Write(c.sock.FD, b[n:])
+		m, err := tcpsock.Send(c.sock.FD, b[n:])
 		switch err {
 		case nil:
 			n += m

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rstserver/httpcodec"
+	"rstserver/internal/tcpsock"
 )
 
 // side is one direction of the connection, for the handler. Guarded by exchange.mu.
@@ -49,9 +50,9 @@ func (x *exchange) readLocked(p []byte) (int, error) {
 
 // readDescriptor is read(2).
 func readDescriptor(fd int, p []byte) (n int, err error) {
-	n, err = unix.Read(fd, p)
+	n, err = tcpsock.Recv(fd, p)
 	for err == unix.EINTR {
-		n, err = unix.Read(fd, p)
+		n, err = tcpsock.Recv(fd, p)
 	}
 	switch {
 	case err == unix.EAGAIN:
@@ -102,7 +103,7 @@ func (x *exchange) writeLocked(bufs [][]byte) (n int, err error) {
 		}
 		return x.tls.write(gather(bufs))
 	case len(bufs) == 1:
-		n, err = unix.Write(x.fd, bufs[0])
+		n, err = tcpsock.Send(x.fd, bufs[0])
 	default:
 		n, err = unix.Writev(x.fd, bufs)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/internal/tcpsock"
 	"rstserver/linger"
 )
 
@@ -185,7 +186,7 @@ func (t *tlsLayer) flush() error {
 	}
 	b := *t.out
 	for len(b) > 0 {
-		n, err := unix.Write(t.fd, b)
+		n, err := tcpsock.Send(t.fd, b)
 		switch err {
 		case nil:
 			b = b[n:]

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/internal/tcpsock"
 	"rstserver/poller/internal/onloop"
 )
 
@@ -192,7 +193,7 @@ func (u *upgrade) Send(o onloop.Output) (waits bool, err error) {
 func (u *upgrade) writeTwo(head, body []byte) (n int, err error) {
 	for {
 		if len(body) == 0 {
-			n, err = unix.Write(u.c.sock.FD, head)
+			n, err = tcpsock.Send(u.c.sock.FD, head)
 		} else {
 			n, err = unix.Writev(u.c.sock.FD, [][]byte{head, body})
 		}
@@ -244,7 +245,7 @@ func (u *upgrade) writeLocked() (n int, err error) {
 	case u.c.tls != nil:
 		return u.c.tls.write(gather(pieces))
 	case len(pieces) == 1:
-		n, err = unix.Write(u.c.sock.FD, pieces[0])
+		n, err = tcpsock.Send(u.c.sock.FD, pieces[0])
 	default:
 		n, err = unix.Writev(u.c.sock.FD, pieces[:min(len(pieces), 64)])
 	}

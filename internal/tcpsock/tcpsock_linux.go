@@ -1,6 +1,6 @@
 //go:build linux
 
-// Package tcpsock tells what there is to know of a TCP socket by its descriptor.
+// Package tcpsock tells what there is to know of a TCP socket by its descriptor, and moves its bytes.
 package tcpsock
 
 import (

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -43,8 +44,12 @@ const (
 	There
 )
 
-// readBuffer is how much is read at a time.
-const readBuffer = 64 << 10
+const (
+	// readBuffer is how much is read at a time.
+	readBuffer = 64 << 10
+	// batch is how many events are dealt with before others have the processor, which takes a millisecond where each leads to a system call.
+	batch = 64
+)
 
 // Loop is one event loop. Run's caller owns it; Post may be called from any goroutine, and what else there is says itself.
 type Loop struct {
@@ -103,19 +108,17 @@ func (l *Loop) Run(ready func()) error {
 		return fmt.Errorf("preparing the event loop: %w", err)
 	}
 	ready()
-	events := make([]unix.EpollEvent, 256)
-	for timeout := -1; !l.ending; {
-		n, err := unix.EpollWait(l.epoll, events, timeout)
+	events := make([]unix.EpollEvent, batch)
+	for sleeps := true; !l.ending; {
+		n, err := l.wait(events, sleeps)
 		if n <= 0 {
 			if err != nil && err != unix.EINTR {
 				return os.NewSyscallError("epoll_wait", err)
 			}
-			// Whoever was woken up has this processor before the thread sleeps.
-			timeout = -1
-			runtime.Gosched()
+			sleeps = true
 			continue
 		}
-		timeout = 0
+		sleeps = false
 		woken := false
 		for i := range events[:n] {
 			switch ev := &events[i]; ev.Pad {
@@ -132,8 +135,23 @@ func (l *Loop) Run(ready func()) error {
 		if woken {
 			l.runTasks()
 		}
+		// Whoever was woken up, and whoever waits for a processor, has this one before the loop looks again, or its thread sleeps: what a loop does
+		// gives the scheduler no occasion to take it away.
+		runtime.Gosched()
 	}
 	return l.failure
+}
+
+// wait is epoll_wait(2). The scheduler does not learn of it if it does not sleep; see [tcpsock.Recv].
+func (l *Loop) wait(events []unix.EpollEvent, sleeps bool) (int, error) {
+	if sleeps {
+		return unix.EpollWait(l.epoll, events, -1)
+	}
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epoll), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), 0, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
 }
 
 func (l *Loop) open() (err error) {
@@ -306,7 +324,7 @@ func (l *Loop) happened(e *entry, events uint32) {
 		}
 		return
 	}
-	n, err := unix.Read(e.fd, l.buf)
+	n, err := tcpsock.Recv(e.fd, l.buf)
 	switch {
 	case err == unix.EAGAIN, err == unix.EINTR:
 	case err != nil, n == 0:

@@ -8,14 +8,17 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"rstserver/internal/lingertest"
+	"rstserver/internal/tcpsock"
 )
 
 // server is a Handler that writes down what happens.
@@ -445,5 +448,34 @@ func TestLoopsShareAPort(t *testing.T) {
 	lingertest.Wait(t, "all are accepted", func() bool { return s.port.Accepts() == 40 })
 	if a, b := s.loop.live.Load(), other.loop.live.Load(); a == 0 || b == 0 {
 		t.Errorf("the loops have %d and %d connections", a, b)
+	}
+}
+
+// A loop that always finds something to do keeps its processor from nobody.
+func TestOthersHaveTheProcessor(t *testing.T) {
+	s := newServer(t).run()
+	client, _ := s.dial()
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	const most = 1000 // which takes the loop less than the 10 ms after which the runtime steps in
+	var ran atomic.Bool
+	rounds, done := 0, make(chan int, 1)
+	var fd int
+	lingertest.Control(t, client, func(of int) error { fd = of; return nil })
+	s.do(func() {
+		s.received = func(_ *session, data []byte) bool {
+			if rounds++; rounds == 1 {
+				go ran.Store(true)
+			}
+			if ran.Load() || rounds == most {
+				done <- rounds
+				return true
+			}
+			_, err := tcpsock.Send(fd, data) // so that there is more before the loop looks again
+			return err == nil
+		}
+	})
+	write(t, client, "x")
+	if n := <-done; n > 10 {
+		t.Errorf("a goroutine had its turn behind %d rounds of the loop", n)
 	}
 }
