@@ -52,6 +52,7 @@ type conn struct {
 	entered  bool        // it counts in run.clients
 	leaves   bool        // its next answer is its last
 	hurried  bool        // the client had its time, and is not to have more after its last answer
+	borrowed bool        // an exchange has, or had, a descriptor of its own; set under its mu
 	closed   atomic.Bool // it is over. Any goroutine may read it
 	then     outcomeKind // keepAlive, last or lastToEnd: what comes after the answers being sent
 }
@@ -160,6 +161,9 @@ func (c *conn) Closed(by engine.Closer) {
 	c.charged = 0
 	if r.watcher.Awaits(c.sock.FD) { // or did, when its time ended
 		r.watcher.Forget(c.sock.FD)
+	}
+	if c.borrowed {
+		c.sock.Forget()
 	}
 	c.dropSource()
 	if was == hijacked || was == opening { // which is not in the table

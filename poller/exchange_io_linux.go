@@ -86,6 +86,11 @@ func (x *exchange) send(bufs ...[]byte) error {
 		}
 		return nil
 	})
+	return x.stalls(err)
+}
+
+// stalls aborts a client that has not taken its answer in time. It returns err.
+func (x *exchange) stalls(err error) error {
 	if err == errStalled {
 		x.abort()
 	}
@@ -102,6 +107,8 @@ func (x *exchange) writeLocked(bufs [][]byte) (n int, err error) {
 			return 0, unix.EAGAIN
 		}
 		return x.tls.write(gather(bufs))
+	case len(bufs) == 1 && x.more:
+		n, err = unix.SendmsgN(x.fd, bufs[0], nil, nil, unix.MSG_MORE|unix.MSG_NOSIGNAL)
 	case len(bufs) == 1:
 		n, err = tcpsock.Send(x.fd, bufs[0])
 	default:

@@ -56,6 +56,7 @@ type exchange struct {
 	mu          sync.Mutex // guards what follows; held for system calls, never while waiting
 	state       state      // lent, handling, left, returned, hijacked, lost, or ended: it was taken away
 	wrote       bool       // the kernel has got some of the final answer
+	more        bool       // what is sent next goes out with what follows it
 	continued   bool       // 100 (Continue) was sent
 	readClosed  bool       // the request's content is not wanted any more
 	served      bool       // what after holds has been called

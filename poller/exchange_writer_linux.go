@@ -419,22 +419,37 @@ func (w *responseWriter) abandon() {
 	w.detach()
 }
 
-// ReadFrom implements io.ReaderFrom: it copies without an allocation.
+// ReadFrom implements io.ReaderFrom: it copies without an allocation. What is long, and from a file, the kernel sends without its being copied,
+// if its length is known from the Content-Length and there is no TLS.
 func (w *responseWriter) ReadFrom(r io.Reader) (n int64, err error) {
 	buf := pieces.Get().(*[]byte)
 	defer pieces.Put(buf)
-	clear(*buf) // of other clients' content: what Read says that it has written, it may not have
+	piece := *buf
+	from, isFile := w.fileOf(r)
+	if isFile {
+		piece = piece[:sniffed] // which may say what type the content has
+	}
+	clear(piece) // of other clients' content: what Read says that it has written, it may not have
 	for {
-		m, err := r.Read(*buf)
-		if m < 0 || m > len(*buf) {
-			return n, invalidRead(m, len(*buf))
+		m, err := r.Read(piece)
+		if m < 0 || m > len(piece) {
+			return n, invalidRead(m, len(piece))
 		}
 		if m > 0 {
-			written, werr := w.Write((*buf)[:m])
+			written, werr := w.Write(piece[:m])
 			n += int64(written)
 			if werr != nil {
 				return n, werr
 			}
+		}
+		if isFile && err == nil {
+			sent, serr := w.sendFile(from)
+			n += sent
+			if serr != nil {
+				return n, serr
+			}
+			piece, isFile = *buf, false
+			clear(piece)
 		}
 		if err == io.EOF {
 			return n, nil

@@ -134,10 +134,13 @@ func (l *loop) closeIdle() {
 func (l *loop) spread(conns []*conn) {
 	rand.Shuffle(len(conns), func(i, k int) { conns[i], conns[k] = conns[k], conns[i] }) // neighbours came together
 	pace := pace.New(len(conns), l.run.cfg.spread)
-	for _, c := range conns {
+	for len(conns) > 0 {
 		passed, _ := pace.Next()
-		pace.Due(passed)
-		c.awaitTurn(passed)
+		n := pace.Due(passed)
+		for _, c := range conns[:n] {
+			c.awaitTurn(passed)
+		}
+		conns = conns[n:]
 	}
 }
 

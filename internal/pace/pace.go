@@ -2,13 +2,15 @@
 package pace
 
 import (
+	"math"
 	"math/rand/v2"
 	"time"
 )
 
 // Pace says when each of a number of connections is to end. The window is divided into as many equal slots as there are
 // connections, and each ends at a random moment of a slot of its own: so the rate is even throughout, no two clients are in
-// step, and none ends after the window.
+// step, and none ends after the window. To wake up for each of very many costs more than to end it, so where there are more connections than
+// moments, each ends at the next of as many moments.
 //
 // It has neither sockets nor a clock: whoever ends the connections asks what is due, by the time that has passed since the
 // window began, and chooses which (at random is best, as clients that came together are neighbours in most lists). One goroutine uses
@@ -27,9 +29,16 @@ func New(n int, window time.Duration) *Pace {
 	return p
 }
 
+// moments is how often somebody wakes up in a window at the most, to end connections.
+const moments = 200
+
 func (p *Pace) plan() {
+	share := (float64(p.begun) + p.random()) / float64(max(p.n, 1))
+	if p.n > moments {
+		share = math.Ceil(share*moments) / moments
+	}
 	// In floating point, as the product can be more than a Duration holds. Rounding must not carry it beyond the window.
-	p.next = min(p.window, time.Duration(float64(p.window)*((float64(p.begun)+p.random())/float64(max(p.n, 1)))))
+	p.next = min(p.window, time.Duration(float64(p.window)*share))
 }
 
 // Due returns how many more connections are to end, when so much of the window has passed. From the end of the window on

@@ -47,6 +47,10 @@ func (c Conn) RemoteAddr() netip.AddrPort {
 // SetRemoteAddr sets what RemoteAddr returns to another address: that of a client for whom a proxy speaks. It is called on the loop.
 func (c Conn) SetRemoteAddr(a netip.AddrPort) { c.e.remote = a }
 
+// Forget ends the loop's reports on the connection. The kernel does that by itself when the descriptor is closed, unless somebody has a
+// duplicate: reports on a number that is closed could not be ended any more. It is called in [Session.Closed].
+func (c Conn) Forget() { _ = unix.EpollCtl(c.e.loop.epoll, unix.EPOLL_CTL_DEL, c.FD, nil) }
+
 // Want starts and stops the loop's reading. In any case it closes a connection that is reset or hung up. Any goroutine may call it that is sure
 // that the descriptor is not being closed, and that nobody else calls it.
 //
