@@ -43,8 +43,12 @@ const (
 	There
 )
 
-// readBuffer is how much is read at a time.
-const readBuffer = 64 << 10
+// readBuffer is how much is read at a time, once so much has come; firstBuffer before that, of which small requests need less. What a loop takes of
+// the heap has the garbage collector run more often in a small process.
+const (
+	readBuffer  = 64 << 10
+	firstBuffer = 8 << 10
+)
 
 // Loop is one event loop. Run's caller owns it; Post may be called from any goroutine, and what else there is says itself.
 type Loop struct {
@@ -150,7 +154,7 @@ func (l *Loop) open() (err error) {
 		return err
 	}
 	l.ending, l.failure = false, nil
-	l.buf = make([]byte, readBuffer)
+	l.buf = make([]byte, firstBuffer)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.running = true
@@ -313,6 +317,8 @@ func (l *Loop) happened(e *entry, events uint32) {
 		l.close(e, There)
 	case !e.session.Received(l.buf[:n]):
 		l.close(e, Here)
+	case n == len(l.buf) && n < readBuffer:
+		l.buf = make([]byte, readBuffer)
 	}
 }
 
