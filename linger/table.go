@@ -29,9 +29,11 @@ type Table struct {
 }
 
 const (
-	chunkBits = 12
+	chunkBits = 11
 	chunkSize = 1 << chunkBits
-	maxChunks = 1 << 14 // 67 million descriptors, beyond fs.nr_open of common systems (1,048,576)
+	// 8 million descriptors, beyond fs.nr_open of common systems (1,048,576). What an empty table takes of the heap has the garbage collector
+	// run more often in a small process.
+	maxChunks = 1 << 12
 )
 
 type chunk [chunkSize]slot

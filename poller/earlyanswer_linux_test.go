@@ -149,18 +149,23 @@ func TestUnreadContentEndsInTime(t *testing.T) {
 	}
 }
 
-// Parts of a form that were kept in files are deleted when the request ends, however it does.
-func TestUploadedFilesAreDeleted(t *testing.T) {
-	dir := t.TempDir()
-	t.Setenv("TMPDIR", dir)
-	var form bytes.Buffer
-	m := multipart.NewWriter(&form)
+// upload is a form with a file, and its Content-Type.
+func upload(t *testing.T) (form []byte, kind string) {
+	var b bytes.Buffer
+	m := multipart.NewWriter(&b)
 	part, err := m.CreateFormFile("file", "name")
 	lingertest.Must(t, err)
 	_, err = part.Write(make([]byte, 100_000))
 	lingertest.Must(t, err)
 	lingertest.Must(t, m.Close())
+	return b.Bytes(), m.FormDataContentType()
+}
 
+// Parts of a form that were kept in files are deleted when the request ends, however it does.
+func TestUploadedFilesAreDeleted(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	form, kind := upload(t)
 	parsed := make(chan int, 1)
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/next" {
@@ -183,7 +188,7 @@ func TestUploadedFilesAreDeleted(t *testing.T) {
 	for _, path := range []string{"/", "/panic", "/hijack"} {
 		c := s.dial(t)
 		c.send(fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", path,
-			m.FormDataContentType(), form.Len(), form.Bytes()))
+			kind, len(form), form))
 		if n := <-parsed; n != 1 {
 			t.Fatalf("%s: %d files while the request is served, want 1", path, n)
 		}

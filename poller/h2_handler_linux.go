@@ -20,31 +20,39 @@ import (
 )
 
 // ServeHTTP implements http.Handler for net/http: it answers a stream with the Server's handlers, under the Server's bounds.
-func (h *h2) ServeHTTP(out http.ResponseWriter, req *http.Request) {
+func (c *h2Conn) ServeHTTP(out http.ResponseWriter, req *http.Request) {
+	h := c.of
 	h.streams.Add(1)
 	defer h.streams.Add(-1)
 	r := h.run
 	began := time.Now()
-	w := &h2Writer{run: r, out: out}
-	if c, _ := req.Context().Value(h2ConnKey{}).(*h2Conn); c != nil && c.taken != nil {
-		w.taken = c.taken
-		w.taken.requests.Add(1)
-		path := req.URL.Path
-		w.taken.path.Store(&path)
+	w := &h2Writer{run: r, conn: c, out: out, req: req}
+	if c.taken != nil {
+		c.taken.requests.Add(1)
+		if before := c.taken.path.Load(); before == nil || *before != req.URL.Path {
+			path := req.URL.Path
+			c.taken.path.Store(&path)
+		}
 	}
 	w.ctx = h2Context{req.Context(), w}
-	req = req.WithContext(&w.ctx)
-	w.req = req
+	setContext(req, &w.ctx)
 	defer w.close()
-	if r.cfg.bodyTimeout > 0 && req.Body != http.NoBody {
+	_, length := req.Header["Content-Length"]
+	if r.cfg.bodyTimeout > 0 && (req.ContentLength != 0 || length) { // or net/http has seen that there is no content
 		req.Body = &h2Body{req.Body, w, r.cfg.bodyTimeout}
 	}
 	defer w.report(req, began)
-	defer w.runAfter(req)
+	defer w.runAfter()
 	defer w.dropTaken()
 	h.answer(w, req)
 	w.follow(began)
 }
+
+// setContext gives req another context in place: so there is no second request to make for each, and net/http finds the parts of a form that it is
+// to delete. What it needs of the stack is not to be there for all that the handler calls: a stack that has to grow is copied for each request.
+//
+//go:noinline
+func setContext(req *http.Request, ctx context.Context) { *req = *req.WithContext(ctx) }
 
 // report counts the answer, once, and calls the Server's hook.
 func (w *h2Writer) report(req *http.Request, began time.Time) {
@@ -61,7 +69,7 @@ func (w *h2Writer) report(req *http.Request, began time.Time) {
 		return
 	}
 	a := Answer{
-		Conn: h2ConnOf(req), RequestLine: req.Method + " " + req.RequestURI + " " + req.Proto,
+		Conn: w.conn.Conn, RequestLine: req.Method + " " + req.RequestURI + " " + req.Proto,
 		Referer: req.Referer(), UserAgent: req.UserAgent(), Status: status, Bytes: sent, Began: began, Took: took, Traceparent: req.Header.Get("Traceparent"),
 	}
 	if req.TLS != nil {
@@ -99,20 +107,15 @@ func (h *h2) answer(w *h2Writer, req *http.Request) {
 // choose reports whether loop answers req, or Handler. The error is a refusal.
 func (h *h2) choose(loop *h2LoopHandler, req *http.Request) (onLoop bool, err error) {
 	cfg := &h.run.cfg
-	n := 0
-	for _, values := range req.Header {
-		n += len(values)
-	}
-	if n > cfg.maxFields {
-		return false, httpcodec.ErrTooManyFields
-	}
 	if cfg.loopHandler != nil || h.run.server.StrictTargets {
-		if err := loop.parse(req); err != nil {
+		if err := loop.parse(req); err != nil { // of too many fields, too
 			return false, err
 		}
 		if cfg.loopHandler != nil && loop.answers() {
 			return true, nil
 		}
+	} else if countFields(req.Header) > cfg.maxFields {
+		return false, httpcodec.ErrTooManyFields
 	}
 	if limit := cfg.maxBodyBytes; limit > 0 {
 		if req.ContentLength > limit {
@@ -121,6 +124,13 @@ func (h *h2) choose(loop *h2LoopHandler, req *http.Request) (onLoop bool, err er
 		req.Body = http.MaxBytesReader(nil, req.Body, limit)
 	}
 	return false, nil
+}
+
+func countFields(header http.Header) (n int) {
+	for _, values := range header {
+		n += len(values)
+	}
+	return n
 }
 
 // broken logs that a handler did not return, and has net/http end the stream with RST_STREAM. It is called by defer.
@@ -159,6 +169,7 @@ func (h *h2) serveWithin(long time.Duration, w *h2Writer, req *http.Request) {
 		}()
 		if h.run.pool.enter(ctx) {
 			defer h.run.pool.leave()
+			defer removeParts(req)
 			h.run.handlerOf(req).ServeHTTP(w, req)
 			close(done)
 		} else {
@@ -202,9 +213,7 @@ func (c *h2Context) Value(key any) any {
 	case h2WriterKey{}, onloop.OfferKey:
 		return c.w
 	case turnkey.Key{}:
-		if conn, _ := c.Context.Value(h2ConnKey{}).(*h2Conn); conn != nil {
-			return h2Turn{c.w.run, conn.ID}
-		}
+		return h2Turn{c.w.run, c.w.conn.ID}
 	}
 	return c.Context.Value(key)
 }
@@ -223,10 +232,10 @@ func (t h2Turn) Turn() context.Context {
 
 // h2Writer is what a handler answers a stream with. It has what the writer of net/http has.
 type h2Writer struct {
-	run   *run
-	ctx   h2Context // of req
-	req   *http.Request
-	taken *takenInfo // of the connection; nil: it has ended
+	run  *run
+	conn *h2Conn
+	ctx  h2Context // of req
+	req  *http.Request
 
 	reported bool // see report; owned by the goroutine of the stream
 
@@ -279,12 +288,15 @@ func (w *h2Writer) writeHeaderLocked(code int) {
 	w.out.WriteHeader(code)
 }
 
-// settle takes out of a header what HTTP/1.1 alone has (RFC 9113, section 8.2.2), and reports whether the connection ends.
+// settle takes out of a header what HTTP/1.1 alone has (RFC 9113, section 8.2.2), and says in it if the connection ends. For its stack see
+// setContext.
+//
+//go:noinline
 func (w *h2Writer) settle(h http.Header) {
 	for _, name := range []string{"Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade"} {
 		delete(h, name)
 	}
-	if !w.run.reuses() || w.taken != nil && w.taken.leaves.Load() {
+	if !w.run.reuses() || w.conn.taken != nil && w.conn.taken.leaves.Load() {
 		h["Connection"] = []string{"close"} // of which net/http makes GOAWAY
 	}
 }
@@ -449,15 +461,15 @@ func (w *h2Writer) afterAnswer(f func()) bool {
 
 // runAfter calls what AfterAnswer was given, when the client has acknowledged what is sent when the handler has returned. Net/http sends the
 // rest after that, at least the end of the stream.
-func (w *h2Writer) runAfter(req *http.Request) {
+func (w *h2Writer) runAfter() {
 	w.mu.Lock()
 	after := w.after
 	w.after, w.served = nil, true
 	w.mu.Unlock()
-	c, _ := req.Context().Value(h2ConnKey{}).(*h2Conn)
-	if len(after) == 0 || c == nil {
+	if len(after) == 0 {
 		return
 	}
+	c := w.conn
 	sent := sentOn(c.conn)
 	go func() {
 		ticker := time.NewTicker(queueInterval)

@@ -42,8 +42,9 @@ type h2 struct {
 // h2Conn is one connection.
 type h2Conn struct {
 	Conn
+	of     *h2
 	conn   *linger.Conn
-	taken  *takenInfo
+	taken  *takenInfo   // nil: it had ended before
 	server *http.Server // of its own, so that it alone can be told to go away
 	busy   bool         // it has streams
 }
@@ -143,7 +144,8 @@ func (h *h2) take(user net.Conn, ends *func(), c *linger.Conn, who Conn) {
 	if h.all == nil {
 		h.all = make(map[net.Conn]*h2Conn)
 	}
-	own := &h2Conn{Conn: who, conn: c, taken: h.run.taken.of(who.ID), server: h.newServer()}
+	own := &h2Conn{Conn: who, of: h, conn: c, taken: h.run.taken.of(who.ID)}
+	own.server = h.newServer(own)
 	h.all[user] = own
 	*ends = func() { h.close(user) }
 	if own.taken != nil { // it has not ended
@@ -166,14 +168,14 @@ func (h *h2) serve(own *h2Conn, user net.Conn) {
 	_ = own.conn.Close()
 }
 
-// newServer is net/http as it serves HTTP/2 here.
-func (h *h2) newServer() *http.Server {
+// newServer is net/http as it serves HTTP/2 to c.
+func (h *h2) newServer(c *h2Conn) *http.Server {
 	r := h.run
 	protocols := new(http.Protocols)
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler:                      h,
+		Handler:                      c,
 		Protocols:                    protocols,
 		DisableGeneralOptionsHandler: true, // see handlerOf
 		IdleTimeout:                  r.cfg.idleTimeout,
@@ -187,9 +189,6 @@ func (h *h2) newServer() *http.Server {
 
 // connContext is the context that those of the requests of a connection are derived from.
 func (h *h2) connContext(ctx context.Context, c net.Conn) context.Context {
-	h.mu.Lock()
-	ctx = context.WithValue(ctx, h2ConnKey{}, h.all[c])
-	h.mu.Unlock()
 	derive := h.run.server.ConnContext
 	if derive == nil {
 		return ctx
@@ -204,12 +203,10 @@ func (h *h2) connContext(ctx context.Context, c net.Conn) context.Context {
 	return ctx
 }
 
-type h2ConnKey struct{}
-
 // h2ConnOf is the connection that a request came on.
 func h2ConnOf(req *http.Request) Conn {
-	if c, _ := req.Context().Value(h2ConnKey{}).(*h2Conn); c != nil {
-		return c.Conn
+	if w, _ := req.Context().Value(h2WriterKey{}).(*h2Writer); w != nil {
+		return w.conn.Conn
 	}
 	return Conn{}
 }

@@ -3,6 +3,7 @@
 package poller
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -144,6 +146,43 @@ func TestH2(t *testing.T) {
 }
 
 // TestH2Bounds has the bounds of the Server hold for streams.
+// Parts of a form that were kept in files are deleted when the handler has returned, also one whose time was over.
+func TestH2UploadedFilesAreDeleted(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	form, kind := upload(t)
+	for _, timeout := range []time.Duration{0, time.Hour} {
+		ended := make(chan struct{}, 1)
+		s := start(t, &Server{HandlerTimeout: timeout, Answered: func(Answer) { ended <- struct{}{} }, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if err := r.ParseMultipartForm(1); err != nil {
+				t.Error(err)
+			}
+			if files, _ := os.ReadDir(dir); len(files) != 1 {
+				t.Errorf("%d files while the request is served, want 1", len(files))
+			}
+			if r.URL.Path == "/panic" {
+				panic(http.ErrAbortHandler)
+			}
+		})})
+		for _, path := range []string{"/", "/panic"} {
+			req, err := http.NewRequest("POST", s.url(path), bytes.NewReader(form))
+			lingertest.Must(t, err)
+			req.Header.Set("Content-Type", kind)
+			resp, err := s.h2Client(t).Do(req)
+			if broken := err != nil; broken != (path == "/panic") {
+				t.Fatalf("%s: %v", path, err)
+			} else if !broken {
+				lingertest.Must(t, resp.Body.Close())
+			}
+			<-ended
+			lingertest.Wait(t, "no file is left", func() bool {
+				files, err := os.ReadDir(dir)
+				return err == nil && len(files) == 0
+			})
+		}
+	}
+}
+
 func TestH2Bounds(t *testing.T) {
 	inBothH2(t, func(t *testing.T, config *tls.Config) {
 		entered := make(chan struct{}, 1)

@@ -95,7 +95,7 @@ func (w *h2Writer) follow(began time.Time) {
 		return
 	}
 	w.report(u.req, began) // what follows takes as long as it likes
-	w.runAfter(u.req)
+	w.runAfter()
 	err := u.serve()
 	u.end(err)
 	u.mu.Lock()
@@ -122,7 +122,7 @@ func (u *h2Upgrade) serve() error {
 	defer u.timer.Stop()
 	u.Await(0)
 	gone := u.req.Context().Done()
-	turn := h2Turn{u.w.run, h2ConnOf(u.req).ID}.Turn().Done()
+	turn := h2Turn{u.w.run, u.w.conn.ID}.Turn().Done()
 	u.protocol.Began()
 	for {
 		if err := u.flush(); err != nil {
@@ -318,7 +318,7 @@ func (u *h2Upgrade) Call(f func()) {
 			u.Abort()
 		}
 	}()
-	returned = guard(u.w.run.cfg.log, h2ConnOf(u.req).ID, "handler", f)
+	returned = guard(u.w.run.cfg.log, u.w.conn.ID, "handler", f)
 }
 
 // Want implements onloop.Conn. Nothing is read.
@@ -353,7 +353,7 @@ func (u *h2Upgrade) Chunked() bool { return false }
 func (u *h2Upgrade) Loop() onloop.Loop { return &u.w.run.h2.rounds }
 
 // Remote implements onloop.Conn.
-func (u *h2Upgrade) Remote() netip.AddrPort { return h2ConnOf(u.req).Remote }
+func (u *h2Upgrade) Remote() netip.AddrPort { return u.w.conn.Remote }
 
 // h2Rounds takes the place of a loop for what is sent to many streams, each of which has a goroutine of its own to write. Any goroutine may call its
 // method.

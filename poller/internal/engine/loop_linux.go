@@ -45,8 +45,10 @@ const (
 )
 
 const (
-	// readBuffer is how much is read at a time.
-	readBuffer = 64 << 10
+	// readBuffer is how much is read at a time, once so much has come; firstBuffer before that, of which small requests need less. What a loop takes of
+	// the heap has the garbage collector run more often in a small process.
+	readBuffer  = 64 << 10
+	firstBuffer = 8 << 10
 	// batch is how many events are dealt with before others have the processor, which takes a millisecond where each leads to a system call.
 	batch = 64
 )
@@ -168,7 +170,7 @@ func (l *Loop) open() (err error) {
 		return err
 	}
 	l.ending, l.failure = false, nil
-	l.buf = make([]byte, readBuffer)
+	l.buf = make([]byte, firstBuffer)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.running = true
@@ -331,6 +333,8 @@ func (l *Loop) happened(e *entry, events uint32) {
 		l.close(e, There)
 	case !e.session.Received(l.buf[:n]):
 		l.close(e, Here)
+	case n == len(l.buf) && n < readBuffer:
+		l.buf = make([]byte, readBuffer)
 	}
 }
 
