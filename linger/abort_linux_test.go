@@ -442,7 +442,7 @@ func TestAbortOther(t *testing.T) {
 					return s.addr.String()
 				}
 				t.Run("listener/"+fam.name, func(t *testing.T) {
-					s := listenWith(t, again(t), false)
+					s := listenAt(t, again(t), false)
 					queued := s.dial(t)
 					sockdiagtest.WaitCount(t, s.addr.Port(), sockdiag.Counts{sockdiag.Listen: 1, sockdiag.Established: 1})
 					lingertest.Control(t, s, Abort)

@@ -44,12 +44,18 @@ func listen(t testing.TB, f family) *server {
 	return listenWith(t, f.address, false)
 }
 
-// listenWith skips the test where the machine lacks what is asked for. No socket of an earlier test is on the port.
+// listenWith listens on a port of the test's own, if address has none.
 func listenWith(t testing.TB, address string, mptcp bool) *server {
+	t.Helper()
+	return listenAt(t, sockdiagtest.OwnAddr(t, address), mptcp)
+}
+
+// listenAt skips the test where the machine lacks what is asked for.
+func listenAt(t testing.TB, address string, mptcp bool) *server {
 	t.Helper()
 	lc := net.ListenConfig{Control: lingertest.SendBuffer(16 << 10)}
 	lc.SetMultipathTCP(mptcp)
-	ln, err := lc.Listen(context.Background(), "tcp", sockdiagtest.OwnAddr(t, address))
+	ln, err := lc.Listen(context.Background(), "tcp", address)
 	if err != nil {
 		if ap := netip.MustParseAddrPort(address); ap.Addr().Is6() {
 			t.Skipf("no IPv6 here: %v", err)

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -64,8 +65,19 @@ func takeSignals() {
 	}
 }
 
-// Descriptors lists the open descriptors of the process, each as "number target". The Go runtime's own epoll, which comes
-// with the first poll and stays, is opened first.
+// Keep keeps a descriptor that is the test's own until its end, and closes it then. [Descriptors] leaves it out.
+func Keep(t testing.TB, fd int) {
+	kept.Store(strconv.Itoa(fd), nil)
+	t.Cleanup(func() {
+		kept.Delete(strconv.Itoa(fd))
+		_ = syscall.Close(fd)
+	})
+}
+
+var kept sync.Map // numbers, as text
+
+// Descriptors lists the open descriptors of the process, each as "number target", but for those of [Keep]. The Go runtime's own epoll, which
+// comes with the first poll and stays, is opened first.
 func Descriptors() []string {
 	if r, w, err := os.Pipe(); err == nil {
 		r.Close()
@@ -83,7 +95,7 @@ func Descriptors() []string {
 	}
 	var fds []string
 	for _, name := range names {
-		if name == strconv.Itoa(int(f.Fd())) {
+		if _, ours := kept.Load(name); ours || name == strconv.Itoa(int(f.Fd())) {
 			continue
 		}
 		if target, err := os.Readlink(dir + "/" + name); err == nil {

@@ -44,7 +44,7 @@ func own(t testing.TB, port uint16) bool {
 		}
 		return false
 	}
-	t.Cleanup(func() { unix.Close(fd) })
+	lingertest.Keep(t, fd)
 	return true
 }
 
