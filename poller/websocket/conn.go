@@ -44,6 +44,7 @@ type Conn struct {
 	inbox      *inbox     // what a worker is to do; nil: nothing
 	delivering bool       // a worker is at it, or about to
 	held       bool       // the loop waits for that
+	atWork     int        // bytes of messages that a worker has, or is to have
 	closeSent  bool
 	value      any
 }

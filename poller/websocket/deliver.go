@@ -32,6 +32,8 @@ const (
 	maxInbox = 64 << 10
 	// keptInbox bounds the memory that an inbox has when it is kept for another connection.
 	keptInbox = 64 << 10
+	// leastCharged is how much a worker has to have for the connection to be charged with it. Of less the loop need not learn that it is done with.
+	leastCharged = 4 << 10
 	// pauseAt is how much may wait to be sent of what follows on the loop from what was read, before less is read.
 	pauseAt = 256 << 10
 )
@@ -71,6 +73,8 @@ func (c *Conn) push(i item, owned bool) {
 		c.inbox = in
 	}
 	in.bytes += len(i.data)
+	c.atWork += len(i.data)
+	c.held = c.held || c.atWork >= leastCharged
 	if !owned && len(i.data) > 0 {
 		start := len(in.mem)
 		in.mem = append(in.mem, i.data...) // where it moves, those before keep what they have
@@ -102,7 +106,7 @@ func (c *Conn) work() {
 		in := c.inbox
 		c.inbox = nil
 		if in == nil {
-			c.delivering = false
+			c.delivering, c.atWork = false, 0
 			held := c.held
 			c.held = false
 			if !held {
@@ -115,6 +119,7 @@ func (c *Conn) work() {
 			}
 			return
 		}
+		c.atWork = in.bytes
 		c.mu.Unlock()
 		c.do(in)
 	}
@@ -176,6 +181,16 @@ func (c *Conn) busy() bool {
 	defer c.mu.Unlock()
 	c.held = c.held || c.delivering
 	return c.delivering
+}
+
+// charged is what a worker has of messages, if it is worth the account.
+func (c *Conn) charged() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.atWork < leastCharged {
+		return 0
+	}
+	return c.atWork
 }
 
 // isDelivering reports whether a worker has something to do, for which reading pauses.

@@ -4,6 +4,7 @@ package websocket
 
 import (
 	"strings"
+	"sync"
 	"testing"
 
 	"rstserver/internal/lingertest"
@@ -32,4 +33,33 @@ func TestPartialMessagesAreCharged(t *testing.T) {
 		lingertest.Wait(t, "some are reset", func() bool { return s.Stats().Memory.Reset > 0 })
 		lingertest.Wait(t, "the bound is kept", func() bool { return buffered() < bound+size/2 })
 	})
+}
+
+// Whole messages count for as long as a worker has them, or they wait for one.
+func TestWholeMessagesAreCharged(t *testing.T) {
+	for name, n := range map[string]int{"one": 1, "small ones": 32} {
+		t.Run(name, func(t *testing.T) {
+			const bound, size, conns = 4 << 20, 32 << 10, 64
+			goOn := make(chan struct{})
+			options := &Options{OnMessage: func(*Conn, Type, []byte) { <-goOn }}
+			s := start(t, &poller.Server{MaxBufferedBytes: bound}, options, true)
+			end := sync.OnceFunc(func() { close(goOn) })
+			t.Cleanup(end)
+			buffered := func() int64 { return s.Stats().Memory.Buffered }
+			messages := strings.Repeat(frame(0x82, strings.Repeat("m", size/n)), n)
+			var clients []*client
+			for range conns {
+				c := s.open(t)
+				c.send(messages)
+				clients = append(clients, c)
+			}
+			lingertest.Wait(t, "they are charged", func() bool { return buffered() >= conns*size/2 })
+			end()
+			lingertest.Wait(t, "they are charged no more", func() bool { return buffered() < conns*size/8 })
+			for _, c := range clients {
+				c.send(closeFrame(1000, ""))
+				c.wantAll("close 1000", "FIN")
+			}
+		})
+	}
 }

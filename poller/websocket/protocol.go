@@ -132,9 +132,12 @@ func (p *protocol) Turn(restart bool) {
 	c.finish()
 }
 
-// Weight implements onloop.Protocol. A message that has come whole is a worker's.
+// Weight implements onloop.Protocol.
 func (p *protocol) Weight() int {
 	n := cap(p.rest)
+	if !p.options.OnLoop {
+		n += (*Conn)(p).charged()
+	}
 	if p.partial != nil {
 		n += cap(p.partial.content) + cap(p.partial.control)
 	}
