@@ -67,9 +67,9 @@ func claims(program, peers string) []claim {
 		return found(`(?m)^` + regexp.QuoteMeta(server) + `\s+([0-9,.]+)` + unit + `\s`)
 	}
 	list = append(list,
-		claim{"bench/README.md", "| echoes a second | 55,133 | 49,398 | 58,794 |", messages("--echo"), over(listed(abort, ""), listed("gws", "")), 0.94, true, "×", ofRatio},
-		claim{"bench/README.md", "until the last of 10,000 has a message | 130 | 132 | 119 |", messages("--broadcast"), over(listed(abort, "ms"), listed("gws", "ms")), 1.09, false, "×", ofRatio},
-		claim{"bench/README.md", "answered after 0.9 ms, and 7.8 ms at the most", messages("--broadcast"), found(`(?m)^rstserver abort\s.*\s([0-9.]+)ms\s+[0-9,]+ bytes`), 7.8, false, "ms", ofTime},
+		claim{"bench/README.md", "| echoes a second | 74,110 | 65,963 | 62,279 |", messages("--echo"), over(listed(abort, ""), listed("gws", "")), 1.19, true, "×", ofRatio},
+		claim{"bench/README.md", "until the last of 10,000 has a message | 102 | 109 | 122 |", messages("--broadcast"), over(listed(abort, "ms"), listed("gws", "ms")), 0.84, false, "×", ofRatio},
+		claim{"bench/README.md", "answered after 0.6 ms, and 8.6 ms at the most", messages("--broadcast"), found(`(?m)^rstserver abort\s.*\s([0-9.]+)ms\s+[0-9,]+ bytes`), 8.6, false, "ms", ofTime},
 	)
 
 	serving := []string{filepath.Join(peers, "serving"), "-rounds", "3", "-program", program, "-peers", peers, "costs"}
