@@ -120,7 +120,7 @@ var situations = []struct {
 			lingertest.Must(s.t, err)
 			s.t.Cleanup(func() { _ = res.Body.Close() })
 			m := s.scrape()
-			return m("file_descriptors_available") < 0.1*m("file_descriptors_max")
+			return m("file_descriptors_available") < 0.1*m("file_descriptors_max")-3 // which come and go with those who ask
 		})
 		s.see(1, "RstserverDescriptorsShort", "RstserverNotAccepting")
 		s.do("\n")
@@ -246,7 +246,7 @@ var situations = []struct {
 		}
 		s.commands = nil
 	}},
-	{"RstserverTimeouts", []string{"--header-timeout", "2s"}, nil, []string{"192.0.2.0/24", "127.0.0.7", "1m", "1ms"}, func(s *scene) {
+	{"RstserverTimeouts", []string{"--header-timeout", "20s"}, nil, []string{"192.0.2.0/24", "127.0.0.7", "1m", "1ms"}, func(s *scene) {
 		dial(s.t, s.addr).expectHello()
 		slow := dial(s.t, s.addr)
 		slow.send("GET")
@@ -261,7 +261,7 @@ var situations = []struct {
 	}},
 	{"RstserverHandlersWait", []string{"--max-handlers", "1"}, nil, nil, func(s *scene) {
 		first, second := dial(s.t, s.addr), dial(s.t, s.addr)
-		first.send("GET /slow?ms=1500 HTTP/1.1\r\nHost: x\r\n\r\n")
+		first.send("GET /slow?ms=15000 HTTP/1.1\r\nHost: x\r\n\r\n")
 		lingertest.Wait(s.t, "it runs", func() bool { return s.scrape()("handlers_running") == 1 })
 		second.send("GET /slow?ms=0 HTTP/1.1\r\nHost: x\r\n\r\n")
 		lingertest.Wait(s.t, "another waits", func() bool { return s.scrape()("handlers_waiting") == 1 })
@@ -288,7 +288,7 @@ var situations = []struct {
 		lingertest.Wait(s.t, "the log names the proxy", func() bool { return s.stderr.count(c.LocalAddr().String()) > 0 })
 		s.see(1, "RstserverProxyHeader")
 	}},
-	{"Taking an instance out", []string{"--drain-delay", "200ms"}, nil, nil, func(s *scene) {
+	{"Taking an instance out", []string{"--drain-delay", "10s"}, nil, nil, func(s *scene) {
 		drained := make(chan struct{})
 		go func() {
 			defer close(drained)
