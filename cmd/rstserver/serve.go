@@ -161,15 +161,12 @@ func (c *serveCommand) serve(stdout io.Writer, log, audit *slog.Logger, level *s
 	// Before the port is open, so that no signal meets the default action once somebody can connect.
 	signals, hangups := make(chan os.Signal, 8), make(chan os.Signal, 1)
 	signal.Notify(signals, lifeSignals...)
-	defer signal.Stop(signals)
 	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go secure.renew(ctx, hangups, log)
 	// A reader of stdout or stderr that goes away must not take the server with it.
 	signal.Ignore(syscall.SIGPIPE)
-	defer signal.Reset(syscall.SIGPIPE)
 	manager := newManager(log)
 	defer manager.stop()
 
