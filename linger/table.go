@@ -240,6 +240,15 @@ func (t *Table) newSweep(owner int) Sweep {
 	return Sweep{Cookies: make([]uint64, 0, n)}
 }
 
+// Has reports whether fd is in the table: that it was opened and not closed, be it reset or not.
+func (t *Table) Has(fd int) bool {
+	s := t.slot(fd)
+	return s != nil && s.state.Load()&phaseMask != phaseFree
+}
+
+// Len is one more than the highest descriptor that has been in the table.
+func (t *Table) Len() int { return int(t.top.Load()) }
+
 // usedChunks is how many chunks may hold something.
 func (t *Table) usedChunks() int { return (int(t.top.Load()) + chunkSize - 1) >> chunkBits }
 

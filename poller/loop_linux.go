@@ -54,6 +54,8 @@ type loop struct {
 	isReady bool          // owned by the engine's goroutine
 	swept   chan struct{} // closed when sweep holds what the loop aborted
 	sweep   linger.Sweep
+	sweptAt time.Time     // likewise
+	hasShed chan struct{} // closed when shed has returned
 	ended   chan struct{} // closed when no engine runs any more, and none will
 	stuck   bool          // it did not do its part of the teardown in time; owned by that
 }
@@ -61,7 +63,7 @@ type loop struct {
 func newLoop(r *run, index int, log *slog.Logger) *loop {
 	l := &loop{
 		run: r, index: index, log: log, durations: r.cfg.durations(),
-		ready: make(chan struct{}), swept: make(chan struct{}), ended: make(chan struct{}),
+		ready: make(chan struct{}), swept: make(chan struct{}), hasShed: make(chan struct{}), ended: make(chan struct{}),
 	}
 	l.engine = engine.NewLoop(r.port, l)
 	l.handling.Store(-1)

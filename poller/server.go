@@ -192,9 +192,10 @@ type Server struct {
 	// StuckGrace is how long a teardown waits for a loop that does not respond, because a handler blocks it, before its
 	// connections are aborted from outside. Zero means DefaultStuckGrace.
 	StuckGrace time.Duration
-	// ExitAfterClose says that the process ends once Close or Shutdown has returned. They then leave the descriptors of
-	// connections that they have reset to the kernel, which closes them when the process ends, with less work. ConnAborted is
-	// not called for those, and the loops' goroutines and the memory of the Server are not given back. It has no effect on a HandOver.
+	// ExitAfterClose says that the process ends once Close or Shutdown has returned. They then close the descriptors of connections that they
+	// have reset with less work, from all loops at once, and leave those that handlers or other protocols have to the end of the
+	// process. ConnAborted is not called for any, and the loops' goroutines and the memory of the Server are not given back. It has
+	// no effect on a HandOver.
 	ExitAfterClose bool
 	// NoArm leaves the listener unarmed: a process that dies without a teardown then leaves its connections in TIME_WAIT.
 	NoArm bool

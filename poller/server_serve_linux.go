@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rstserver/internal/claims"
+	"rstserver/internal/deal"
 	"rstserver/internal/latch"
 	"rstserver/internal/processors"
 	"rstserver/linger"
@@ -51,6 +52,8 @@ type run struct {
 	exits     bool          // the process ends behind the teardown; set before closingC is closed
 	refused   chan struct{} // closed when the port has been given up
 	settled   chan struct{} // closed when that is so and nothing more can come from it
+	closes    deal.Pieces   // descriptors that a process which ends closes itself
+	stuck     chan struct{} // closed when a loop has not done its part of the teardown in time
 	closers   chan struct{} // holds one element for each loop that closes its descriptors
 	failed    chan error    // why a loop gave up, at most once for each
 
@@ -207,7 +210,7 @@ func (s *Server) start(ln net.Listener, config *tls.Config) (*run, error) {
 	r := &run{
 		server: s, cfg: cfg,
 		table: new(linger.Table), closingC: make(chan struct{}), sweeps: make(chan struct{}), aborted: make(chan struct{}),
-		refused: make(chan struct{}), settled: make(chan struct{}),
+		stuck: make(chan struct{}), refused: make(chan struct{}), settled: make(chan struct{}),
 		closers: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), failed: make(chan error, cfg.loops),
 		pool: newPool(cfg.maxHandlers), handshakes: newPool(cfg.maxHandshakes),
 		computing: make(chan struct{}, computingPerProcessor*runtime.GOMAXPROCS(0)), noneLeft: make(chan struct{}, 1),

@@ -12,6 +12,7 @@ import (
 	"rstserver/internal/tcpsock"
 	"rstserver/linger"
 	"rstserver/linger/sockdiag"
+	"rstserver/poller/internal/engine"
 )
 
 // Close lets go of the port at once: it refuses new connections, resets every one that exists, and asks the kernel what
@@ -76,7 +77,7 @@ func (s *Server) teardown(mode, cut linger.Mode, began time.Time) {
 	rep.Streams = int(r.h2.streams.Load())
 	sweep, errsOutside := r.abortAll(&rep)
 	errs = append(errs, errsOutside...)
-	rep.Steps.PortFree = time.Since(rep.Started)
+	rep.Steps.PortFree = r.freeSince(rep.Started)
 	exits := r.exits
 	if !exits {
 		close(r.aborted)
@@ -97,7 +98,8 @@ func (s *Server) teardown(mode, cut linger.Mode, began time.Time) {
 	}
 	sweep.Add(r.h2.drained())
 
-	// The loops close the descriptors meanwhile.
+	r.awaitShed()
+	// The loops close the descriptors meanwhile, unless that has been done.
 	if rep.Swept = r.destroyResidue(sweep.Cookies); rep.Swept != nil {
 		rep.Steps.PortFree = time.Since(rep.Started)
 	}
@@ -269,6 +271,9 @@ func (r *run) abortAll(rep *linger.Report) (sweep linger.Sweep, errs []error) {
 			continue
 		}
 		l.stuck = true
+		if !latch.IsClosed(r.stuck) {
+			close(r.stuck)
+		}
 		n := helped.Aborted.Total()
 		rep.AbortedOutside += n
 		errs = append(errs, fmt.Errorf("poller: event loop %d was stuck in a handler for more than %s; its %d connections "+
@@ -320,9 +325,19 @@ func (l *loop) abortOwn() {
 		}
 	}
 	l.sweep.Add(l.late)
-	giveBack()
+	l.sweptAt = time.Now()
 	close(l.swept)
+	if r.exits {
+		l.shed()
+	}
+	giveBack()
 	<-r.aborted
+	if r.exits {
+		l.engine.Forget(func(s engine.Session) bool {
+			c := s.(*conn)
+			return c.state != opening && c.state != hijacked && !r.table.Has(c.sock.FD)
+		})
+	}
 	select {
 	case r.closers <- struct{}{}:
 		l.isCloser = true
@@ -330,6 +345,61 @@ func (l *loop) abortOwn() {
 		// Those before have a great many, or are stuck in a hook.
 	}
 	l.engine.End()
+}
+
+// freeSince is how long after began all connections were reset. Loops say when they had reset theirs, as nobody else may have had a processor then.
+func (r *run) freeSince(began time.Time) time.Duration {
+	var last time.Time
+	for _, l := range r.loops {
+		if l.stuck || !latch.IsClosed(l.swept) {
+			return time.Since(began)
+		}
+		if l.sweptAt.After(last) {
+			last = l.sweptAt
+		}
+	}
+	return max(last.Sub(began), 1)
+}
+
+// shed closes, together with the other loops, the descriptors of connections that were reset and that loops alone have to do with. It takes all
+// processors, as clients that have been told would else take them, and the process is not gone before its descriptors are. It closes none if
+// a loop is stuck.
+func (l *loop) shed() {
+	defer close(l.hasShed)
+	r := l.run
+	for _, other := range r.loops {
+		select {
+		case <-other.swept:
+		case <-other.ended:
+		case <-r.stuck:
+			return
+		}
+	}
+	for from, to := range r.closes.Of(r.table.Len()) {
+		r.table.CloseAborted(from, to, func(a linger.Activity) bool {
+			switch a {
+			case linger.New, linger.Receiving, linger.Sending, linger.Closing, linger.Idle:
+				return true
+			}
+			return false // there may be a worker that uses it
+		})
+	}
+}
+
+// awaitShed waits until the loops are done with that.
+func (r *run) awaitShed() {
+	if !r.exits {
+		return
+	}
+	for _, l := range r.loops {
+		if l.stuck {
+			continue
+		}
+		select {
+		case <-l.hasShed:
+		case <-l.ended:
+		}
+	}
 }
 
 // waitLoops waits until all loops but the stuck ones have ended, and returns those that make no progress with it for the

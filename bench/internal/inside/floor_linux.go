@@ -5,19 +5,18 @@ package inside
 import (
 	"errors"
 	"fmt"
-	"iter"
 	"net"
 	"net/netip"
 	"os"
 	"os/signal"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/internal/deal"
 	"rstserver/internal/processors"
 )
 
@@ -155,7 +154,7 @@ func (f *floorServer) abort() {
 	var (
 		apart          processors.Set
 		threads, reset sync.WaitGroup
-		resets, closes pieces
+		resets, closes deal.Pieces
 	)
 	n := runtime.NumCPU()
 	reset.Add(n)
@@ -163,14 +162,14 @@ func (f *floorServer) abort() {
 		threads.Go(func() {
 			_ = apart.Take()
 			if f.way == inPlace {
-				for from, to := range resets.of(len(f.live)) {
+				for from, to := range resets.Of(len(f.live)) {
 					f.reset(from, to)
 				}
 			}
 			// Whatever is closed before it is reset ends with FIN. Nor is a processor to close as long as there are connections to reset.
 			reset.Done()
 			reset.Wait()
-			for from, to := range closes.of(len(f.live)) {
+			for from, to := range closes.Of(len(f.live)) {
 				f.close(from, to)
 			}
 		})
@@ -201,21 +200,5 @@ func (f *floorServer) close(from, to int) {
 		}
 		unix.RawSyscall(unix.SYS_CLOSE_RANGE, uintptr(fd), uintptr(last), 0)
 		fd = last
-	}
-}
-
-// pieces deals numbers out to several goroutines, a few at a time, so that whoever is done helps the others.
-type pieces struct{ taken atomic.Int64 }
-
-// of is pieces of the numbers below n that are for this goroutine to deal with: each from a number to one below another.
-func (p *pieces) of(n int) iter.Seq2[int, int] {
-	const piece = 64
-	return func(yield func(from, to int) bool) {
-		for {
-			from := int(p.taken.Add(piece)) - piece
-			if from >= n || !yield(from, min(from+piece, n)) {
-				return
-			}
-		}
 	}
 }

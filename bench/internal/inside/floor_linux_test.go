@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -18,57 +17,6 @@ import (
 )
 
 func TestMain(m *testing.M) { lingertest.Main(m) }
-
-// Of several goroutines that share numbers, each number is dealt with once, and whoever is held up leaves the rest to the others.
-func TestPieces(t *testing.T) {
-	const n = 5_000
-	var p pieces
-	held, others := make(chan struct{}), sync.WaitGroup{}
-	var stuck []int
-	var slow sync.WaitGroup
-	begun := make(chan struct{})
-	slow.Go(func() {
-		for from, to := range p.of(n) {
-			for i := from; i < to; i++ {
-				stuck = append(stuck, i)
-			}
-			if from == 0 {
-				close(begun)
-				<-held
-			}
-		}
-	})
-	<-begun
-	got := make([][]int, 3)
-	for k := range got {
-		others.Go(func() {
-			for from, to := range p.of(n) {
-				for i := from; i < to; i++ {
-					got[k] = append(got[k], i)
-				}
-			}
-		})
-	}
-	others.Wait()
-	close(held)
-	slow.Wait()
-	if len(stuck) > 64 {
-		t.Errorf("the goroutine that was held up has %d numbers", len(stuck))
-	}
-	all := append(slices.Concat(got...), stuck...)
-	slices.Sort(all)
-	for i, got := range all {
-		if got != i {
-			t.Fatalf("the number at %d is %d", i, got)
-		}
-	}
-	if len(all) != n {
-		t.Errorf("%d numbers, want %d", len(all), n)
-	}
-	for from, to := range new(pieces).of(0) {
-		t.Errorf("of none it deals out %d to %d", from, to)
-	}
-}
 
 // Each way ends every connection with RST, and leaves nothing open for the end of the process to close.
 func TestFloorAborts(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rstserver/internal/deal"
 	"rstserver/internal/wsframe"
 )
 
@@ -87,11 +88,11 @@ func bare(b []byte) (frame, rest []byte) {
 
 // tellAll writes to all that are in the hub, from a thread on each processor. Who does not take it misses it.
 func (f *floorServer) tellAll(frame []byte) {
-	var all pieces
+	var all deal.Pieces
 	var threads sync.WaitGroup
 	for range runtime.NumCPU() {
 		threads.Go(func() {
-			for from, to := range all.of(len(f.live)) {
+			for from, to := range all.Of(len(f.live)) {
 				for fd := from; fd < to; fd++ {
 					if f.live[fd] && f.sockets[fd] == inTheHub {
 						_, _ = unix.Write(fd, frame)

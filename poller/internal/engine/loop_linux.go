@@ -247,6 +247,16 @@ func (l *Loop) PollNothing() error {
 	return os.NewSyscallError("dup3", unix.Dup3(none, l.epoll, unix.O_CLOEXEC))
 }
 
+// Forget drops the sessions that f is true of, whose descriptors have been closed by somebody else. It is called in the task that calls End.
+func (l *Loop) Forget(f func(Session) bool) {
+	for fd, e := range l.entries {
+		if e != nil && f(e.session) {
+			l.entries[fd] = nil
+			l.live.Add(-1)
+		}
+	}
+}
+
 // Sessions calls f for the sessions of n descriptors, from the given one on, and returns the next, 0 behind the last. On the loop, outside of a
 // session's methods; f may close what it is given.
 func (l *Loop) Sessions(from, n int, f func(Session)) (next int) {
