@@ -38,8 +38,8 @@ type serveCommand struct {
 	WriteTimeout      time.Duration `default:"60s" placeholder:"D" help:"Time during which a client takes nothing of an answer, after which it is reset. 0: none. Default: ${default}."`
 	IdleTimeout       time.Duration `default:"3m" placeholder:"D" help:"Time between two requests, after which the connection is closed. 0: none. Default: ${default}."`
 	MaxHandlers       int           `default:"0" placeholder:"N" help:"Requests to /slow, /stream, /upgrade, /ws/room, /events, /events/room and /files/ answered at a time. Default: as many as there are connections."`
-	MaxHeaderBytes    int           `default:"65536" placeholder:"N" help:"Bytes of a request's head; more are answered with 431. Default: ${default}."`
-	MaxBodyBytes      int64         `default:"10485760" placeholder:"N" help:"Bytes of a request's content, for /echo and for handlers; more are answered with 413. Other requests have no use for content, which is thrown away. 0: no bound. Default: ${default}."`
+	MaxHeaderBytes    byteSize      `default:"65536" placeholder:"N" help:"Bytes of a request's head, such as 64KiB; more are answered with 431. Default: ${default}."`
+	MaxBodyBytes      byteSize      `default:"10485760" placeholder:"N" help:"Bytes of a request's content, such as 10MiB, for /echo and for handlers; more are answered with 413. Other requests have no use for content, which is thrown away. 0: no bound. Default: ${default}."`
 	MaxBuffered       *byteSize     `placeholder:"N" help:"Bytes that all connections together may have buffered, such as 256MiB. From three quarters of it on large requests get 503, beyond it the connections that make the least progress are reset. 0: no bound. Default: a quarter of the least of GOMEMLIMIT, the cgroup's limit and the machine's memory."`
 	Root              *string       `placeholder:"DIR" help:"Serve the files in this directory under /files/. Default: none."`
 	ShutdownAfter     time.Duration `default:"0s" placeholder:"D" help:"Count down this long, then abort. Default: serve until a signal comes."`
@@ -86,7 +86,7 @@ func (c *serveCommand) check() error {
 		{"--max-header-bytes", int64(c.MaxHeaderBytes), 1, math.MaxInt32},
 		{"--min-body-rate", c.MinBodyRate, 0, math.MaxInt32},
 		{"--min-write-rate", c.MinWriteRate, 0, math.MaxInt32},
-		{"--max-body-bytes", c.MaxBodyBytes, 0, math.MaxInt64},
+		{"--max-body-bytes", int64(c.MaxBodyBytes), 0, math.MaxInt64},
 	} {
 		if v.n < v.low || v.n > v.high {
 			return usage("%s=%d: it must be from %d to %d", v.flag, v.n, v.low, v.high)

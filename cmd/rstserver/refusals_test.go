@@ -10,7 +10,7 @@ import (
 
 // TestRefusals sends what is refused and goes on sending: the answer has to arrive all the same, and whole.
 func TestRefusals(t *testing.T) {
-	p := start(t, "--max-header-bytes", "4096", "--max-body-bytes", "10000")
+	p := start(t, "--max-header-bytes", "4KiB", "--max-body-bytes", "10000")
 	junk := strings.Repeat("x", 64<<10)
 	for _, tc := range []struct {
 		name, request string

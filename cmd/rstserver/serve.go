@@ -45,8 +45,8 @@ func (c *serveCommand) server(s *site, log *slog.Logger) *poller.Server {
 		WriteTimeout:     orNone(c.WriteTimeout),
 		IdleTimeout:      orNone(c.IdleTimeout),
 		MaxHandlers:      c.MaxHandlers,
-		MaxHeaderBytes:   c.MaxHeaderBytes,
-		MaxBodyBytes:     orNone(c.MaxBodyBytes),
+		MaxHeaderBytes:   int(c.MaxHeaderBytes),
+		MaxBodyBytes:     int64(orNone(c.MaxBodyBytes)),
 		StrictTargets:    true, // it knows all of its own
 		ExitAfterClose:   !c.LogConns,
 		NoArm:            c.NoArm,
@@ -58,7 +58,7 @@ func (c *serveCommand) server(s *site, log *slog.Logger) *poller.Server {
 	srv.Protocols.SetHTTP2(c.HTTP2 != "none")
 	srv.Protocols.SetUnencryptedHTTP2(c.HTTP2 == "all")
 	// Whatever may come in has to be allowed out again.
-	srv.MaxOutputBytes = max(poller.DefaultMaxOutputBytes, int(min(c.MaxBodyBytes, maxEcho)))
+	srv.MaxOutputBytes = max(poller.DefaultMaxOutputBytes, int(min(int64(c.MaxBodyBytes), maxEcho)))
 	if c.MaxBuffered != nil {
 		srv.MaxBufferedBytes = int64(orNone(*c.MaxBuffered))
 	}
@@ -124,7 +124,7 @@ func (c *serveCommand) serve(stdout io.Writer, log, audit *slog.Logger, level *s
 	if checked != nil {
 		return checked
 	}
-	s := &site{maxBody: orNone(c.MaxBodyBytes)}
+	s := &site{maxBody: int64(orNone(c.MaxBodyBytes))}
 	if c.ProcessField != nil {
 		s.processField, s.process = *c.ProcessField, strconv.Itoa(os.Getpid())
 	}
