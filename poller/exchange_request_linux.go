@@ -37,6 +37,9 @@ func (x *exchange) newRequest(head *httpcodec.Request) (*http.Request, error) {
 		TLS:        x.connectionState(),
 		Close:      !head.KeepAlive,
 	}
+	if u.Host != "" {
+		req.Host = u.Host // in which net/url decodes what is no ASCII
+	}
 	if head.MinorVersion == 0 {
 		req.Proto = "HTTP/1.0"
 	}
