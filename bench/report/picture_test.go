@@ -13,7 +13,7 @@ import (
 // pictured is a row of a table of RESULTS.md.
 type pictured struct {
 	server, left string
-	free, told   float64 // milliseconds; free is 0 where the port did not get free
+	free, told   float64 // milliseconds; 0 where the port did not get free, and where not all clients were told
 	ours         bool
 }
 
@@ -64,7 +64,9 @@ func picturedRows(t *testing.T, results, heading string) (rows []pictured) {
 		if !strings.HasPrefix(cells[1], "not in ") {
 			row.free = milliseconds(t, number.FindString(cells[1]))
 		}
-		row.told = milliseconds(t, number.FindString(cells[4]))
+		if !strings.HasPrefix(cells[4], "not in ") {
+			row.told = milliseconds(t, number.FindString(cells[4]))
+		}
 		row.left, _, _ = strings.Cut(row.left, ", ")
 		rows = append(rows, row)
 	}
@@ -129,8 +131,10 @@ text { fill: #e6e6e6 } .soft { fill: #a0a0a0 } .back { fill: #14171a } .grid { s
 		} else { // an arrow: it goes on
 			fmt.Fprintf(&b, `<path class="%s" d="M%d %d H%d L%d %d L%d %d H%d Z"/>`, class, labels, y+4, end, end+8, y+10, end, y+16, labels)
 		}
-		fmt.Fprintf(&b, `<circle class="told" cx="%.1f" cy="%d" r="3.5"/><text class="soft" x="%d" y="%d">%s</text>`+"\n",
-			x(r.told), y+10, end+16, y+14, template.HTMLEscapeString(says))
+		if r.told > 0 {
+			fmt.Fprintf(&b, `<circle class="told" cx="%.1f" cy="%d" r="3.5"/>`, x(r.told), y+10)
+		}
+		fmt.Fprintf(&b, `<text class="soft" x="%d" y="%d">%s</text>`+"\n", end+16, y+14, template.HTMLEscapeString(says))
 	}
 	b.WriteString("</svg>\n")
 	return b.String()
