@@ -280,3 +280,62 @@ func TestStuckLoopLeavesConnectionsToOthers(t *testing.T) {
 		t.Errorf("%d connections held, want 501", held)
 	}
 }
+
+// Whoever waits for room gets that of connections on which nothing ever came, and of no others.
+func TestSilentMakeRoom(t *testing.T) {
+	interval, patience := crowdInterval, silentPatience
+	crowdInterval, silentPatience = 10*time.Millisecond, 50*time.Millisecond
+	t.Cleanup(func() { crowdInterval, silentPatience = interval, patience })
+	const most = 6
+	s := start(t, &Server{Loops: 2, MaxConns: most})
+	idle, begun := s.dial(t), s.dial(t)
+	idle.get("/")
+	begun.send("GET / HT")
+	silent := make([]*client, most-2)
+	for i := range silent {
+		silent[i] = s.dial(t)
+	}
+	lingertest.Wait(t, "all are taken in", func() bool { return s.run.admission.held.Load() == most })
+	for range silent {
+		c := s.dial(t)
+		c.get("/")
+		_ = c.SetLinger(0)
+		_ = c.Close()
+		lingertest.Wait(t, "its connection is gone", func() bool { return s.run.admission.held.Load() < most })
+	}
+	reset := func() (n int) {
+		for _, c := range silent {
+			_ = c.SetReadDeadline(time.Now().Add(time.Millisecond))
+			if _, err := c.in.Peek(1); errors.Is(err, unix.ECONNRESET) {
+				n++
+			}
+		}
+		return n
+	}
+	lingertest.Wait(t, "a silent client is told", func() bool { return reset() > 0 })
+	idle.get("/")
+	begun.send("TP/1.1\r\nHost: x\r\n\r\n")
+	begun.answer("GET")
+}
+
+// As long as nobody waits, those that are silent stay.
+func TestSilentStay(t *testing.T) {
+	interval, patience := crowdInterval, silentPatience
+	crowdInterval, silentPatience = time.Millisecond, time.Millisecond
+	t.Cleanup(func() { crowdInterval, silentPatience = interval, patience })
+	const most = 3
+	s := start(t, &Server{Loops: 1, MaxConns: most})
+	all := make([]*client, most)
+	for i := range all {
+		all[i] = s.dial(t)
+	}
+	lingertest.Wait(t, "accepting is paused", func() bool { return s.run.admission.paused.Load() })
+	for range 20 { // each behind a look, as a rule
+		done := make(chan struct{})
+		time.AfterFunc(2*time.Millisecond, func() { s.run.loops[0].post(func() { close(done) }) })
+		<-done
+	}
+	for _, c := range all {
+		c.get("/")
+	}
+}

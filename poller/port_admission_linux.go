@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"rstserver/internal/tcpsock"
 )
 
 // admission decides when connections are accepted: not while MaxConns are held, and not while descriptors run short, since
@@ -26,18 +28,21 @@ type admission struct {
 	run  *run
 	held atomic.Int64 // connections that count towards MaxConns: all but the parked ones
 
-	maxConns atomic.Int64 // 0: none
-	limit    atomic.Int64 // the lowest number that is not for connections
-	limitDue atomic.Int64 // when limit is to be read again, in nanoseconds of the loops' clocks
-	short    atomic.Bool  // descriptors are. Stored under mu.
-	paused   atomic.Bool  // stored under mu
-	lifted   atomic.Bool  // MaxConns does not count any more
+	maxConns atomic.Int64  // 0: none
+	limit    atomic.Int64  // the lowest number that is not for connections
+	limitDue atomic.Int64  // when limit is to be read again, in nanoseconds of the loops' clocks
+	short    atomic.Bool   // descriptors are. Stored under mu.
+	paused   atomic.Bool   // stored under mu
+	lifted   atomic.Bool   // MaxConns does not count any more
+	interval time.Duration // crowdInterval, immutable, as is the next
+	patience time.Duration // silentPatience
 
 	mu      sync.Mutex // guards what follows; locked before those of engine.Port
 	stopped bool
 	parked  []*conn
 	probe   *time.Timer // looks for a free descriptor while they are short
 	calm    int         // looks in a row that found one
+	crowd   *time.Timer // looks for silent connections while accepting is paused
 	warned  bool        // that they are short was logged
 }
 
@@ -48,8 +53,12 @@ const (
 	calmProbes    = 20
 )
 
+// While accepting is paused and clients wait, room is made every crowdInterval: connections on which nothing at all has come for silentPatience since
+// they were accepted are reset, as many as clients wait.
+var crowdInterval, silentPatience = time.Second, 5 * time.Second // but for a test
+
 func newAdmission(r *run) *admission {
-	a := &admission{run: r}
+	a := &admission{run: r, interval: crowdInterval, patience: silentPatience}
 	a.maxConns.Store(int64(r.cfg.maxConns))
 	a.readLimit()
 	return a
@@ -149,8 +158,48 @@ func (a *admission) exhausted(why error) {
 
 // pauseLocked stops all loops from accepting.
 func (a *admission) pauseLocked() {
-	if !a.stopped && !a.paused.Swap(true) {
-		_ = a.run.port.Pause()
+	if a.stopped || a.paused.Swap(true) {
+		return
+	}
+	_ = a.run.port.Pause()
+	if a.crowd == nil {
+		a.crowd = time.AfterFunc(a.interval, a.makeRoom)
+	} else {
+		a.crowd.Reset(a.interval)
+	}
+}
+
+// makeRoom has the loops reset silent connections while clients wait.
+func (a *admission) makeRoom() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.stopped || !a.paused.Load() {
+		return
+	}
+	a.crowd.Reset(a.interval)
+	waiting := len(a.parked)
+	a.run.port.Control(func(fd int) { waiting += tcpsock.QueueLength(fd) })
+	if waiting == 0 {
+		return
+	}
+	var wanted atomic.Int64
+	wanted.Store(int64(waiting))
+	for _, l := range a.run.loops {
+		l.post(func() { l.resetSilent(&wanted) })
+	}
+}
+
+// resetSilent resets connections on which nothing has come for too long, those first that were accepted first, as long as more are wanted.
+func (l *loop) resetSilent(wanted *atomic.Int64) {
+	l.clock.tick()
+	for c := l.lists[table[fresh].time].first; c != nil && wanted.Load() > 0; {
+		next := c.next
+		if c.state == fresh && l.clock.now-c.opened >= l.run.admission.patience && c.silent() && wanted.Add(-1) >= 0 {
+			c.end = EndTimedOut
+			c.abort()
+			c.settle()
+		}
+		c = next
 	}
 }
 
@@ -243,7 +292,9 @@ func (a *admission) stop() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.stopped = true
-	if a.probe != nil {
-		a.probe.Stop()
+	for _, t := range []*time.Timer{a.probe, a.crowd} {
+		if t != nil {
+			t.Stop()
+		}
 	}
 }
