@@ -16,7 +16,7 @@ import (
 type serveCommand struct {
 	Addr              string        `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address to listen on. An empty host means all addresses of both families, port 0 a free one. fd:NAME is the socket that systemd passes by that name. Default: a socket that systemd passes, or else ${default}."`
 	Loops             int           `default:"0" placeholder:"N" help:"Event loops. Default: one for each processor that Go uses (GOMAXPROCS)."`
-	MaxConns          int           `default:"0" placeholder:"N" help:"Connections held at a time; further clients wait in the kernel's queue. Default: what the limit of open files allows."`
+	MaxConns          int           `default:"0" placeholder:"N" help:"Connections held at a time; further clients wait in the kernel's queue, and connections on which nothing came for five seconds are reset for them. Default: what the limit of open files allows."`
 	MaxConnsPerClient int           `default:"0" placeholder:"N" help:"Connections that one client address has at a time; who comes beyond that is reset. 0: any number. Default: any."`
 	ConnRatePerClient int           `default:"0" placeholder:"N" help:"New connections that one client address has in a second, of which so many can come at once; who comes beyond that is reset. 0: any number. Default: any."`
 	ProxyProtocol     bool          `help:"Connections from --trusted-proxies begin with a PROXY header (v1 or v2), which says who the client is."`
