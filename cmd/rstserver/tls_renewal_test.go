@@ -130,7 +130,7 @@ func TestRenewalUnderLoad(t *testing.T) {
 	var stop atomic.Bool
 	var requests, failed atomic.Int64
 	var seen [2]atomic.Int64 // certificates, by full handshakes
-	pause := time.Duration(lingertest.Times(int(shortPause), 0))
+	pause := time.Duration(lingertest.Times(int(8*shortPause), 0))
 	do := func(c *tlsClient) {
 		time.Sleep(pause)
 		requests.Add(1)
