@@ -335,6 +335,7 @@ func activated(t testing.TB, args []string) *fronted {
 // Each situation of the runbook is brought about. It looks in the metrics as the runbook says, Prometheus would say so, and what the runbook
 // says to do has the effect that it says.
 func TestRunbookPlayed(t *testing.T) {
+	t.Parallel()
 	runbook, err := os.ReadFile(runbookFile)
 	lingertest.Must(t, err)
 	sections := strings.Split(string(runbook), "\n## ")[1:]
