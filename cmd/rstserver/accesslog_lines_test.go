@@ -158,6 +158,7 @@ func TestAccessLogOnStdout(t *testing.T) {
 
 // TestStalledAccessLog stops reading stdout. Clients, teardown and exit do not wait for it.
 func TestStalledAccessLog(t *testing.T) {
+	t.Parallel()
 	cmd := exec.Command(binary, "--addr", "127.0.0.1:0", "--access-log", "-")
 	r, w, err := os.Pipe()
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 // TestBenchOutputs writes all forms of one measurement, and has --from write them again.
 func TestBenchOutputs(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file := func(name string) string { return filepath.Join(dir, name) }
 	for _, name := range []string{"a.json", "a.html", "a.md"} {

@@ -44,6 +44,7 @@ func (b *benchmark) progressLines() []string {
 
 // TestBenchProgress runs with a terminal as stderr, and none as stdout.
 func TestBenchProgress(t *testing.T) {
+	t.Parallel()
 	sockdiagtest.NeedDestroy(t) // or each TIME_WAIT would be waited out
 	for _, columns := range []uint16{0, 200, 40} {
 		stdout, err := os.Create(filepath.Join(t.TempDir(), "stdout"))

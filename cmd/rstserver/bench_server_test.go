@@ -15,6 +15,7 @@ import (
 
 // TestBenchForeign measures servers that are not this project's, some of which fail, and all that can be is measured.
 func TestBenchForeign(t *testing.T) {
+	t.Parallel()
 	sockdiagtest.NeedDestroy(t) // or each TIME_WAIT would be waited out
 	f := newForeign(t)
 	file := filepath.Join(f.dir, "bench.json")
@@ -165,6 +166,7 @@ func TestBenchPrintedByServer(t *testing.T) {
 
 // TestBenchManyProcesses: servers and clients that may not have as many open files as there are connections.
 func TestBenchManyProcesses(t *testing.T) {
+	t.Parallel()
 	sockdiagtest.NeedDestroy(t) // or each TIME_WAIT would be waited out
 	f := newForeign(t)
 	file := filepath.Join(f.dir, "bench.json")
@@ -222,6 +224,7 @@ func TestBenchMissingPeers(t *testing.T) {
 
 // TestBenchHints: what users stumble over is answered with what to do.
 func TestBenchHints(t *testing.T) {
+	t.Parallel()
 	f := newForeign(t)
 	cmd := benchCommandLine("--peers", "none", "--n", "5", "--runs", "1", "--timeout", "2s", "--settle", "50ms",
 		"--server", f.spec("name=daemon", "-daemon"),

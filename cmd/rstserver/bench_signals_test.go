@@ -14,6 +14,7 @@ import (
 
 // TestBenchSignals ends the benchmark in the midst of a run, behind one that was whole.
 func TestBenchSignals(t *testing.T) {
+	t.Parallel()
 	f := newForeign(t)
 	const told = "told terminated"
 	for _, tt := range []struct {
@@ -80,6 +81,7 @@ func TestBenchSignalWithoutPrivilege(t *testing.T) {
 
 // TestBenchIgnoredSignals: nohup, and a shell that puts it in the background, have it go on.
 func TestBenchIgnoredSignals(t *testing.T) {
+	t.Parallel()
 	f := newForeign(t)
 	cmd := benchCommandLine("--peers", "none", "--n", "10", "--runs", "1", "--timeout", "1h",
 		"--server", "name=asks,cmd=sh -c 'grep SigIgn /proc/self/status >>\""+f.diary+"\"' {port}", "--server", f.spec("name=foreign", "-stays"))

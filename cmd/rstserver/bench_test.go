@@ -13,6 +13,7 @@ import (
 
 // TestBench measures what there is to measure without a flag, with fewer connections and runs.
 func TestBench(t *testing.T) {
+	t.Parallel()
 	const n, runs = 60, 2
 	file := filepath.Join(t.TempDir(), "bench.json")
 	var b *benchmark
@@ -101,6 +102,7 @@ func leaves(run report.Run, want sockdiag.Counts) bool {
 
 // TestBenchKinds measures with mixes and several numbers, as many runs as there are combinations.
 func TestBenchKinds(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "bench.json")
 	b, code := runBench(t, "--peers", "rstserver,floor", "--n", "20,40", "--kind", "fresh", "--kind", "idle=3,in-flight=1", "--runs", "1", "--late", "1m", "--json", file)
 	if code != 0 {

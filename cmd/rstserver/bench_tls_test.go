@@ -8,6 +8,7 @@ import (
 
 // TestBenchTLS measures over TLS: servers of this program and one that a user describes, and all forms say that it was.
 func TestBenchTLS(t *testing.T) {
+	t.Parallel()
 	const n = "20"
 	dir := t.TempDir()
 	file := func(name string) string { return filepath.Join(dir, name) }

@@ -8,6 +8,7 @@ import (
 
 // TestBenchWire measures runs in which the wire is seen, and all forms say what came of them.
 func TestBenchWire(t *testing.T) {
+	t.Parallel()
 	const n = 40
 	dir := t.TempDir()
 	file := func(name string) string { return filepath.Join(dir, name) }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"rstserver/internal/lingertest"
+	"rstserver/internal/sockdiagtest"
 	"rstserver/linger"
 	"rstserver/linger/sockdiag"
 )
@@ -119,17 +120,7 @@ func (c *client) expectEnd() {
 // peer is the server's end of the connection, as the kernel knows it.
 func (c *client) peer() (sockdiag.Socket, bool) {
 	c.t.Helper()
-	local := c.LocalAddr().(*net.TCPAddr).AddrPort()
-	dump, err := sockdiag.Port(c.RemoteAddr().(*net.TCPAddr).AddrPort().Port())
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	for _, s := range dump.Sockets {
-		if s.Remote == local {
-			return s, true
-		}
-	}
-	return sockdiag.Socket{}, false
+	return sockdiagtest.One(c.t, c.RemoteAddr().(*net.TCPAddr).AddrPort(), c.LocalAddr().(*net.TCPAddr).AddrPort())
 }
 
 // waitPeer waits until ok holds for the server's end of the connection.

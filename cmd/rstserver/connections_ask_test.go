@@ -22,6 +22,7 @@ func (f *fronted) onTerminal(columns uint16, args ...string) (p *process, keys i
 
 // Whoever is asked says yes to the connections that are listed: one that has come since is not among them, and one that has gone is said to be.
 func TestConnectionsAsk(t *testing.T) {
+	t.Parallel()
 	f := startFronted(t)
 	watch, _ := f.onTerminal(60, "connections", "--watch")
 	lingertest.Wait(t, "the first table", func() bool { return strings.Contains(watch.text(), "0 connections\n") })

@@ -94,6 +94,7 @@ func TestLastAnswer(t *testing.T) {
 
 // TestSlowReader asks for answers that the kernel cannot take at once. Not a byte may be missing.
 func TestSlowReader(t *testing.T) {
+	t.Parallel()
 	p := start(t)
 	n := large()
 	echo := head("POST", "/echo", "Content-Length: "+itoa(n), "Connection: close") + counted(n)

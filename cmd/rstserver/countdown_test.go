@@ -55,6 +55,7 @@ func TestCountdownStops(t *testing.T) {
 
 // TestShutdownAfter is the real thing.
 func TestShutdownAfter(t *testing.T) {
+	t.Parallel()
 	const d = 300 * time.Millisecond
 	began := time.Now()
 	p := launch(t, exec.Command(binary, "--shutdown-after", d.String(), "--log-format", "json"))

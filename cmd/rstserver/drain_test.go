@@ -40,6 +40,7 @@ func (p *process) waitLog(parts ...string) {
 
 // TestDrain drains with connections in every state. What is in flight is finished, and the rest is reset.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	// One request has to last until the signal has come. How long that takes is the machine's affair.
 	for ms := 1000; !drains(t, ms) && !t.Failed(); ms *= 4 {
 		if ms > int(lingertest.Patience/time.Millisecond) {
@@ -74,15 +75,8 @@ func drains(t *testing.T, ms int) bool {
 	// Whoever was in the accept queue is taken in before.
 	lingertest.Wait(t, "the port refuses", func() bool { return refuses(t, p.addr) })
 	p.waitLog(`"msg":"draining"`, `"reason":"SIGQUIT"`, `"timeout":"none"`)
-	resp, body := slow.response("GET")
-	if !resp.Close {
-		return false
-	}
-	if want := fmt.Sprintf("slept %d ms\n", ms); resp.StatusCode != 200 || body != want {
-		t.Errorf("slow: got %s, %q; want 200, %q", resp.Status, body, want)
-	}
-	slow.Close()
 	upgraded.expectEcho("still here")
+	// An upload that stalls is not waited for as long as a request can be slow.
 	half.send("st: test\r\n\r\n")
 	content.send("56789")
 	for _, tc := range []struct {
@@ -100,6 +94,14 @@ func drains(t *testing.T, ms int) bool {
 		}
 		tc.c.Close()
 	}
+	resp, body := slow.response("GET")
+	if !resp.Close {
+		return false
+	}
+	if want := fmt.Sprintf("slept %d ms\n", ms); resp.StatusCode != 200 || body != want {
+		t.Errorf("slow: got %s, %q; want 200, %q", resp.Status, body, want)
+	}
+	slow.Close()
 	select {
 	case <-p.ended:
 		t.Error("it ended before the upgraded connection did")
@@ -161,6 +163,7 @@ func inFlight(t testing.TB, p *process) []*client {
 
 // TestDrainTimeout cuts off what does not end.
 func TestDrainTimeout(t *testing.T) {
+	t.Parallel()
 	p := start(t, "--log-format", "json", "--drain-timeout", "200ms")
 	clients := inFlight(t, p)
 	p.signal(syscall.SIGQUIT)
@@ -204,6 +207,7 @@ func TestDrainSpread(t *testing.T) {
 
 // TestAbortOfDrain ends a drain that would go on for ever, by a signal.
 func TestAbortOfDrain(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name   string
 		onTerm string
@@ -250,6 +254,7 @@ func TestAbortOfDrain(t *testing.T) {
 
 // TestThirdSignal sends the second and the third to a process that is stopped, so that it meets both at once.
 func TestThirdSignal(t *testing.T) {
+	t.Parallel()
 	p := start(t, "--on-term", "drain", "--drain-timeout", "0")
 	idle := dial(t, p.addr)
 	idle.expectHello()

@@ -161,6 +161,7 @@ func TestMaxConnsBeyondFiles(t *testing.T) {
 }
 
 func TestTooManyLoopsForFiles(t *testing.T) {
+	t.Parallel()
 	cmd := exec.Command("sh", "-c", `ulimit -n 40 && exec "$0" --loops 30 --addr 127.0.0.1:0`, binary)
 	launch(t, cmd).expectFailedStart("too many open files", "raise the limit", "lower --loops")
 }

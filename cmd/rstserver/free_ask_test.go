@@ -76,6 +76,7 @@ func TestFreeAsks(t *testing.T) {
 
 // TestFreeAsksOnceForAll: the question names the process that is to be stopped.
 func TestFreeAsksForTheOwner(t *testing.T) {
+	t.Parallel()
 	sockdiagtest.NeedDestroy(t)
 	p := start(t)
 	c := dial(t, p.addr)

@@ -15,6 +15,7 @@ import (
 
 // TestFreeElsewhere: the port is a process's in another network namespace, and the way there is one that works.
 func TestFreeElsewhere(t *testing.T) {
+	t.Parallel()
 	needRoot(t, "to make a network namespace")
 	needNobody(t)
 	p := listen(t, "127.0.0.1")

@@ -42,6 +42,7 @@ func TestHealth(t *testing.T) {
 
 // At the descriptor limit, and with as many connections as there may be, both answer.
 func TestFrontWhenFull(t *testing.T) {
+	t.Parallel()
 	admin := "unix:" + filepath.Join(t.TempDir(), "admin")
 	f := &fronted{t: t, admin: admin}
 	f.process = startLimited(t, "120", "--health", "127.0.0.1:0", "--admin", admin)

@@ -60,6 +60,7 @@ func TestMemoryLimit(t *testing.T) {
 
 // What stalled uploads have taken is given back when they are gone.
 func TestMemoryIsGivenBack(t *testing.T) {
+	t.Parallel()
 	p := start(t, "--max-buffered", "64MiB")
 	dial(t, p.addr).expectHello()
 	before, most := p.resident(t), 16<<20

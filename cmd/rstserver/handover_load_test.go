@@ -49,6 +49,9 @@ const shortPause = 5 * time.Millisecond
 func underLoad(t *testing.T, d *dynasty, c restartload.Config, n int) restartload.Result {
 	if testing.Short() {
 		c.Pause = shortPause
+		if c.TLS != nil {
+			c.Pause *= 8 // a handshake, under the race detector, takes a processor for longer than that
+		}
 	}
 	l := restartload.Start(c)
 	t.Cleanup(func() { l.Stop() })

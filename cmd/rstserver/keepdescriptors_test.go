@@ -93,6 +93,7 @@ func TestKeptListenerIsBounded(t *testing.T) {
 
 // When accept(2) fails with EMFILE, since the process has no descriptor left, it is seen and steered all the same.
 func TestFrontWithoutDescriptors(t *testing.T) {
+	t.Parallel()
 	const limit = 120
 	f := &fronted{t: t, admin: "unix:" + filepath.Join(t.TempDir(), "admin")}
 	f.process = startLimited(t, strconv.Itoa(limit), "--health", "127.0.0.1:0", "--admin", f.admin)

@@ -9,6 +9,7 @@ import (
 
 // TestKill ends the process without giving it a chance: as the connections were armed from birth, nothing is left of them.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	p := start(t, "--min-body-rate", "0")
 	clients, _ := crowd(t, p)
 	p.signal(syscall.SIGKILL)

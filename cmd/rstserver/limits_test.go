@@ -13,6 +13,7 @@ import (
 )
 
 func TestMaxConns(t *testing.T) {
+	t.Parallel()
 	p := start(t, "--max-conns", "2", "--loops", "2")
 	first, second := dial(t, p.addr), dial(t, p.addr)
 	first.expectHello()
@@ -43,6 +44,7 @@ func TestMaxConnsOfOne(t *testing.T) {
 
 // TestShortOfFiles connects many more clients than there are descriptors. Those beyond wait, and nobody is lost.
 func TestShortOfFiles(t *testing.T) {
+	t.Parallel()
 	p := startLimited(t, "64")
 	turns(t, p, 300)
 	for _, want := range []string{"accepting pauses", "open files are not near their limit any more"} {

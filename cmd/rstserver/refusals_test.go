@@ -86,6 +86,7 @@ func TestRefusalToUploader(t *testing.T) {
 
 // TestBodyLimit is exact, and 0 lifts it.
 func TestBodyLimit(t *testing.T) {
+	t.Parallel()
 	limited, unlimited := start(t, "--max-body-bytes", "1000"), start(t, "--max-body-bytes", "0")
 	for _, tc := range []struct {
 		name   string

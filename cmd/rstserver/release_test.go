@@ -80,6 +80,7 @@ func TestReleaseOfNothing(t *testing.T) {
 
 // TestEndOfRelease has further signals end what the release has left.
 func TestEndOfRelease(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name, onTerm string
 		sig          syscall.Signal

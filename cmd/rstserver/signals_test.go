@@ -51,6 +51,7 @@ func crowd(t *testing.T, p *process) (clients []*client, connections map[string]
 }
 
 func TestSignals(t *testing.T) {
+	t.Parallel()
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		for _, arm := range []string{"armed", "unarmed"} {
 			t.Run(signalName(sig)+" "+arm, func(t *testing.T) {

@@ -38,6 +38,7 @@ func fullPipe(t *testing.T) *os.File {
 
 // A log collector that has stalled holds up neither the clients nor the teardown.
 func TestStalledStderr(t *testing.T) {
+	t.Parallel()
 	cmd := exec.Command(binary, "--addr", "127.0.0.1:0", "--log-conns")
 	cmd.Stderr = fullPipe(t)
 	stdout, err := cmd.StdoutPipe()

@@ -36,6 +36,7 @@ func TestHandlerTimeout(t *testing.T) {
 }
 
 func TestBodyTimeout(t *testing.T) {
+	t.Parallel()
 	p := start(t, "--body-timeout", "200ms")
 	c := dial(t, p.addr)
 	c.send("%s", head("POST", "/echo", "Content-Length: 10")+"half")
@@ -46,6 +47,7 @@ func TestBodyTimeout(t *testing.T) {
 }
 
 func TestWriteTimeout(t *testing.T) {
+	t.Parallel()
 	p := start(t, "--write-timeout", "300ms", "--log-conns")
 	// One answer is the loop's, one a worker's.
 	for i, target := range []string{"/bytes?n=1000000000", "/stream?chunks=1000&bytes=1000000&ms=0"} {

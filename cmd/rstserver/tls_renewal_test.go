@@ -15,6 +15,7 @@ import (
 
 // TestRenewal changes the files, and nothing else.
 func TestRenewal(t *testing.T) {
+	t.Parallel()
 	old, renewed := issue(t, nil, "a.test"), issue(t, nil, "a.test")
 	files := put(t, old)
 	p := start(t, files.flags()...)
@@ -83,6 +84,7 @@ func overwrite(t testing.TB, name string, content []byte) {
 
 // TestRefusedRenewal renews with a pair that does not belong together, which is logged by itself and on SIGHUP, and mends it.
 func TestRefusedRenewal(t *testing.T) {
+	t.Parallel()
 	old, renewed := issue(t, nil, "a.test"), issue(t, nil, "a.test")
 	files := put(t, old)
 	p := start(t, files.flags()...)
@@ -130,7 +132,7 @@ func TestRenewalUnderLoad(t *testing.T) {
 	var stop atomic.Bool
 	var requests, failed atomic.Int64
 	var seen [2]atomic.Int64 // certificates, by full handshakes
-	pause := time.Duration(lingertest.Times(int(shortPause), 0))
+	pause := time.Duration(lingertest.Times(int(8*shortPause), 0))
 	do := func(c *tlsClient) {
 		time.Sleep(pause)
 		requests.Add(1)

@@ -217,6 +217,7 @@ func TestTLSFlags(t *testing.T) {
 
 // TestHandshakeTimeout connects a client that says nothing, and one that does not go on.
 func TestHandshakeTimeout(t *testing.T) {
+	t.Parallel()
 	p := start(t, "--tls-self-signed", "--handshake-timeout", "300ms")
 	for name, sent := range map[string]string{"nothing": "", "a part of a hello": "\x16\x03\x01\x02\x00\x01"} {
 		t.Run(name, func(t *testing.T) {

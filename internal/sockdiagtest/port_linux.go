@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -22,10 +23,7 @@ func OwnPort(t testing.TB) uint16 {
 	t.Helper()
 	for {
 		port := uint16(4_000 + rand.IntN(6_000))
-		if !own(t, port) {
-			continue
-		}
-		if Count(t, port).Total() == 0 {
+		if own(t, port) && bare(t, unix.AF_INET, port) && bare(t, unix.AF_INET6, port) {
 			return port
 		}
 	}
@@ -46,6 +44,35 @@ func own(t testing.TB, port uint16) bool {
 	}
 	lingertest.Keep(t, fd)
 	return true
+}
+
+// bare reports whether nothing of the family is on the port, in whatever state: without SO_REUSEADDR the kernel refuses to bind all addresses
+// where there is anything (ip(7)). It looks at this port alone, while whoever asks what is on a port waits for a walk through all sockets.
+func bare(t testing.TB, family int, port uint16) bool {
+	t.Helper()
+	// A program that another test starts at this moment would have the port until it is executed.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if errors.Is(err, unix.EAFNOSUPPORT) {
+		return true
+	}
+	lingertest.Must(t, err)
+	defer unix.Close(fd)
+	var all unix.Sockaddr = &unix.SockaddrInet4{Port: int(port)}
+	if family == unix.AF_INET6 {
+		lingertest.Must(t, unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1))
+		all = &unix.SockaddrInet6{Port: int(port)}
+	}
+	switch err := unix.Bind(fd, all); {
+	case errors.Is(err, unix.EADDRINUSE):
+		return false
+	case errors.Is(err, unix.EADDRNOTAVAIL): // IPv6 is off
+		return true
+	default:
+		lingertest.Must(t, err)
+		return true
+	}
 }
 
 // OwnAddr is address, "host:port", with a port of [OwnPort] where it says 0.
