@@ -29,6 +29,8 @@ func Abort(fd int) error            { return errElsewhere }
 func Cookie(fd int) (uint64, error) { return 0, errElsewhere }
 func Inode(fd int) (uint32, error)  { return 0, errElsewhere }
 
+func closeRange(int, int) {}
+
 // CheckFree fails with an error that wraps [errors.ErrUnsupported], as do TryBind, Verify and CheckGivenUp.
 func CheckFree(addr netip.AddrPort) error { return errElsewhere }
 
