@@ -18,7 +18,8 @@ const (
 
 const (
 	// drainLinger is how long a client that has its last answer whole, and was told that it is the last, has time to close
-	// the connection. If it does, TIME_WAIT is its own (RFC 9293, section 3.6.1); if not, the connection is aborted.
+	// the connection. If it does, TIME_WAIT is its own (RFC 9293, section 3.6.1); if not, the connection is aborted. A client that has
+	// sent close_notify, in a drain or not, has as long; it may be waiting for FIN, which without a drain it gets then (RFC 5246, section 7.2.1).
 	drainLinger = time.Second
 	// ackInterval is how often the kernel is asked whether a client has acknowledged all of its last answer.
 	ackInterval = 10 * time.Millisecond
@@ -28,8 +29,8 @@ const (
 )
 
 // finish is what follows the last answer: FIN is sent and the client's waited for, and what it still sends thrown away: closing
-// with unread input would reset the connection and could cost the client its answer (RFC 9112, section 9.6). In a drain FIN is
-// left to the client, if it knows that its answer is whole.
+// with unread input would reset the connection and could cost the client its answer (RFC 9112, section 9.6). FIN is left to a client
+// that has sent close_notify, and in a drain to one that knows that its answer is whole.
 func (c *conn) finish() {
 	c.in, c.pending, c.progress = nil, nil, 0
 	if c.then == keepAlive {
@@ -55,6 +56,9 @@ func (c *conn) finish() {
 			c.until += lingerLimit
 		}
 		c.become(lingering)
+		if c.state == lingering && c.tls.saidGoodbye() {
+			c.loop.setTimeout(c, partTimeout)
+		}
 	case c.then == lastToEnd:
 		c.awaitAck()
 	default:

@@ -27,7 +27,8 @@
 // for their clients and a few for each processor compute. From then on records are decrypted from what the loop, or the handler, has
 // read, and encrypted, in full size, into what it sends: no goroutine, and no buffer of the server's, though crypto/tls keeps its own.
 //
-// Ordinary ends send close_notify before FIN (RFC 8446, section 6.1). An abort sends RST and no alert before it, after which some clients would
+// Ordinary ends send close_notify before FIN (RFC 8446, section 6.1). Who has sent it first has a second for its own FIN, before which the
+// server sends none, so that TIME_WAIT is the client's. An abort sends RST and no alert before it, after which some clients would
 // take an answer that was cut for the whole. FIN without close_notify ends no content: reading it fails with [io.ErrUnexpectedEOF]. A
 // client that speaks HTTP without TLS gets a 400 that says so.
 //

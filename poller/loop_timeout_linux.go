@@ -19,7 +19,7 @@ const (
 	idleTimeout                         // the next request
 	writeTimeout                        // the client to take more of an answer
 	lingerTimeout                       // the client's FIN after the last answer
-	partTimeout                         // the same in a drain
+	partTimeout                         // the same in a drain, and behind the client's close_notify
 	quickTimeout                        // the http.Handler to return, as most do at once
 	handlerTimeout                      // the http.Handler to return, after that
 	ackTimeout                          // the client to acknowledge all that it was sent, which is looked after every ackInterval

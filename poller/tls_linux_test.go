@@ -749,3 +749,29 @@ func TestTLSTimeWaitIsTheClients(t *testing.T) {
 		}
 	})
 }
+
+// A client that leaves FIN to the server, as it may once both have sent close_notify (RFC 5246, section 7.2.1), waits no longer for it than a client
+// does that a drain waits for.
+func TestTLSEndsForWhoWaits(t *testing.T) {
+	eachVersion(t, func(t *testing.T, server, config *tls.Config) {
+		s := start(t, secureBoth(server, func(http.ResponseWriter, *http.Request) {}))
+		for _, request := range []string{"", getRoot, getWorld} {
+			c, _ := s.dialTLS(t, config)
+			if request == "" {
+				lingertest.Must(t, c.tls.Handshake())
+			} else {
+				c.send(request)
+				c.answer("GET")
+			}
+			lingertest.Must(t, c.tls.CloseWrite()) // which sends no FIN
+			c.wantEOF()
+			s.timeOut(t, partTimeout, func(c *conn) bool { return c.state == lingering })
+			if n, err := c.TCPConn.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+				t.Errorf("behind close_notify the client reads %d bytes and %v, want EOF", n, err)
+			}
+			_ = c.SetLinger(0)
+			_ = c.TCPConn.Close()
+			lingertest.Wait(t, "it is gone", func() bool { return s.run.live.Load() == 0 })
+		}
+	})
+}
