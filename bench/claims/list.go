@@ -24,21 +24,21 @@ func claims(program, peers string) []claim {
 	}
 	list := []claim{
 		{"README.md", "The port is free about as fast as bare system calls can make it", teardown, over(free(abort), free(floor)), 1, false, "×", ofRatio},
-		{readme, "This server takes 50 ms, 0.86 times", teardown, over(free(abort), free(floor)), 0.86, false, "×", ofRatio},
-		ms(readme, "This server takes 50 ms", abort, 50),
-		{readme, "costs 4.7 to 5.5 µs for each connection", teardown, func(text string) (float64, error) {
+		{readme, "This server takes 73 ms, 0.97 times", teardown, over(free(abort), free(floor)), 0.97, false, "×", ofRatio},
+		ms(readme, "This server takes 73 ms", abort, 73),
+		{readme, "costs 5.3 to 7.2 µs for each connection", teardown, func(text string) (float64, error) {
 			v, err := free(abort)(text)
 			return v * 1000 / n, err
-		}, 5.5, false, "µs", ofTime},
-		{readme, "90 ms by SO_LINGER and `close`, 1.54 times as long", teardown, over(free("floor linger"), free(floor)), 1.54, true, "×", ofRatio},
-		{readme, "takes 244 ms, 4.18 times", teardown, over(free("net/http map + SetLinger(0)"), free(floor)), 4.18, true, "×", ofRatio},
-		ms(readme, "connections one by one, takes 96 ms", kill, 96),
-		ms(readme, "a drain, which asks each whether it is idle, 115 ms", drain, 115),
-		{readme, "| 21 MiB | 12 MiB | 165 MiB | 206 MiB |", teardown, cell(abort, n, idle, resident), 21, false, "MiB", ofMemory},
+		}, 7.2, false, "µs", ofTime},
+		{readme, "98 ms by SO_LINGER and `close`, 1.29 times as long", teardown, over(free("floor linger"), free(floor)), 1.29, true, "×", ofRatio},
+		{readme, "takes 394 ms, 5.23 times", teardown, over(free("net/http map + SetLinger(0)"), free(floor)), 5.23, true, "×", ofRatio},
+		ms(readme, "connections one by one, takes 157 ms", kill, 157),
+		ms(readme, "a drain, which asks each whether it is idle, 78 ms", drain, 78),
+		{readme, "| 23 MiB | 12 MiB | 165 MiB | 209 MiB |", teardown, cell(abort, n, idle, resident), 23, false, "MiB", ofMemory},
 		{"poller/doc.go", "where one of HTTP/1.1 costs a few hundred bytes", teardown, each(abort, 1000, n, idle, anonymous), 999, false, "bytes", exact},
-		ms("linger/README.md", "10,000 idle connections are gone after 50 ms", abort, 50),
-		ms("linger/README.md", "That takes 115 ms for 10,000 idle ones", drain, 115),
-		ms("linger/README.md", "10,000 resets, port free after 96 ms", kill, 96),
+		ms("linger/README.md", "10,000 idle connections are gone after 73 ms", abort, 73),
+		ms("linger/README.md", "That takes 78 ms for 10,000 idle ones", drain, 78),
+		ms("linger/README.md", "10,000 resets, port free after 157 ms", kill, 157),
 	}
 
 	secure := measure("--tls --n 500,2500 --kind idle --kind h2 --runs 1 --peers rstserver")

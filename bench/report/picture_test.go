@@ -90,7 +90,7 @@ func picture(title string, rows []pictured) string {
 	const (
 		labels, scale, width, top, step = 196, 400, 864, 64, 20
 		end                             = labels + scale
-		most                            = 300.0 // milliseconds on the scale
+		most                            = 500.0 // milliseconds on the scale
 	)
 	x := func(ms float64) float64 { return labels + scale*min(ms/most, 1) }
 	height := top + step*len(rows) + 14
