@@ -178,7 +178,11 @@ func (a *admission) makeRoom() {
 	}
 	a.crowd.Reset(a.interval)
 	waiting := len(a.parked)
-	a.run.port.Control(func(fd int) { waiting += tcpsock.QueueLength(fd) })
+	a.run.port.Control(func(fd int) {
+		if n := tcpsock.QueueLength(fd); n != tcpsock.LongQueue {
+			waiting += n
+		}
+	})
 	if waiting == 0 {
 		return
 	}

@@ -91,7 +91,8 @@ type Server struct {
 	// Loops is the number of event loops. Zero means GOMAXPROCS.
 	Loops int
 	// MaxConns bounds the connections held at a time. At the bound accepting pauses: further clients wait in the kernel's
-	// queue, and connections on which nothing has come in the five seconds since they were accepted are reset for them. Zero means as many as there are descriptors. A bound for which the limit of open files is too low is an error.
+	// queue, and connections on which nothing has come in the five seconds since they were accepted are reset for them. Zero means
+	// as many as there are descriptors. A bound for which the limit of open files is too low is an error.
 	MaxConns int
 	// MaxConnsPerClient bounds the connections that one client address has at a time, and ConnRatePerClient how many new ones it has in a
 	// second, of which as many can come at once when none came of late. One beyond that is reset when it is accepted, without a
@@ -193,7 +194,7 @@ type Server struct {
 	// connections are aborted from outside. Zero means DefaultStuckGrace.
 	StuckGrace time.Duration
 	// ExitAfterClose says that the process ends once Close or Shutdown has returned. They then close the descriptors of connections that they
-	// have reset with less work, from all loops at once, and leave those that handlers or other protocols have to the end of the
+	// have reset from all loops at once, which is less work, and leave those that handlers or other protocols have to the end of the
 	// process. ConnAborted is not called for any, and the loops' goroutines and the memory of the Server are not given back. It has
 	// no effect on a HandOver.
 	ExitAfterClose bool
